@@ -1,0 +1,97 @@
+"""iperf3 and request/response between two places, in the lab or beside it.
+
+Place, address  ->  Mbit/s, or round trips per second
+
+Invariants  Both kinds of place run the same programs with the same options; only what leads a
+            command into its namespace differs, and that is over before the measuring begins.
+            Each has a session of its own, as pods have: the kernel shares the processor out by
+            session, and two ends in one are woken sooner than two ends in two.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from running import CAIRN, LabRun
+
+SCRIPT = str(Path(__file__).with_name("round_trip.py"))
+IPERF_PORT, ECHO_PORT = 5201, 5202
+ROUND_S = 1
+TIMEOUT_S = 30
+ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a command runs."""
+
+    enter: tuple[str, ...]
+    """Words before the command."""
+
+    def output(self, *argv: str, check: bool = True) -> str:
+        """Run a command to its end and return what it printed; with `check`, only on success."""
+        done = subprocess.run(
+            [*self.enter, *argv],
+            text=True,
+            capture_output=True,
+            timeout=TIMEOUT_S,
+            check=False,
+            start_new_session=True,
+        )
+        said = done.stderr.strip() or done.stdout.strip()[-300:]
+        assert not check or done.returncode == 0, f"{' '.join(argv)}: {said}"
+        return done.stdout
+
+
+def in_netns(name: str) -> Place:
+    """Return a place that is only a network namespace."""
+    return Place(("nsenter", f"--net=/run/netns/{name}", "--"))
+
+
+def in_lab(lab: LabRun, host: str) -> Place:
+    """Return a host or pod of the lab, entered as a user does: its control group too."""
+    return Place((CAIRN, "lab", "exec", "--name", lab.name, host, "--"))
+
+
+def mbit_per_s(place: Place, address: str, streams: int) -> float:
+    """Return what arrived, by iperf3; a server that is busy still is asked again."""
+    words = ["-c", address, "-p", str(IPERF_PORT), "-t", str(ROUND_S), "-P", str(streams), "-J"]
+    for _ in range(ATTEMPTS):
+        report = json.loads(place.output("iperf3", *words, check=False) or "{}")
+        if "sum_received" in report.get("end", {}):
+            return float(report["end"]["sum_received"]["bits_per_second"]) / 1e6
+    raise AssertionError(f"iperf3 -c {address}: {report.get('error', 'no report')}")
+
+
+def trips_per_s(place: Place, address: str) -> float:
+    """Return round trips of one octet over one connection."""
+    words = (sys.executable, SCRIPT, "ask", address, str(ECHO_PORT), str(ROUND_S))
+    return float(json.loads(place.output(*words))["rate_per_s"])
+
+
+def server_commands() -> tuple[list[str], list[str]]:
+    """Return the commands that both kinds of client want to meet."""
+    return (
+        ["iperf3", "-s", "-p", str(IPERF_PORT)],
+        [sys.executable, SCRIPT, "serve", str(ECHO_PORT)],
+    )
+
+
+@contextmanager
+def serving(netns: Sequence[str]) -> Iterator[None]:
+    """Run both servers in each of these namespaces."""
+    with ExitStack() as stack:
+        for name in netns:
+            for argv in server_commands():
+                words = [*in_netns(name).enter, *argv]
+                quiet = subprocess.DEVNULL
+                process = subprocess.Popen(
+                    words, stdout=quiet, stderr=quiet, start_new_session=True
+                )
+                stack.callback(process.wait)
+                stack.callback(process.terminate)
+        yield

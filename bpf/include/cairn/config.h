@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* Facts of the node that do not change while a program runs: the read-only
+ * section `.rodata.config`, one cairn_config, written before load. The verifier
+ * sees constants and removes dead code. To change one, load the programs anew
+ * and update the links in place.
+ */
+#pragma once
+
+#include <cairn/types.h>
+
+struct cairn_config {
+	struct cairn_addr node_address; /* this node, on the uplink */
+	__u32 uplink_ifindex;
+	__u32 flags; /* none yet: 0 */
+	__u8 uplink_mac[6];
+	__u8 pad[2];
+	__u64 event_interval_ns; /* 0: every drop becomes an event */
+};
+
+_Static_assert(sizeof(struct cairn_config) == 40, "ABI");

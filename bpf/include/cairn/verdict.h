@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* Verdicts: what became of a packet, and why. The one list: the C enum, the
+ * Python enum, metric labels and docs/drops.md come from it.
+ *
+ * Values below CAIRN_FIRST_DROP are ways a packet went on; the others are drops.
+ * Values are never reused.
+ */
+#pragma once
+
+#define CAIRN_FIRST_DROP 32
+
+#define CAIRN_VERDICTS(X)                                                                          \
+	X(PASS, 0, "left to the node's own network stack")                                          \
+	X(TO_BACKEND, 1, "translated to a backend on this node")                                    \
+	X(HANDED_OVER, 2, "sent unchanged to the backend's node")                                   \
+	X(REPLY, 3, "a backend's answer, translated back to the service's address")                 \
+	X(PING_ANSWERED, 4, "ICMP echo to a service address, answered by the node")                 \
+	X(TO_POD, 5, "delivered to a pod of this node")                                             \
+	X(TO_NODE, 6, "a pod's packet sent to another node's pod")                                  \
+	X(SOCKET_TRANSLATED, 7, "a socket's destination turned from a service to a backend")        \
+	X(EVENT_LOST, 8, "not a packet: an event that found the ring buffer full")                  \
+	X(ARP_ANSWERED, 9, "an ARP request for a service address, answered by the node")            \
+	X(DROP_TRUNCATED_L3, 32, "the packet ends inside its IP header")                            \
+	X(DROP_TRUNCATED_L4, 33, "the packet ends inside its TCP, UDP or ICMP header")              \
+	X(DROP_MALFORMED_IP, 34, "the IP header contradicts itself: version, length or size")       \
+	X(DROP_NO_SERVICE, 35, "no service listens on this port of a service address")              \
+	X(DROP_NO_BACKEND, 36, "the service has no ready backend")                                  \
+	X(DROP_NO_LOCAL_BACKEND, 37, "the service takes only backends of this node, and has none")  \
+	X(DROP_HANDED_NO_LOCAL, 38, "a node handed the packet over, but no backend is here")        \
+	X(DROP_BACKEND_UNKNOWN, 39, "the service's table is missing, or names no known backend")    \
+	X(DROP_BACKEND_NO_NODE, 40, "the backend is on no node that is known")                      \
+	X(DROP_PROTOCOL, 41, "a service address takes only TCP, UDP and ICMP echo")                 \
+	X(DROP_ICMP_TYPE, 42, "an ICMP message to a service address that fits no connection")       \
+	X(DROP_FRAGMENT, 43, "a later fragment whose first fragment was not seen")                  \
+	X(DROP_SOURCE_ADDRESS, 44, "a pod sent from an address not its own, or not yet its own")    \
+	X(DROP_REWRITE, 45, "the kernel refused to rewrite the packet")                             \
+	X(DROP_CONNTRACK_FULL, 46, "no room for a connection in the conntrack map")
+
+enum cairn_verdict {
+#define CAIRN_VERDICT_ENUM(name, value, text) CAIRN_##name = value,
+	CAIRN_VERDICTS(CAIRN_VERDICT_ENUM)
+#undef CAIRN_VERDICT_ENUM
+};

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* Addresses: IPv4 inside 16 octets, comparison. */
+#pragma once
+
+#include <stdbool.h>
+#include <bpf/bpf_endian.h>
+
+#include <cairn/types.h>
+
+#define MAPPED_PREFIX bpf_htonl(0x0000ffff)
+
+static __always_inline void address_map(struct cairn_addr *out, __be32 v4)
+{
+	out->word[0] = 0;
+	out->word[1] = 0;
+	out->word[2] = MAPPED_PREFIX;
+	out->word[3] = v4;
+}
+
+static __always_inline bool address_is_mapped(const struct cairn_addr *a)
+{
+	return !a->word[0] && !a->word[1] && a->word[2] == MAPPED_PREFIX;
+}
+
+static __always_inline bool address_equal(const struct cairn_addr *a,
+					  const volatile struct cairn_addr *b)
+{
+	return a->word[0] == b->word[0] && a->word[1] == b->word[1] && a->word[2] == b->word[2] &&
+	       a->word[3] == b->word[3];
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* Choose a backend: Maglev's, or among this node's own. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "hash.h"
+#include "maps.h"
+
+struct choice {
+	__u32 id;
+	struct cairn_backend *backend;
+};
+
+static __always_inline enum cairn_verdict choose(__u32 id, struct choice *out)
+{
+	struct cairn_backend *backend = bpf_map_lookup_elem(&backends, &id);
+
+	if (!backend)
+		return CAIRN_DROP_BACKEND_UNKNOWN;
+	out->id = id;
+	out->backend = backend;
+	return CAIRN_PASS;
+}
+
+static __always_inline enum cairn_verdict lb_choose_slot(__u32 service, __u32 slot,
+							 struct choice *out)
+{
+	struct cairn_slot_key key = {.service = service, .slot = slot};
+	__u32 *id = bpf_map_lookup_elem(&service_slots, &key);
+
+	return id ? choose(*id, out) : CAIRN_DROP_BACKEND_UNKNOWN;
+}
+
+static __always_inline enum cairn_verdict lb_choose_maglev(__u32 service, __u32 hash,
+							   struct choice *out)
+{
+	void *table = bpf_map_lookup_elem(&maglev, &service);
+	__u32 zero = 0;
+
+	if (!table)
+		return CAIRN_DROP_BACKEND_UNKNOWN;
+
+	struct cairn_maglev *entries = bpf_map_lookup_elem(table, &zero);
+	__u32 index = hash_scale(hash, CAIRN_MAGLEV_SIZE);
+
+	/* clang 19 knows that the index fits, drops the check and merges the shifts; the
+	 * verifier (6.18) then sees a largest offset of 262147 and refuses. */
+	barrier_var(index);
+	if (!entries || index >= CAIRN_MAGLEV_SIZE)
+		return CAIRN_DROP_BACKEND_UNKNOWN;
+	return choose(entries->backend[index], out);
+}
+
+static __always_inline enum cairn_verdict lb_choose_draining(__u32 service, struct choice *out)
+{
+	__u32 *id = bpf_map_lookup_elem(&draining, &service);
+
+	return id ? choose(*id, out) : CAIRN_DROP_HANDED_NO_LOCAL;
+}
+
+/* Choose a backend for a packet from outside.
+ *
+ * @handed  a peer handed the packet over, so it must be served here
+ *
+ * Maglev's choice comes first even where only this node's backends will do: the
+ * nodes then agree, and a connection whose entry was evicted finds its backend.
+ */
+static __always_inline enum cairn_verdict
+lb_choose(const struct cairn_service *service, __u32 hash, bool handed, struct choice *out)
+{
+	if (!service->slots)
+		return handed && lb_choose_draining(service->id, out) == CAIRN_PASS
+			       ? CAIRN_PASS
+			       : CAIRN_DROP_NO_BACKEND;
+
+	enum cairn_verdict verdict = lb_choose_maglev(service->id, hash, out);
+
+	if (verdict != CAIRN_PASS)
+		return verdict;
+	if (!handed && !(service->flags & CAIRN_SERVICE_LOCAL))
+		return CAIRN_PASS;
+	if (out->backend->flags & CAIRN_BACKEND_LOCAL)
+		return CAIRN_PASS;
+	if (!service->local_slots)
+		return handed ? lb_choose_draining(service->id, out) : CAIRN_DROP_NO_LOCAL_BACKEND;
+	return lb_choose_slot(service->id, hash_scale(hash, service->local_slots), out);
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* The maps, by the names under which they are pinned and shared by all programs.
+ *
+ * Sizes are defaults: user space sets them before load. Maps that seldom change
+ * are not preallocated, so their size costs nothing until it is used; inside a
+ * packet's path only the preallocated ones are written.
+ */
+#pragma once
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include <cairn/conntrack.h>
+#include <cairn/endpoint.h>
+#include <cairn/event.h>
+#include <cairn/node.h>
+#include <cairn/service.h>
+
+#define CAIRN_MAP(name, map_type, entries, key_type, value_type, flags)                            \
+	struct {                                                                                   \
+		__uint(type, map_type);                                                            \
+		__uint(max_entries, entries);                                                      \
+		__uint(map_flags, flags);                                                          \
+		__type(key, key_type);                                                             \
+		__type(value, value_type);                                                         \
+	} name SEC(".maps")
+
+CAIRN_MAP(vips, BPF_MAP_TYPE_HASH, 16384, struct cairn_addr, struct cairn_vip, BPF_F_NO_PREALLOC);
+CAIRN_MAP(services, BPF_MAP_TYPE_HASH, 65536, struct cairn_service_key, struct cairn_service,
+	  BPF_F_NO_PREALLOC);
+CAIRN_MAP(service_slots, BPF_MAP_TYPE_HASH, 262144, struct cairn_slot_key, __u32,
+	  BPF_F_NO_PREALLOC);
+CAIRN_MAP(draining, BPF_MAP_TYPE_HASH, 4096, __u32, __u32, BPF_F_NO_PREALLOC);
+CAIRN_MAP(backends, BPF_MAP_TYPE_HASH, 262144, __u32, struct cairn_backend, BPF_F_NO_PREALLOC);
+CAIRN_MAP(endpoints, BPF_MAP_TYPE_HASH, 4096, struct cairn_addr, struct cairn_endpoint,
+	  BPF_F_NO_PREALLOC);
+CAIRN_MAP(nodes, BPF_MAP_TYPE_HASH, 4096, __u32, struct cairn_node, BPF_F_NO_PREALLOC);
+CAIRN_MAP(peers, BPF_MAP_TYPE_HASH, 4096, struct cairn_mac, __u32, BPF_F_NO_PREALLOC);
+CAIRN_MAP(pod_routes, BPF_MAP_TYPE_LPM_TRIE, 4096, struct cairn_prefix, __u32, BPF_F_NO_PREALLOC);
+CAIRN_MAP(conntrack, BPF_MAP_TYPE_LRU_HASH, 131072, struct cairn_tuple, struct cairn_connection, 0);
+CAIRN_MAP(fragments, BPF_MAP_TYPE_LRU_HASH, 4096, struct cairn_fragment_key, struct cairn_fragment,
+	  0);
+CAIRN_MAP(socket_reverse, BPF_MAP_TYPE_LRU_HASH, 65536, struct cairn_socket_key,
+	  struct cairn_socket_origin, 0);
+CAIRN_MAP(metrics, BPF_MAP_TYPE_PERCPU_ARRAY, CAIRN_POINTS *CAIRN_VERDICT_SPACE, __u32,
+	  struct cairn_metric, 0);
+
+/* When the next event of a drop reason may be written, on this CPU. */
+struct event_gate {
+	__u64 next_ns;
+	__u32 suppressed;
+	__u32 pad;
+};
+CAIRN_MAP(event_gates, BPF_MAP_TYPE_PERCPU_ARRAY, CAIRN_VERDICT_SPACE, __u32, struct event_gate, 0);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} events SEC(".maps");
+
+/* Sizes, not types: clang 19 leaves a forward declaration in the BTF of a type that
+ * only an inner map names, and libbpf 1.1 then refuses the object. */
+struct maglev_inner {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct cairn_maglev));
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH_OF_MAPS);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__array(values, struct maglev_inner);
+} maglev SEC(".maps");

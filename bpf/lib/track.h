@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* Connection tracking: remember the backend, and the way back. */
+#pragma once
+
+#include "lb.h"
+#include "packet.h"
+
+#define REFRESH_NS 1000000000ULL
+
+static __always_inline bool track_is_new(const struct packet *p)
+{
+	return p->tuple.protocol == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
+/* Note a packet of the connection; a lost race with another CPU costs a count. */
+static __always_inline void track_touch(struct cairn_connection *c, const struct packet *p,
+					__u32 octets, __u64 now)
+{
+	c->seen_ns = now;
+	c->packets++;
+	c->octets += octets;
+	if (p->tuple.protocol != IPPROTO_TCP || !p->has_l4)
+		return;
+	if (p->tcp_flags & (TCP_FIN | TCP_RST))
+		c->state = CAIRN_STATE_CLOSING;
+	else if (c->state == CAIRN_STATE_NEW && !(p->tcp_flags & TCP_SYN))
+		c->state = CAIRN_STATE_ESTABLISHED;
+}
+
+/* Write the entry that turns the backend's answers back, unless it stands.
+ *
+ * The client may have used the same port towards another frontend of this
+ * backend: the newer connection wins.
+ */
+static __always_inline enum cairn_verdict track_reverse(const struct packet *p,
+							const struct choice *c, __u32 service,
+							__u64 now)
+{
+	struct cairn_tuple key = {
+		.source = c->backend->address,
+		.source_port = c->backend->port,
+		.destination = p->tuple.source,
+		.destination_port = p->tuple.source_port,
+		.protocol = p->tuple.protocol,
+		.direction = CAIRN_REVERSE,
+	};
+	struct cairn_connection *old = bpf_map_lookup_elem(&conntrack, &key);
+
+	if (old && !track_is_new(p) && old->port == p->tuple.destination_port &&
+	    address_equal(&old->address, &p->tuple.destination))
+		return CAIRN_PASS;
+
+	struct cairn_connection entry = {
+		.address = p->tuple.destination,
+		.port = p->tuple.destination_port,
+		.state = p->tuple.protocol == IPPROTO_TCP ? CAIRN_STATE_NEW
+							  : CAIRN_STATE_ESTABLISHED,
+		.backend = c->id,
+		.service = service,
+		.created_ns = now,
+		.seen_ns = now,
+	};
+
+	if (bpf_map_update_elem(&conntrack, &key, &entry, BPF_ANY) < 0)
+		return CAIRN_DROP_CONNTRACK_FULL;
+	return CAIRN_PASS;
+}
+
+static __always_inline enum cairn_verdict track_forward(const struct packet *p,
+							const struct choice *c, __u32 service,
+							__u32 octets, __u64 now)
+{
+	struct cairn_connection entry = {
+		.address = c->backend->address,
+		.port = c->backend->port,
+		.state = p->tuple.protocol != IPPROTO_TCP || !track_is_new(p)
+				 ? CAIRN_STATE_ESTABLISHED
+				 : CAIRN_STATE_NEW,
+		.backend = c->id,
+		.service = service,
+		.created_ns = now,
+		.seen_ns = now,
+		.packets = 1,
+		.octets = octets,
+	};
+
+	if (bpf_map_update_elem(&conntrack, &p->tuple, &entry, BPF_ANY) < 0)
+		return CAIRN_DROP_CONNTRACK_FULL;
+	return CAIRN_PASS;
+}

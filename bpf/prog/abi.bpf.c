@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* Every type of the ABI, so that its BTF reaches tools/abigen.py. Never loaded.
+ *
+ * A type that is used only inside inlined code leaves no BTF: hence one global each.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include <cairn/config.h>
+#include <cairn/conntrack.h>
+#include <cairn/endpoint.h>
+#include <cairn/event.h>
+#include <cairn/node.h>
+#include <cairn/service.h>
+
+#define EXPORT(kind, name) kind cairn_##name abi_##name SEC(".data.abi")
+
+EXPORT(struct, addr);
+EXPORT(struct, mac);
+EXPORT(struct, vip);
+EXPORT(struct, service_key);
+EXPORT(struct, service);
+EXPORT(struct, slot_key);
+EXPORT(struct, backend);
+EXPORT(struct, endpoint);
+EXPORT(struct, node);
+EXPORT(struct, prefix);
+EXPORT(struct, tuple);
+EXPORT(struct, connection);
+EXPORT(struct, fragment_key);
+EXPORT(struct, fragment);
+EXPORT(struct, socket_key);
+EXPORT(struct, socket_origin);
+EXPORT(struct, metric);
+EXPORT(struct, event);
+EXPORT(struct, config);
+EXPORT(enum, verdict);
+EXPORT(enum, point);
+EXPORT(enum, direction);
+EXPORT(enum, state);
+EXPORT(enum, vip_flag);
+EXPORT(enum, service_flag);
+EXPORT(enum, backend_flag);
+
+char _license[] SEC("license") = "Dual BSD/GPL";

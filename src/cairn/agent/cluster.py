@@ -1,0 +1,122 @@
+"""The agent's picture of the cluster: the objects it follows, as views, with what has changed.
+
+    informers  ->  views by key, dirty keys  ->  wake-up of whoever compiles
+
+Invariants  A change marks the keys it touches and nothing else, so that one changed object costs
+            work in proportion to what it concerns.
+            An object that cannot be read marks its key with an error and keeps the last good view.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from cairn.drive.informer import Informer, RawObject
+from cairn.drive.kube_client import Client
+from cairn.kube.bgp_node_config import NodeConfig
+from cairn.kube.endpoint_slice import EndpointSlice
+from cairn.kube.metadata import Key
+from cairn.kube.node import NodeFacts
+from cairn.kube.resource import BGP_NODE_CONFIGS, CILIUM_NODES, ENDPOINT_SLICES, SERVICES
+from cairn.kube.service import Service
+
+log = logging.getLogger(__name__)
+
+
+class Cluster:
+    """What one node's agent knows of the cluster."""
+
+    def __init__(self, client: Client, node: str) -> None:
+        self.services: dict[Key, Service] = {}
+        """Every Service."""
+        self.slices: dict[Key, dict[Key, EndpointSlice]] = defaultdict(dict)
+        """Every EndpointSlice, by its Service and its own key."""
+        self.nodes: dict[str, NodeFacts] = {}
+        """Every node's facts, this one's included."""
+        self.bgp: NodeConfig | None = None
+        """What this node is to do in BGP."""
+        self.dirty_services: set[Key] = set()
+        """Services to compile again."""
+        self.dirty_nodes = False
+        """Whether any node's facts changed."""
+        self.dirty_bgp = False
+        """Whether the BGP configuration changed."""
+        self.changed = asyncio.Event()
+        """Set when anything above became dirty."""
+        self._service_of: dict[Key, Key] = {}
+        own = f"metadata.name={node}"
+        self._informers = (
+            Informer(client, SERVICES, on_change=self._guard(self._service)),
+            Informer(client, ENDPOINT_SLICES, on_change=self._guard(self._slice)),
+            Informer(client, CILIUM_NODES, on_change=self._guard(self._node)),
+            Informer(
+                client, BGP_NODE_CONFIGS, field_selector=own, on_change=self._guard(self._config)
+            ),
+        )
+
+    def runners(self) -> list[Coroutine[Any, Any, None]]:
+        """Return what must run for the picture to follow the cluster."""
+        return [informer.run() for informer in self._informers]
+
+    async def synced(self) -> None:
+        """Wait until the picture is whole."""
+        for informer in self._informers:
+            await informer.synced.wait()
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the API server answered lately."""
+        return all(informer.reachable for informer in self._informers)
+
+    def _guard(
+        self, handler: Callable[[Key, RawObject | None], None]
+    ) -> Callable[[Key, RawObject | None, RawObject | None], None]:
+        def on_change(key: Key, _old: RawObject | None, new: RawObject | None) -> None:
+            try:
+                handler(key, new)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                kind = (new or {}).get("kind", "object")
+                log.error("%s %s cannot be read, keeping the last good one: %s", kind, key, error)
+            self.changed.set()
+
+        return on_change
+
+    def _service(self, key: Key, obj: RawObject | None) -> None:
+        if obj is None:
+            self.services.pop(key, None)
+        else:
+            self.services[key] = Service.from_object(obj)
+        self.dirty_services.add(key)
+
+    def _slice(self, key: Key, obj: RawObject | None) -> None:
+        new = None if obj is None else EndpointSlice.from_object(obj)
+        before = self._service_of.pop(key, None)
+        if before is not None:
+            self.slices[before].pop(key, None)
+            if not self.slices[before]:
+                del self.slices[before]
+            self.dirty_services.add(before)
+        if new is not None:
+            self._service_of[key] = new.service
+            self.slices[new.service][key] = new
+            self.dirty_services.add(new.service)
+
+    def _node(self, key: Key, obj: RawObject | None) -> None:
+        if obj is None:
+            self.nodes.pop(key.name, None)
+        else:
+            facts = NodeFacts.from_object(obj)
+            if self.nodes.get(key.name) == facts:
+                return
+            self.nodes[key.name] = facts
+        self.dirty_nodes = True
+
+    def _config(self, _key: Key, obj: RawObject | None) -> None:
+        new = None if obj is None else NodeConfig.from_object(obj)
+        # Our own status patches come back as changes: only another spec is news.
+        if new and self.bgp and new.instances == self.bgp.instances:
+            return
+        self.bgp = new
+        self.dirty_bgp = True

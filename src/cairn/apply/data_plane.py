@@ -1,0 +1,143 @@
+"""The node's eBPF programs: loaded, at their hooks, pinned so that they outlive the agent.
+
+    object files, Uplink, pins left by an earlier agent  ->  programs that run, maps to write
+
+Layout      PINS/MAP; PINS/links/uplink_ingress, uplink_egress, socket_*; PINS/links/pod-IFNAME
+
+Invariants  A program is replaced in place (link update): no packet meets a hook without one.
+            What an earlier agent pinned is taken over, never wiped.
+Standards   linux/kernel/bpf/tcx.c, linux/kernel/bpf/cgroup.c
+Not here    What the maps hold (apply.load_balancer, apply.peers).
+"""
+
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from cairn.abi import structs
+from cairn.abi.address import write_address
+from cairn.apply.uplink import Uplink
+from cairn.desired.endpoint import PodEndpoint
+from cairn.libbpf import AttachType, BpfError, Map, Object, Program, attach, load_object
+from cairn.net import parse_mac
+
+EVENT_INTERVAL_NS = 10_000_000
+"""At most one sampled drop per reason and CPU in this time."""
+
+UPLINK_HOOKS = {
+    "uplink_ingress": AttachType.TCX_INGRESS,
+    "uplink_egress": AttachType.TCX_EGRESS,
+}
+SOCKET_HOOKS = {
+    "socket_connect4": AttachType.CGROUP_CONNECT4,
+    "socket_connect6": AttachType.CGROUP_CONNECT6,
+    "socket_sendmsg4": AttachType.CGROUP_SENDMSG4,
+    "socket_sendmsg6": AttachType.CGROUP_SENDMSG6,
+    "socket_recvmsg4": AttachType.CGROUP_RECVMSG4,
+    "socket_recvmsg6": AttachType.CGROUP_RECVMSG6,
+    "socket_getpeername4": AttachType.CGROUP_GETPEERNAME4,
+    "socket_getpeername6": AttachType.CGROUP_GETPEERNAME6,
+}
+OBJECTS = ("uplink_ingress", "uplink_egress", "pod_ingress", "socket")
+
+log = logging.getLogger(__name__)
+
+
+class DataPlane:
+    """The programs of one node."""
+
+    def __init__(self, objects: Mapping[str, Object], pins: Path, uplink: Uplink) -> None:
+        self.maps: dict[str, Map] = {
+            name: table for loaded in objects.values() for name, table in loaded.maps.items()
+        }
+        """Maps by name; all objects share them."""
+        self._programs: dict[str, Program] = {
+            name: program
+            for loaded in objects.values()
+            for name, program in loaded.programs.items()
+        }
+        self._links = pins / "links"
+        self._uplink = uplink
+
+    @classmethod
+    def load(cls, pins: Path, uplink: Uplink) -> "DataPlane":
+        """Load every object; maps that are pinned already are shared, with what they hold.
+
+        Raises BpfError with the object and the verifier's or the kernel's reason.
+        """
+        config = structs.Config(
+            node_address=uplink.address,
+            uplink_ifindex=uplink.ifindex,
+            flags=0,
+            uplink_mac=parse_mac(uplink.mac),
+            event_interval_ns=EVENT_INTERVAL_NS,
+        )
+        objects: dict[str, Object] = {}
+        with as_file(files("cairn") / "_bpf") as folder:
+            for name in OBJECTS:
+                loaded = load_object(
+                    folder / f"{name}.o", config={".rodata.config": config.write()}, pins=pins
+                )
+                for change in loaded.changes:
+                    log.warning("map %s: %s", change.name, change.reason)
+                objects[name] = loaded
+        return cls(objects, pins, uplink)
+
+    def attach_node(self, cgroup: Path) -> None:
+        """Put the programs at the uplink and at the node's cgroup."""
+        for name, hook in UPLINK_HOOKS.items():
+            self._attach(name, hook, self._uplink.ifindex, name)
+        group = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            for name, hook in SOCKET_HOOKS.items():
+                self._attach(name, hook, group, name)
+        finally:
+            os.close(group)
+
+    def attach_pod(self, endpoint: PodEndpoint) -> None:
+        """Police and forward what the pod sends, and make the pod reachable."""
+        pin = _pod_pin(endpoint)
+        self._attach("pod_ingress", AttachType.TCX_INGRESS, endpoint.host_ifindex, pin)
+        value = structs.Endpoint(
+            ifindex=endpoint.host_ifindex,
+            mac=parse_mac(endpoint.mac),
+            host_mac=parse_mac(endpoint.host_mac),
+            flags=0,
+        ).write()
+        for address in endpoint.addresses:
+            self.maps["endpoints"].update(write_address(address), value)
+
+    def detach_pod(self, endpoint: PodEndpoint) -> None:
+        """Forget the pod; its link goes with its interface."""
+        for address in endpoint.addresses:
+            key = write_address(address)
+            held = self.maps["endpoints"].lookup(key)
+            if held and structs.Endpoint.read(held).ifindex == endpoint.host_ifindex:
+                self.maps["endpoints"].delete(key)
+        (self._links / _pod_pin(endpoint)).unlink(missing_ok=True)
+
+    def take_over(self, endpoints: Iterable[PodEndpoint]) -> None:
+        """Bring the pods of an earlier agent up to date and drop what is left of others."""
+        known = tuple(endpoints)
+        for endpoint in known:
+            try:
+                self.attach_pod(endpoint)
+            except BpfError as error:
+                log.error("pod %s/%s: %s", endpoint.namespace, endpoint.pod, error)
+        pins = {_pod_pin(endpoint) for endpoint in known}
+        for pin in self._links.glob("pod-*"):
+            if pin.name not in pins:
+                pin.unlink(missing_ok=True)
+        held = {write_address(address) for endpoint in known for address in endpoint.addresses}
+        for key, _ in list(self.maps["endpoints"].items()):
+            if key not in held:
+                self.maps["endpoints"].delete(key)
+
+    def _attach(self, name: str, hook: AttachType, target: int, pin: str) -> None:
+        attach(self._programs[name], hook, target, self._links / pin).close()
+
+
+def _pod_pin(endpoint: PodEndpoint) -> str:
+    return f"pod-{endpoint.host_ifname}"

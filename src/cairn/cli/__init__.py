@@ -1,0 +1,4 @@
+"""The command line: one name, one table of commands.
+
+argv  ->  a command's module  ->  exit status
+"""

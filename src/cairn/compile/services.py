@@ -1,0 +1,88 @@
+"""Compile one Service and its EndpointSlices into load-balancer frontends.
+
+    kube.Service, kube.EndpointSlice  ->  desired.LbState of that Service
+
+Pure and keyed: one changed slice costs the work of one Service.
+
+Shapes      one frontend per (address, port); all of one port share its backends
+Invariants  While a ready endpoint exists, terminating ones only drain; without any ready one,
+            terminating ones that still serve take connections too.
+Standards   KEP-752 (EndpointSlice), KEP-1669 (terminating endpoints)
+Not here    Which node announces an address (announcements.py), the Maglev table (maglev.py).
+"""
+
+from collections.abc import Iterable, Iterator
+
+from cairn.desired.load_balancer import Backend, Frontend, LbState
+from cairn.kube.endpoint_slice import Endpoint, EndpointSlice
+from cairn.kube.service import Service, ServicePort
+from cairn.net import Address, L4Address
+
+
+def compile_service(service: Service, slices: Iterable[EndpointSlice]) -> LbState:
+    """Return the frontends of one Service; none for headless and ExternalName Services."""
+    if service.type == "ExternalName":
+        return {}
+    known = tuple(slices)
+    frontends: dict[L4Address, Frontend] = {}
+    for port in service.ports:
+        for address, external in _addresses(service):
+            backends = _backends(service, port, address.version, known)
+            where = L4Address(address, port.protocol, port.port)
+            policy = (
+                service.external_traffic_policy if external else service.internal_traffic_policy
+            )
+            frontends[where] = Frontend(
+                str(service.key),
+                external,
+                backends,
+                local=policy == "Local",
+                affinity=service.session_affinity == "ClientIP",
+            )
+    return frontends
+
+
+def ready_nodes(service: Service, slices: Iterable[EndpointSlice]) -> frozenset[str]:
+    """Return the nodes that hold an endpoint which takes new connections now."""
+    known = tuple(slices)
+    state = compile_service(service, known)
+    return frozenset(backend.node for frontend in state.values() for backend in frontend.active)
+
+
+def _addresses(service: Service) -> Iterator[tuple[Address, bool]]:
+    for address in service.cluster_ips:
+        yield address, False
+    if service.type == "LoadBalancer":
+        for address in service.load_balancer_ips:
+            yield address, True
+
+
+def _backends(
+    service: Service, port: ServicePort, version: int, slices: tuple[EndpointSlice, ...]
+) -> tuple[Backend, ...]:
+    found: dict[L4Address, Endpoint] = {}
+    for part in slices:
+        for target in part.ports:
+            if target.name != port.name or target.protocol != port.protocol:
+                continue
+            for endpoint in part.endpoints:
+                if endpoint.address.version == version:
+                    where = L4Address(endpoint.address, port.protocol, target.port)
+                    found[where] = _better(found.get(where), endpoint)
+    return _chosen(found, publish_not_ready=service.publish_not_ready)
+
+
+def _better(known: Endpoint | None, other: Endpoint) -> Endpoint:
+    # Slices may list an address twice while endpoints move between them (KEP-752).
+    return other if known is None or (other.ready and not known.ready) else known
+
+
+def _chosen(found: dict[L4Address, Endpoint], *, publish_not_ready: bool) -> tuple[Backend, ...]:
+    ordered = sorted(found.items(), key=lambda item: item[0].sort_key())
+    ready = {where for where, e in ordered if e.ready or (publish_not_ready and not e.terminating)}
+    leaving = {where for where, e in ordered if e.terminating and e.serving and where not in ready}
+    return tuple(
+        Backend(where, endpoint.node, draining=bool(ready) and where in leaving)
+        for where, endpoint in ordered
+        if where in ready or where in leaving
+    )

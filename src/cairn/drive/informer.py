@@ -1,0 +1,130 @@
+"""A local copy of one resource that follows the API server.
+
+    list, watch events  ->  objects, on_change(key, old, new)
+
+Invariants  on_change is called once per difference, also for those found by a new list after an
+            outage; `objects` already holds the new state when it is called.
+            An unreachable server changes nothing: the last known state stays (fail static).
+            An object that on_change cannot read is reported, and the others go on.
+Standards   Kubernetes API concepts, "Efficient detection of changes"
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from typing import Any
+
+from cairn.drive.kube_client import ApiError, Client, Unreachable
+from cairn.kube.metadata import Key, key_of
+from cairn.kube.resource import Resource
+
+RawObject = dict[str, Any]
+OnChange = Callable[[Key, RawObject | None, RawObject | None], None]
+
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class Informer:
+    """Follows one resource, or the part of it that the selectors choose."""
+
+    def __init__(
+        self,
+        client: Client,
+        resource: Resource,
+        *,
+        on_change: OnChange,
+        namespace: str | None = None,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> None:
+        self.objects: dict[Key, RawObject] = {}
+        """What the server holds, as far as we know."""
+        self.synced = asyncio.Event()
+        """Set once the first list is in `objects`."""
+        self.reachable = False
+        """Whether the last request to the server was answered."""
+        self._client = client
+        self._resource = resource
+        self._on_change = on_change
+        self._namespace = namespace
+        self._labels = label_selector
+        self._fields = field_selector
+
+    async def run(self) -> None:
+        """List and watch until cancelled."""
+        version: str | None = None
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                if version is None:
+                    version = await self._relist()
+                async for kind, obj in self._client.watch(
+                    self._resource,
+                    resource_version=version,
+                    namespace=self._namespace,
+                    label_selector=self._labels,
+                    field_selector=self._fields,
+                    on_open=self._answered,
+                ):
+                    version = obj["metadata"]["resourceVersion"]
+                    pause_s = FIRST_PAUSE_S
+                    self._take(kind, obj)
+                # A server that ends each watch at once must not make us spin.
+                await asyncio.sleep(FIRST_PAUSE_S / 2)
+            except ApiError as error:
+                if not isinstance(error, Unreachable):
+                    version = None
+                self._report(error)
+                await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+
+    async def _relist(self) -> str:
+        items, version = await self._client.list(
+            self._resource,
+            namespace=self._namespace,
+            label_selector=self._labels,
+            field_selector=self._fields,
+        )
+        found = {key_of(item): item for item in items}
+        for key in [key for key in self.objects if key not in found]:
+            self._change(key, None)
+        for key, item in found.items():
+            if self.objects.get(key) != item:
+                self._change(key, item)
+        self._answered()
+        self.synced.set()
+        return version
+
+    def _take(self, kind: str, obj: RawObject) -> None:
+        if kind in ("ADDED", "MODIFIED"):
+            self._change(key_of(obj), obj)
+        elif kind == "DELETED":
+            self._change(key_of(obj), None)
+
+    def _change(self, key: Key, new: RawObject | None) -> None:
+        old = self.objects.get(key)
+        if new is None:
+            self.objects.pop(key, None)
+        else:
+            self.objects[key] = new
+        try:
+            self._on_change(key, old, new)
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+            # One malformed object must not stop what depends on all the others.
+            log.error("%s %s cannot be read: %r", self._resource.plural, key, error)
+
+    def _answered(self) -> None:
+        if not self.reachable and self.synced.is_set():
+            log.info("%s: the API server answers again", self._resource.plural)
+        self.reachable = True
+
+    def _report(self, error: ApiError) -> None:
+        if error.status == 410:
+            return
+        if self.reachable or not self.synced.is_set():
+            log.warning("%s: %s; keeping what is known", self._resource.plural, error.message)
+        self.reachable = False

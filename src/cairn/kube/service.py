@@ -1,0 +1,106 @@
+"""A Service as the data plane and the announcer need it.
+
+    v1.Service  ->  Service
+
+Standards   Kubernetes v1.Service
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cairn.kube.metadata import Key, Metadata, Object, metadata_of
+from cairn.net import Address, Protocol, parse_address
+
+ANNOUNCE = "cairn.io/announce"
+"""Annotation: `all-nodes` announces the Service's addresses from every node."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    """One port of a Service."""
+
+    name: str
+    """Empty when the Service has one unnamed port."""
+    protocol: Protocol
+    """Transport protocol."""
+    port: int
+    """Port at the Service's addresses."""
+    node_port: int
+    """Port at every node; 0 for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One Service."""
+
+    metadata: Metadata
+    """Names, labels, annotations."""
+    type: str
+    """ClusterIP, NodePort, LoadBalancer or ExternalName."""
+    cluster_ips: tuple[Address, ...]
+    """Addresses inside the cluster; empty for headless Services."""
+    load_balancer_ips: tuple[Address, ...]
+    """Addresses that the status carries."""
+    ports: tuple[ServicePort, ...]
+    """As listed."""
+    load_balancer_class: str
+    """Empty when no class is asked for."""
+    external_traffic_policy: str
+    """Cluster or Local, for clients outside the cluster."""
+    internal_traffic_policy: str
+    """Cluster or Local, for clients inside."""
+    session_affinity: str
+    """None or ClientIP."""
+    publish_not_ready: bool
+    """Whether endpoints count before they are ready."""
+
+    @property
+    def key(self) -> Key:
+        """Namespace and name."""
+        return self.metadata.key
+
+    @property
+    def announced_everywhere(self) -> bool:
+        """Whether every node announces its addresses, with or without a backend."""
+        return self.metadata.annotations.get(ANNOUNCE) == "all-nodes"
+
+    @staticmethod
+    def from_object(obj: Object) -> "Service":
+        """Return the view of a v1.Service; addresses that do not parse are left out."""
+        spec = obj.get("spec") or {}
+        status = (obj.get("status") or {}).get("loadBalancer") or {}
+        cluster_ips = spec.get("clusterIPs") or [spec.get("clusterIP") or "None"]
+        return Service(
+            metadata=metadata_of(obj),
+            type=spec.get("type") or "ClusterIP",
+            cluster_ips=addresses(cluster_ips),
+            load_balancer_ips=addresses(
+                entry.get("ip") or "" for entry in status.get("ingress") or ()
+            ),
+            ports=tuple(_port(raw) for raw in spec.get("ports") or ()),
+            load_balancer_class=spec.get("loadBalancerClass") or "",
+            external_traffic_policy=spec.get("externalTrafficPolicy") or "Cluster",
+            internal_traffic_policy=spec.get("internalTrafficPolicy") or "Cluster",
+            session_affinity=spec.get("sessionAffinity") or "None",
+            publish_not_ready=bool(spec.get("publishNotReadyAddresses")),
+        )
+
+
+def _port(raw: Object) -> ServicePort:
+    return ServicePort(
+        name=raw.get("name") or "",
+        protocol=Protocol[raw.get("protocol") or "TCP"],
+        port=raw["port"],
+        node_port=raw.get("nodePort") or 0,
+    )
+
+
+def addresses(texts: Iterable[str]) -> tuple[Address, ...]:
+    """Return the addresses among `texts`; "None", "" and what does not parse are left out."""
+    found: list[Address] = []
+    for text in texts:
+        try:
+            found.append(parse_address(text))
+        except ValueError:
+            continue
+    return tuple(found)

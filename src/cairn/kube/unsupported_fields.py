@@ -1,0 +1,213 @@
+"""Fields that do nothing in this version, or less than they say.
+
+object  ->  (reason, sentence) per field
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cairn.kube.bgp_node_config import CONNECT_RETRY_LIMIT_S
+from cairn.kube.metadata import Object
+from cairn.kube.service import ANNOUNCE
+
+Found = Iterator[tuple[str, str]]
+
+DEFAULT_AFFINITY_S = 10800
+"""What the API server fills in: nobody asked for it."""
+_READ = frozenset(
+    {
+        ANNOUNCE,
+        "io.cilium/lb-ipam-ips",
+        "io.cilium/lb-ipam-sharing-key",
+        "io.cilium/lb-ipam-sharing-cross-namespace",
+        "lbipam.cilium.io/ips",
+        "lbipam.cilium.io/sharing-key",
+        "lbipam.cilium.io/sharing-cross-namespace",
+    }
+)
+# Domains of annotations that ask a load balancer for something.
+_ASKING = (
+    "cairn.io/",
+    "io.cilium/",
+    "lbipam.cilium.io/",
+    "service.cilium.io/",
+    "metallb.universe.tf/",
+    "metallb.io/",
+    "kube-vip.io/",
+    "service.kubernetes.io/topology-",
+)
+
+
+def source_ranges(obj: Object) -> Found:
+    """Find a Service's list of allowed clients."""
+    if ranges := obj["spec"].get("loadBalancerSourceRanges"):
+        yield (
+            "SourceRangesNotEnforced",
+            f"spec.loadBalancerSourceRanges ({', '.join(ranges)}) is not enforced by this version: "
+            "clients from everywhere are served; filter on the router",
+        )
+
+
+def fields_of_service(obj: Object) -> Found:
+    """Find fields of a Service that its author wrote in vain."""
+    spec = obj["spec"]
+    if spec.get("type") == "NodePort":
+        ports = ", ".join(str(p["nodePort"]) for p in spec["ports"] if p.get("nodePort"))
+        yield (
+            "NodePortNotServed",
+            f"node ports ({ports or 'none yet'}) are not served by this version: only the cluster "
+            "IP is; use type LoadBalancer for clients outside",
+        )
+    if addresses := spec.get("externalIPs"):
+        yield (
+            "ExternalIPsNotServed",
+            f"spec.externalIPs ({', '.join(addresses)}) are not served by this version; use type "
+            "LoadBalancer with a pool that holds the address",
+        )
+    for port in spec.get("ports") or ():
+        if port.get("protocol") == "SCTP":
+            yield (
+                "ProtocolNotServed",
+                f"port {port['port']}/SCTP is not served: this version balances TCP and UDP; "
+                "connect to the pods themselves",
+            )
+    if "IPv6" in (spec.get("ipFamilies") or ()):
+        yield (
+            "FamilyNotServed",
+            "spec.ipFamilies has IPv6, which the data plane of this version does not carry: an "
+            "IPv6 address of this Service answers nobody; use IPv4",
+        )
+    if distribution := spec.get("trafficDistribution"):
+        yield (
+            "DistributionNotHonoured",
+            f"spec.trafficDistribution {distribution} is not honoured: all ready pods share the "
+            "connections; internalTrafficPolicy: Local keeps them on the client's node",
+        )
+    yield from _affinity(spec)
+
+
+def _affinity(spec: Mapping[str, Any]) -> Found:
+    timeout = ((spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}).get(
+        "timeoutSeconds"
+    )
+    if spec.get("sessionAffinity") == "ClientIP" and timeout not in (None, DEFAULT_AFFINITY_S):
+        yield (
+            "AffinityTimeoutNotHonoured",
+            f"sessionAffinityConfig.clientIP.timeoutSeconds {timeout} is not honoured: a client "
+            "stays with its pod without a time limit, as long as the set of ready pods stays",
+        )
+
+
+def annotations_of_service(obj: Object) -> Found:
+    """Find annotations that ask for what nobody gives."""
+    for name, value in (obj["metadata"].get("annotations") or {}).items():
+        if name == ANNOUNCE and value != "all-nodes":
+            yield (
+                "AnnotationNotRead",
+                f"annotation {ANNOUNCE}={value} changes nothing; the only value is all-nodes",
+            )
+        elif name.startswith(_ASKING) and name not in _READ:
+            yield (
+                "AnnotationNotRead",
+                f"annotation {name} is not known to Cairn and changes nothing; an address is asked "
+                "for with lbipam.cilium.io/ips",
+            )
+
+
+def node_ports_of_balancer(obj: Object) -> Found:
+    """Find the ports that the API server gives a LoadBalancer without being asked."""
+    spec = obj["spec"]
+    if spec.get("type") != "LoadBalancer":
+        return
+    if any(port.get("nodePort") for port in spec.get("ports") or ()):
+        yield (
+            "NodePortNotServed",
+            "its node ports (80:3xxxx in kubectl get service) are not served by this version; "
+            "clients use its address",
+        )
+    if spec.get("healthCheckNodePort"):
+        yield (
+            "HealthCheckPortNotServed",
+            "its healthCheckNodePort is not served by this version: a node without a ready pod "
+            "withdraws the address over BGP instead",
+        )
+
+
+def fields_of_pod(obj: Object) -> Found:
+    """Find what a pod asks of its network in vain."""
+    spec = obj["spec"]
+    if not spec.get("hostNetwork"):
+        for container in spec.get("containers") or ():
+            for port in container.get("ports") or ():
+                if port.get("hostPort"):
+                    yield (
+                        "HostPortNotServed",
+                        f"hostPort {port['hostPort']} of container {container.get('name')} is not "
+                        "served by this version; use a Service, or hostNetwork: true",
+                    )
+    for name in obj["metadata"].get("annotations") or {}:
+        if name in ("kubernetes.io/ingress-bandwidth", "kubernetes.io/egress-bandwidth"):
+            yield (
+                "BandwidthNotLimited",
+                f"annotation {name} is not honoured: this version limits no bandwidth",
+            )
+
+
+def fields_of_peering(obj: Object) -> Found:
+    """Find fields of a CiliumBGPPeeringPolicy that nodes do not follow."""
+    routers = obj["spec"].get("virtualRouters") or ()
+    if len(routers) > 1:
+        yield (
+            "OneRouterPerNode",
+            f"spec.virtualRouters has {len(routers)} items, but a node of this version announces "
+            "all addresses to all neighbors: the items' serviceSelectors are not kept apart; write "
+            "one policy per set of nodes",
+        )
+    for place, router in enumerate(routers):
+        where = f"spec.virtualRouters[{place}]"
+        others = [s for s in router.get("serviceAdvertisements") or () if s != "LoadBalancerIP"]
+        if others:
+            yield (
+                "AdvertisementNotRead",
+                f"{where}.serviceAdvertisements: {', '.join(others)} is not announced by this "
+                "version, LoadBalancerIP alone is",
+            )
+        if router.get("podIPPoolSelector") is not None:
+            yield (
+                "PodPoolNotRead",
+                f"{where}.podIPPoolSelector announces nothing: this version has no pod pools; "
+                "exportPodCIDR: true announces each node's pods",
+            )
+        for number, neighbor in enumerate(router.get("neighbors") or ()):
+            yield from _neighbor(neighbor, f"{where}.neighbors[{number}]")
+
+
+def retry_of_peering(obj: Object) -> Found:
+    """Find waits between attempts to connect that are longer than a node waits."""
+    for router in obj["spec"].get("virtualRouters") or ():
+        for neighbor in router.get("neighbors") or ():
+            if (wait_s := neighbor.get("connectRetryTimeSeconds") or 0) > CONNECT_RETRY_LIMIT_S:
+                yield (
+                    "RetriedSooner",
+                    f"connectRetryTimeSeconds {wait_s}: a node tries again after "
+                    f"{CONNECT_RETRY_LIMIT_S} s at the latest, so that a router that comes back "
+                    "is found at once",
+                )
+
+
+def _neighbor(neighbor: Mapping[str, Any], where: str) -> Found:
+    if neighbor.get("advertisedPathAttributes"):
+        yield (
+            "AttributesNotSent",
+            f"{where}.advertisedPathAttributes is not honoured: this version sends no communities "
+            "and the ordinary local preference; set them on the router",
+        )
+    own = "ipv6" if ":" in str(neighbor.get("peerAddress") or "") else "ipv4"
+    asked = [f"{f.get('afi')} {f.get('safi')}" for f in neighbor.get("families") or ()]
+    others = [family for family in asked if family != f"{own} unicast"]
+    if others:
+        yield (
+            "FamilyNotNegotiated",
+            f"{where}.families: {', '.join(others)} is not negotiated: a session of this version "
+            f"carries the family of its peer's address, {own} unicast",
+        )

@@ -1,0 +1,120 @@
+"""BPF links: a program at its hook, kept by a pin, exchanged in place.
+
+    (program, hook)  ->  Link
+
+A link outlives the process only if it is pinned. A pinned link does not hold its device: when
+that is gone the link is dead, `update` says so, and `attach` makes a new one.
+
+Invariants  The interface index is resolved in the calling thread's network namespace: join it
+            first, then look the index up, then attach, in one function.
+Standards   linux/kernel/bpf/tcx.c, linux/kernel/bpf/cgroup.c
+"""
+
+import errno
+import os
+import struct
+from pathlib import Path
+
+from cairn.libbpf.error import BpfError
+from cairn.libbpf.program import Program
+from cairn.libbpf.syscall import (
+    AttachType,
+    Command,
+    call,
+    object_get,
+    object_info,
+    object_pin,
+)
+
+_GONE = frozenset({errno.ENOLINK, errno.ENODEV})
+_INFO_BYTES = 64
+
+
+class Link:
+    """An open link; owns its descriptor."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    @classmethod
+    def create(cls, program: Program, hook: AttachType, target: int, *, flags: int = 0) -> "Link":
+        """Attach `program`; `target` is an interface index, or a cgroup's descriptor."""
+        attributes = struct.pack("<IIII", program.fd, target, int(hook), flags)
+        what = f"attach {program.name} to {hook.name.lower()}"
+        return cls(call(Command.LINK_CREATE, attributes, what))
+
+    @classmethod
+    def open_pinned(cls, path: Path) -> "Link":
+        """Return the link pinned at `path`."""
+        return cls(object_get(path))
+
+    def __enter__(self) -> "Link":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the descriptor back: detaches, unless the link is pinned."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def update(self, program: Program) -> bool:
+        """Put `program` in the place of the one that runs, losing no packet.
+
+        Returns False if the link's device or cgroup is gone.
+        """
+        attributes = struct.pack("<IIII", self.fd, program.fd, 0, 0)
+        try:
+            call(Command.LINK_UPDATE, attributes, f"update link to {program.name}")
+        except BpfError as error:
+            if error.code in _GONE:
+                return False
+            raise
+        return True
+
+    def pin(self, path: Path) -> None:
+        """Pin the link at `path`, replacing what is pinned there."""
+        object_pin(self.fd, path)
+
+    @property
+    def program_id(self) -> int:
+        """The kernel's id of the program that runs."""
+        return int(struct.unpack_from("<III", self._info())[2])
+
+    @property
+    def target(self) -> int:
+        """The interface index of a tcx or XDP link, 0 if it is gone; the id of a cgroup."""
+        form = "<I" if self._kind() in (6, 11) else "<Q"
+        return int(struct.unpack_from(form, self._info(), 16)[0])
+
+    def _kind(self) -> int:
+        return int(struct.unpack_from("<I", self._info())[0])
+
+    def _info(self) -> bytes:
+        return object_info(self.fd, _INFO_BYTES, "read link info")
+
+
+def attach(program: Program, hook: AttachType, target: int, pin: Path | None = None) -> Link:
+    """Return a link that runs `program` at the hook: the pinned one updated, or a new one.
+
+    A pinned link that sits on another interface than `target` gives way to a new one.
+    """
+    if pin is not None and pin.exists():
+        old = Link.open_pinned(pin)
+        if _same_place(old, hook, target) and old.update(program):
+            return old
+        pin.unlink()
+        old.close()
+    link = Link.create(program, hook, target)
+    if pin is not None:
+        pin.parent.mkdir(parents=True, exist_ok=True)
+        link.pin(pin)
+    return link
+
+
+def _same_place(link: Link, hook: AttachType, target: int) -> bool:
+    if hook in (AttachType.XDP, AttachType.TCX_INGRESS, AttachType.TCX_EGRESS):
+        return link.target == target
+    return link.target == os.fstat(target).st_ino

@@ -1,0 +1,65 @@
+"""`cairn operator`: one active process per cluster.
+
+arguments, API server  ->  leads, or waits to
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import socket
+
+from cairn.drive.daemon import run_daemon
+from cairn.drive.event_recorder import EventRecorder
+from cairn.drive.kube_client import Client
+from cairn.drive.lease_election import Election
+from cairn.kube.metadata import Key
+from cairn.operator.bgp import Bgp
+from cairn.operator.ipam import Ipam
+from cairn.operator.unsupported import Unsupported
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: list[str]) -> int:
+    """Run the operator until SIGTERM; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="cairn operator",
+        description="Gives LoadBalancer addresses and configures BGP on every node.",
+    )
+    parser.add_argument("--kubeconfig", help="file (default: $KUBECONFIG, or the pod's account)")
+    parser.add_argument("--namespace", default="kube-system", help="namespace of the Lease")
+    parser.add_argument(
+        "--identity", default="", help="name in the Lease (default: $POD_NAME, or host and pid)"
+    )
+    parser.add_argument("--verbose", action="store_true", help="log details")
+    args = parser.parse_args(argv)
+    # A container that restarts in its pod takes its own Lease back at once.
+    pod = os.environ.get("POD_NAME")
+    identity = args.identity or pod or f"{socket.gethostname()}_{os.getpid()}"
+    lease = Key(args.namespace, "cairn-operator")
+    return run_daemon(
+        "cairn operator", _run(args.kubeconfig, lease, identity), verbose=args.verbose
+    )
+
+
+async def _run(kubeconfig: str | None, lease: Key, identity: str) -> None:
+    async with Client.connect(kubeconfig) as client:
+        log.info("API server %s", client.url)
+
+        async def lead() -> None:
+            recorder = EventRecorder(client, "cairn-operator")
+            async with asyncio.TaskGroup() as group:
+                group.create_task(recorder.run())
+                rest = Unsupported(client, recorder)
+                bgp = Bgp(
+                    client,
+                    recorder,
+                    on_policy=rest.peering_policy,
+                    on_advertisement=rest.advertisement,
+                )
+                group.create_task(Ipam(client, recorder, on_service=rest.service).run())
+                group.create_task(bgp.run())
+                group.create_task(rest.run())
+
+        await Election(client, lease, identity).run(lead)

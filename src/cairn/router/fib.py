@@ -1,0 +1,133 @@
+"""Which routes the kernel should hold: the RIB's paths, and what an earlier run left for now.
+
+    best paths per prefix, routes found at start  ->  KernelRoutes to replace and to delete
+
+After a restart the peers come back one by one. Until a peer has told everything it has (it is
+settled), the next hops that the earlier run installed for it stay, so that a restart of the router
+loses no packet; then what it did not repeat goes.
+
+Invariants  Next hops are in the order of their addresses, whatever the order of arrival: the kernel
+            maps flows to next hops by position.
+            A prefix without next hops has no route.
+Cost        Work in proportion to the prefixes that changed since the last call of `changes`.
+Not here    Writing them (cairn.netlink.route).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from cairn.desired.routes import KernelRoute, NextHop
+from cairn.net import Address, Network
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What to write."""
+
+    replace: tuple[KernelRoute, ...]
+    """Routes that are new or have other next hops."""
+    delete: tuple[KernelRoute, ...]
+    """Routes that should be gone."""
+
+    def __bool__(self) -> bool:
+        return bool(self.replace or self.delete)
+
+
+class Fib:
+    """The routes that one routing daemon owns in the kernel."""
+
+    def __init__(self, found: Iterable[KernelRoute], *, metric: int, multipath: int = 16) -> None:
+        self._metric = metric
+        self._multipath = multipath
+        self._paths: dict[Network, frozenset[Address]] = {}
+        self._installed = {route.prefix: route for route in found}
+        self._kept: dict[Network, frozenset[Address]] = {
+            prefix: _gateways(route) for prefix, route in self._installed.items()
+        }
+        self._dirty: set[Network] = set()
+
+    @property
+    def kept(self) -> int:
+        """Routes of an earlier run that still wait for their peers."""
+        return len(self._kept)
+
+    @property
+    def installed(self) -> Mapping[Network, KernelRoute]:
+        """What the kernel holds, as far as we know."""
+        return self._installed
+
+    def set_paths(self, prefix: Network, gateways: Iterable[Address]) -> None:
+        """Take the RIB's next hops for `prefix`; none withdraws it."""
+        paths = frozenset(gateways)
+        if paths:
+            self._paths[prefix] = paths
+        else:
+            self._paths.pop(prefix, None)
+        self._dirty.add(prefix)
+
+    def settle(self, gateway: Address) -> None:
+        """Forget what an earlier run knew from this peer: it has repeated all that still holds."""
+        for prefix, gateways in list(self._kept.items()):
+            if gateway in gateways:
+                self._keep(prefix, gateways - {gateway})
+
+    def settle_all(self) -> None:
+        """Forget everything that an earlier run left and nobody repeated."""
+        for prefix in list(self._kept):
+            self._keep(prefix, frozenset())
+
+    def observe(self, actual: Iterable[KernelRoute]) -> None:
+        """Compare with what the kernel really holds; what differs is written again."""
+        found = {route.prefix: route for route in actual}
+        for prefix in found.keys() | self._installed.keys():
+            if _shape(found.get(prefix)) != _shape(self._installed.get(prefix)):
+                self._dirty.add(prefix)
+        self._installed = found
+
+    def failed(self, route: KernelRoute) -> None:
+        """Take back what `changes` assumed: the kernel refused this route."""
+        self._installed.pop(route.prefix, None)
+
+    def changes(self) -> Changes:
+        """Return the writes since the last call, taking for granted that they succeed."""
+        replace, delete = [], []
+        for prefix in sorted(self._dirty, key=lambda p: (p.version, p)):
+            wanted = self._wanted(prefix)
+            actual = self._installed.get(prefix)
+            if wanted is None:
+                if actual is not None:
+                    delete.append(actual)
+                    del self._installed[prefix]
+            elif _shape(actual) != _shape(wanted):
+                if actual is not None and actual.metric != wanted.metric:
+                    delete.append(actual)
+                replace.append(wanted)
+                self._installed[prefix] = wanted
+        self._dirty.clear()
+        return Changes(tuple(replace), tuple(delete))
+
+    def _wanted(self, prefix: Network) -> KernelRoute | None:
+        gateways = self._paths.get(prefix, frozenset()) | self._kept.get(prefix, frozenset())
+        if not gateways:
+            return None
+        ordered = sorted(gateways, key=lambda address: (address.version, int(address)))
+        hops = tuple(NextHop(address) for address in ordered[: self._multipath])
+        return KernelRoute(prefix, hops, metric=self._metric)
+
+    def _keep(self, prefix: Network, gateways: frozenset[Address]) -> None:
+        if gateways:
+            self._kept[prefix] = gateways
+        else:
+            self._kept.pop(prefix, None)
+        self._dirty.add(prefix)
+
+
+def _gateways(route: KernelRoute) -> frozenset[Address]:
+    return frozenset(hop.address for hop in route.nexthops if hop.address is not None)
+
+
+def _shape(route: KernelRoute | None) -> tuple[object, ...] | None:
+    """Return what two routes must agree in; interfaces are the kernel's own finding."""
+    if route is None:
+        return None
+    return route.metric, tuple((hop.address, hop.weight) for hop in route.nexthops)

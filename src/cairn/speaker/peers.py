@@ -1,0 +1,67 @@
+"""Turn a node's desired BGP state into what the protocol machine takes.
+
+    desired.SpeakerConfig  ->  bgp.PeerConfig by name, Attributes by prefix
+
+Pure. A next hop that is not given stays None: each session then uses its own local address.
+"""
+
+from cairn.bgp.attribute.attributes import Attributes
+from cairn.bgp.attribute.communities import Community
+from cairn.bgp.attribute.large_communities import LargeCommunity
+from cairn.bgp.config import PeerConfig
+from cairn.bgp.family import IPV4_UNICAST, IPV6_UNICAST, Family
+from cairn.desired import routes
+from cairn.desired.routes import Announcement, PeerSpec, SpeakerConfig
+from cairn.net import Network
+
+FAMILIES: dict[str, Family] = {
+    routes.IPV4_UNICAST: IPV4_UNICAST,
+    routes.IPV6_UNICAST: IPV6_UNICAST,
+}
+
+EBGP_TTL = 1
+"""A neighbour in another system is on the same link, unless multihop says otherwise."""
+
+
+def peer_configs(config: SpeakerConfig) -> dict[str, PeerConfig]:
+    """Return the peers by name."""
+    return {peer.name: peer_config(peer) for peer in config.peers}
+
+
+def peer_config(peer: PeerSpec) -> PeerConfig:
+    """Return one peer's configuration."""
+    is_external = peer.remote_asn not in (None, peer.local_asn)
+    return PeerConfig(
+        name=peer.name,
+        remote=peer.address,
+        local_asn=peer.local_asn,
+        remote_asn=peer.remote_asn,
+        hold_time_s=peer.hold_time_s,
+        keepalive_s=peer.keepalive_s,
+        connect_retry_s=peer.connect_retry_s,
+        password=peer.password,
+        families=tuple(FAMILIES[name] for name in peer.families),
+        graceful_restart_s=peer.graceful_restart_s,
+        max_prefixes=peer.max_prefixes,
+        multihop_ttl=peer.ttl if peer.ttl or not is_external else EBGP_TTL,
+        import_filter=peer.import_filter,
+        export_filter=peer.export_filter,
+        port=peer.port,
+        local=peer.source,
+    )
+
+
+def originated(config: SpeakerConfig) -> dict[Network, Attributes]:
+    """Return the routes to originate."""
+    return {route.prefix: attributes_of(route) for route in config.routes}
+
+
+def attributes_of(route: Announcement) -> Attributes:
+    """Return one route's attributes."""
+    return Attributes(
+        next_hop=route.next_hop,
+        local_pref=route.local_pref,
+        med=route.med,
+        communities=tuple(Community(number) for number in route.communities),
+        large_communities=tuple(LargeCommunity(*parts) for parts in route.large_communities),
+    )

@@ -1,0 +1,209 @@
+"""The overview names what is wrong, and only that."""
+
+from typing import Any
+
+import pytest
+
+from cairn.diagnose.overview import Inventory, Overview, compile_overview
+
+VIP = "192.168.1.100"
+
+
+def node(name: str = "node-1", *, ready: bool = True) -> dict[str, Any]:
+    conditions = [{"type": "Ready", "status": str(ready)}]
+    addresses = [{"type": "InternalIP", "address": "192.168.1.10"}]
+    return {
+        "metadata": {"name": name},
+        "status": {"conditions": conditions, "addresses": addresses},
+    }
+
+
+def agent(node_name: str = "node-1", *, ready: bool = True) -> dict[str, Any]:
+    waiting = {"reason": "CrashLoopBackOff", "message": "back-off 10s"}
+    return {
+        "metadata": {
+            "namespace": "kube-system",
+            "name": f"cairn-{node_name}",
+            "labels": {"k8s-app": "cairn"},
+        },
+        "spec": {"nodeName": node_name},
+        "status": {
+            "conditions": [{"type": "Ready", "status": str(ready)}],
+            "containerStatuses": [
+                {"name": "agent", "state": {} if ready else {"waiting": waiting}}
+            ],
+        },
+    }
+
+
+def service(*, ip: str = VIP, message: str = "") -> dict[str, Any]:
+    status: dict[str, Any] = {"loadBalancer": {"ingress": [{"ip": ip}] if ip else []}}
+    if message:
+        status["conditions"] = [{"type": "cilium.io/IPAMRequestSatisfied", "message": message}]
+    return {
+        "metadata": {"namespace": "default", "name": "web"},
+        "spec": {
+            "type": "LoadBalancer",
+            "ports": [{"port": 80}],
+            "selector": {"app": "web-app"},
+        },
+        "status": status,
+    }
+
+
+def endpoints(*ready: bool) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "namespace": "default",
+            "name": "web-1",
+            "labels": {"kubernetes.io/service-name": "web"},
+        },
+        "ports": [{"port": 8080}],
+        "endpoints": [
+            {"addresses": [f"10.244.1.{i}"], "conditions": {"ready": is_ready}}
+            for i, is_ready in enumerate(ready, 2)
+        ],
+    }
+
+
+def config(*, state: str = "established", announced: bool = True) -> dict[str, Any]:
+    peer = {"name": "router", "peerAddress": "192.168.1.1", "peerASN": 64512}
+    status = peer | {
+        "peeringState": state,
+        "lastError": "connection refused" if state != "established" else "",
+        "routeCount": [{"advertised": 1}],
+    }
+    return {
+        "metadata": {"name": "node-1"},
+        "spec": {"bgpInstances": [{"name": "i", "peers": [peer]}]},
+        "status": {
+            "bgpInstances": [{"name": "i", "peers": [status]}],
+            "announcements": [{"prefix": f"{VIP}/32"}] if announced else [],
+        },
+    }
+
+
+def overview(**change: Any) -> Overview:
+    healthy: dict[str, Any] = {
+        "nodes": [node()],
+        "pods": [agent()],
+        "services": [service()],
+        "slices": [endpoints(True)],
+        "policies": [{"metadata": {"name": "homelab"}}],
+        "node_configs": [config()],
+    }
+    return compile_overview(Inventory(**(healthy | change)))
+
+
+def test_a_healthy_system_has_no_problem() -> None:
+    found = overview()
+    assert found.problems == ()
+    assert found.healthy
+    assert found.addresses[0].announced_by == ("node-1",)
+    assert found.sessions[0].state == "established"
+
+
+@pytest.mark.parametrize(
+    ("change", "subject", "words"),
+    [
+        ({"nodes": []}, "the cluster", "has no node"),
+        ({"nodes": [node(ready=False)]}, "node node-1", "not ready"),
+        ({"pods": []}, "node node-1", "no agent runs there"),
+        ({"pods": [agent(ready=False)]}, "node node-1", "CrashLoopBackOff"),
+        ({"services": [service(ip="", message="pool x lacks")]}, "service default/web", "pool x"),
+        ({"services": [service(ip="")]}, "service default/web", "operator"),
+        ({"slices": [endpoints(False)]}, "service default/web", "none of its 1 pods is ready"),
+        ({"slices": []}, "service default/web", "no pod matches its selector app=web-app"),
+        (
+            {"node_configs": [config(announced=False)]},
+            "service default/web",
+            "no node announces its address",
+        ),
+        (
+            {"node_configs": [config(announced=False)], "policies": []},
+            "service default/web",
+            "no CiliumBGPPeeringPolicy exists",
+        ),
+        (
+            {"node_configs": [config(state="connect")]},
+            "session node-1 to 192.168.1.1",
+            "connection refused",
+        ),
+    ],
+)
+def test_each_fault_is_named(change: dict[str, Any], subject: str, words: str) -> None:
+    found = overview(**change)
+    assert not found.healthy
+    assert [p for p in found.problems if p.subject == subject and words in p.what], found.problems
+
+
+def test_pool_conflict_is_severe_and_a_finding_is_not() -> None:
+    conditions = [
+        {"type": "cilium.io/PoolConflict", "status": "True", "message": "overlaps pool a"},
+        {"type": "cairn.io/Findings", "status": "True", "message": "write start and stop"},
+    ]
+    pool = {
+        "metadata": {"name": "b"},
+        "spec": {"blocks": [{"start": "192.168.1.100", "stop": "192.168.1.111"}]},
+        "status": {"conditions": conditions},
+    }
+    found = overview(pools=[pool])
+    assert {(p.what, p.severe) for p in found.problems} == {
+        ("overlaps pool a", True),
+        ("write start and stop", False),
+    }
+    assert found.pools[0].blocks == "192.168.1.100 to 192.168.1.111"
+
+
+def test_a_policy_without_nodes_is_named() -> None:
+    message = "selects 0 of 3 nodes; nodes have labels a=b"
+    conditions = [{"type": "cairn.io/Selected", "status": "False", "message": message}]
+    policy = {"metadata": {"name": "homelab"}, "status": {"conditions": conditions}}
+    found = overview(policies=[policy])
+    assert [p.what for p in found.problems] == [message]
+
+
+def stored_policy(name: str, **annotations: str) -> dict[str, Any]:
+    return {
+        "kind": "CiliumNetworkPolicy",
+        "metadata": {"namespace": "default", "name": name, "annotations": annotations},
+        "spec": {"endpointSelector": {}},
+    }
+
+
+def test_a_policy_that_is_not_enforced_is_severe_and_told_once_for_all() -> None:
+    found = overview(others=[stored_policy("b"), stored_policy("a")])
+    assert not found.healthy
+    (problem,) = found.problems
+    assert problem.subject == "CiliumNetworkPolicy default/a, default/b"
+    assert "not enforced by this version: nothing is blocked" in problem.what
+
+
+def test_a_disabled_policy_and_an_unread_kind_are_worth_knowing() -> None:
+    disabled = stored_policy("off", **{"policy.cilium.io/disabled": "true"})
+    envoy = {"kind": "CiliumEnvoyConfig", "metadata": {"namespace": "default", "name": "x"}}
+    found = overview(others=[disabled, envoy])
+    assert found.healthy
+    assert [(p.subject, p.severe) for p in found.problems] == [
+        ("CiliumNetworkPolicy default/off", False),
+        ("CiliumEnvoyConfig default/x", False),
+    ]
+
+
+def test_node_ports_that_nobody_asked_for_are_told_in_one_line() -> None:
+    obj = service() | {"kind": "Service"}
+    obj["spec"]["ports"] = [{"port": 80, "nodePort": 30080}]
+    found = overview(services=[obj])
+    assert found.healthy
+    (problem,) = found.problems
+    assert problem.subject == "Service default/web"
+    assert "node ports" in problem.what
+
+
+def test_a_service_of_another_class_is_not_ours_to_address() -> None:
+    foreign = service(ip="")
+    foreign["spec"]["loadBalancerClass"] = "example.com/other"
+    found = overview(services=[foreign])
+    assert found.healthy
+    (problem,) = found.problems
+    assert "loadBalancerClass example.com/other, which is not Cairn's" in problem.what

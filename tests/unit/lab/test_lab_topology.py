@@ -1,0 +1,99 @@
+"""The lab's network as data: the document's addresses, and nothing twice."""
+
+import ipaddress
+
+import pytest
+
+from cairn.lab.topology import (
+    MAX_NODES,
+    Role,
+    home_network,
+    hosts_file,
+    node_host,
+    pod_network,
+    resolver_file,
+)
+
+EXPECTED = {
+    "router": ("192.168.1.1", None),
+    "control-plane": ("192.168.1.5", "192.168.1.1"),
+    "node-1": ("192.168.1.10", "192.168.1.1"),
+    "node-2": ("192.168.1.11", "192.168.1.1"),
+    "node-3": ("192.168.1.12", "192.168.1.1"),
+    "client-1": ("192.168.50.10", "192.168.50.1"),
+    "client-2": ("192.168.1.50", "192.168.1.1"),
+}
+
+
+def test_reference_network_has_the_documents_addresses() -> None:
+    found = {host.name: (host.address, host.gateway) for host in home_network().hosts}
+    assert found == EXPECTED
+
+
+def test_router_stands_in_both_segments() -> None:
+    router = home_network().host("router")
+    addresses = [i.addresses for i in router.interfaces]
+    assert addresses == [("192.168.1.1/24",), ("192.168.50.1/24",)]
+    assert {i.bridge for i in router.interfaces} == {"br-nodes", "br-lan"}
+
+
+@pytest.mark.parametrize("count", range(1, MAX_NODES + 1))
+def test_nothing_is_given_twice(count: int) -> None:
+    topology = home_network(range(1, count + 1))
+    interfaces = [i for host in topology.hosts for i in host.interfaces]
+    for values in (
+        [i.port for i in interfaces],
+        [i.mac for i in interfaces],
+        [a for i in interfaces for a in i.addresses],
+        [host.name for host in topology.hosts],
+    ):
+        assert len(values) == len(set(values))
+    assert sum(host.role is Role.NODE for host in topology.hosts) == count
+
+
+@pytest.mark.parametrize("count", range(1, MAX_NODES + 1))
+def test_addresses_lie_in_their_segment_and_names_fit_the_kernel(count: int) -> None:
+    topology = home_network(range(1, count + 1))
+    networks = {s.bridge: ipaddress.ip_network(s.network) for s in topology.segments}
+    for host in topology.hosts:
+        for interface in host.interfaces:
+            assert len(interface.port) <= 15
+            first_octet = int(interface.mac.split(":")[0], 16)
+            assert first_octet & 3 == 2, "a local address of one machine"
+            for address in interface.addresses:
+                found = ipaddress.ip_interface(address)
+                assert found.network == networks[interface.bridge]
+                if host.gateway and interface is host.interfaces[0]:
+                    assert ipaddress.ip_address(host.gateway) in found.network
+
+
+def test_a_node_more_changes_no_other_host() -> None:
+    before = {host.name: host for host in home_network((1, 2, 3)).hosts}
+    after = {host.name: host for host in home_network((1, 2, 3, 4)).hosts}
+    assert {name: after[name] for name in before} == before
+    assert set(after) - set(before) == {"node-4"}
+    assert after["node-4"] == node_host(4)
+
+
+@pytest.mark.parametrize("numbers", [(), (0,), (9,), (1, 12)])
+def test_numbers_out_of_range_are_refused(numbers: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="from 1 to 8"):
+        home_network(numbers)
+
+
+def test_only_nodes_and_router_forward() -> None:
+    forwarding = {
+        host.name
+        for host in home_network().hosts
+        if host.settings.get("net.ipv4.ip_forward") == "1"
+    }
+    assert forwarding == {"router", "node-1", "node-2", "node-3"}
+
+
+def test_files_name_every_host_and_the_home_router() -> None:
+    topology = home_network()
+    text = hosts_file(topology, "client-1")
+    for name, (address, _) in EXPECTED.items():
+        assert f"{address} {name}" in text.splitlines()
+    assert "nameserver 192.168.50.1" in resolver_file(topology.host("client-1"))
+    assert pod_network(2) == "10.244.2.0/24"
