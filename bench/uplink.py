@@ -63,7 +63,7 @@ def publish(node: trial.Trial, frontend: tuple[str, int], number: int, backend: 
     maps["vips"].update(write_address(ip_address(frontend[0])), Vip(VipFlag.PING).write())
     maps["backends"].update(raw, backend.write())
     key = ServiceKey(ip_address(frontend[0]), frontend[1], packets.TCP)
-    maps["services"].update(key.write(), Service(number, 0, 1, 1).write())
+    maps["services"].update(key.write(), Service(number, 0, 1, 1, 1, 0, 0).write())
     with Map.create(MapShape(MapType.ARRAY, 4, MAGLEV_SIZE * 4, 1, 0), "maglev") as inner:
         inner.update(bytes(4), np.full(MAGLEV_SIZE, number, "<u4").tobytes())
         maps["maglev"].update_inner(raw, inner)
@@ -83,7 +83,7 @@ def prepare(node: trial.Trial) -> None:
     for number in range(FILL):
         address = ip_address("198.18.0.0") + number
         key = ServiceKey(address, 80, packets.TCP).write()
-        node.maps["services"].update(key, Service(1, 0, 1, 1).write())
+        node.maps["services"].update(key, Service(1, 0, 1, 1, 1, 0, 0).write())
         node.maps["vips"].update(write_address(address), Vip(0).write())
 
 

@@ -30,14 +30,23 @@ CAIRN_MAP(services, BPF_MAP_TYPE_HASH, 65536, struct cairn_service_key, struct c
 	  BPF_F_NO_PREALLOC);
 CAIRN_MAP(service_slots, BPF_MAP_TYPE_HASH, 262144, struct cairn_slot_key, __u32,
 	  BPF_F_NO_PREALLOC);
+CAIRN_MAP(backend_counters, BPF_MAP_TYPE_HASH, 262144, __u32, struct cairn_backend_counters,
+	  BPF_F_NO_PREALLOC);
+CAIRN_MAP(source_ranges, BPF_MAP_TYPE_LPM_TRIE, 65536, struct cairn_source_range, __u32,
+	  BPF_F_NO_PREALLOC);
+CAIRN_MAP(affinity, BPF_MAP_TYPE_LRU_HASH, 16384, struct cairn_affinity_key, struct cairn_affinity,
+	  0);
+CAIRN_MAP(pools, BPF_MAP_TYPE_LPM_TRIE, 4096, struct cairn_prefix, __u32, BPF_F_NO_PREALLOC);
+CAIRN_MAP(denied, BPF_MAP_TYPE_LPM_TRIE, 65536, struct cairn_prefix, __u32, BPF_F_NO_PREALLOC);
 CAIRN_MAP(draining, BPF_MAP_TYPE_HASH, 4096, __u32, __u32, BPF_F_NO_PREALLOC);
 CAIRN_MAP(backends, BPF_MAP_TYPE_HASH, 262144, __u32, struct cairn_backend, BPF_F_NO_PREALLOC);
 CAIRN_MAP(endpoints, BPF_MAP_TYPE_HASH, 4096, struct cairn_addr, struct cairn_endpoint,
 	  BPF_F_NO_PREALLOC);
 CAIRN_MAP(nodes, BPF_MAP_TYPE_HASH, 4096, __u32, struct cairn_node, BPF_F_NO_PREALLOC);
 CAIRN_MAP(peers, BPF_MAP_TYPE_HASH, 4096, struct cairn_mac, __u32, BPF_F_NO_PREALLOC);
+CAIRN_MAP(tunnels, BPF_MAP_TYPE_HASH, 4096, struct cairn_addr, __u32, BPF_F_NO_PREALLOC);
 CAIRN_MAP(pod_routes, BPF_MAP_TYPE_LPM_TRIE, 4096, struct cairn_prefix, __u32, BPF_F_NO_PREALLOC);
-CAIRN_MAP(conntrack, BPF_MAP_TYPE_LRU_HASH, 131072, struct cairn_tuple, struct cairn_connection, 0);
+CAIRN_MAP(conntrack, BPF_MAP_TYPE_HASH, 131072, struct cairn_tuple, struct cairn_connection, 0);
 CAIRN_MAP(fragments, BPF_MAP_TYPE_LRU_HASH, 4096, struct cairn_fragment_key, struct cairn_fragment,
 	  0);
 CAIRN_MAP(socket_reverse, BPF_MAP_TYPE_LRU_HASH, 65536, struct cairn_socket_key,

@@ -66,7 +66,7 @@ static __always_inline enum cairn_verdict choose_for_socket(struct bpf_sock_addr
 							    const struct cairn_service *service,
 							    struct choice *out)
 {
-	bool local = service->flags & CAIRN_SERVICE_LOCAL;
+	bool local = service->flags & CAIRN_SERVICE_SOCKET_LOCAL;
 	__u32 slots = local ? service->local_slots : service->slots;
 
 	if (!slots)

@@ -165,7 +165,7 @@ def test_policies_become_flags(node: Node) -> None:
     node.balancer.apply({VIP: policies})
     service = node.service(VIP)
     assert service is not None
-    assert service.flags == ServiceFlag.LOCAL | ServiceFlag.AFFINITY
+    assert service.flags == ServiceFlag.LOCAL | ServiceFlag.SOCKET_LOCAL | ServiceFlag.AFFINITY
 
 
 def test_ids_stay_through_changes_and_restarts(node: Node) -> None:

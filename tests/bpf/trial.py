@@ -133,7 +133,9 @@ def _key(address: str) -> bytes:
 def _publish(maps: dict[str, Map], port: int, service: int, backends: list[int], here: int) -> None:
     for protocol in (packets.TCP, packets.UDP):
         key = ServiceKey(IPv4Address(VIP), port, protocol).write()
-        maps["services"].update(key, Service(service, 0, len(backends), here).write())
+        maps["services"].update(
+            key, Service(service, 0, len(backends), here, len(backends), 0, 0).write()
+        )
     for slot, backend in enumerate(backends):
         maps["service_slots"].update(SlotKey(service, slot).write(), _number(backend))
     if not backends:
@@ -169,7 +171,9 @@ def fill(maps: dict[str, Map]) -> None:
 @contextlib.contextmanager
 def loaded() -> Iterator[Trial]:
     """Load every packet program on one set of maps."""
-    config = Config(ip_address(NODE), LOOPBACK, 0, UPLINK, 0).write()
+    config = Config(
+        ip_address(NODE), ip_address("::"), LOOPBACK, 0, 0, 1500, 0, 0, UPLINK, 0
+    ).write()
     shared: dict[str, Map] = {}
     with contextlib.ExitStack() as stack:
         objects = {}

@@ -190,7 +190,9 @@ class NodeBed:
 
     def load(self, uplink: int) -> None:
         """Load and attach the uplink's programs; must run inside the node's namespace."""
-        config = Config(ip_address(self.address), uplink, 0, self.mac, 0).write()
+        config = Config(
+            ip_address(self.address), ip_address("::"), uplink, 0, 0, 1500, 0, 0, self.mac, 0
+        ).write()
         shared: dict[str, Map] = {}
         for name in ("uplink_ingress", "uplink_egress", "pod_ingress"):
             loaded = load_object(
@@ -287,7 +289,7 @@ class Bed:
             here = sum(pods[index] in node.pods for index in ready)
             node.maps["services"].update(
                 ServiceKey(address, port, protocol).write(),
-                Service(service, flags, len(ready), here).write(),
+                Service(service, flags, len(ready), here, len(ready), 0, 0).write(),
             )
             if address == VIP:
                 node.maps["vips"].update(

@@ -99,7 +99,7 @@ def sockets() -> Iterator[Sockets]:
         publish(80, TCP, cluster.pods, target=8080, service=1, address=CLUSTER_IP)
         publish(53, UDP, cluster.pods, target=5353, service=2, address=CLUSTER_IP)
         publish(81, TCP, [], service=3, address=CLUSTER_IP)
-        local = ServiceFlag.LOCAL
+        local = ServiceFlag.SOCKET_LOCAL
         publish(82, TCP, cluster.pods, target=8080, service=4, address=CLUSTER_IP, flags=local)
         affinity = ServiceFlag.AFFINITY
         publish(83, TCP, cluster.pods, target=8080, service=5, address=CLUSTER_IP, flags=affinity)

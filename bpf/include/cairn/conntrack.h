@@ -2,15 +2,16 @@
 /* Connections through a service.
  *
  * map             type          key                       value
- * conntrack       LRU_HASH      cairn_tuple               cairn_connection
+ * conntrack       HASH          cairn_tuple               cairn_connection
  * fragments       LRU_HASH      cairn_fragment_key        cairn_fragment
  * socket_reverse  LRU_HASH      cairn_socket_key          cairn_socket_origin
  *
  * A connection served on this node has two entries: FORWARD under (client,
  * frontend), whose address is the backend's; REVERSE under (backend, client),
  * whose address is the frontend's. A node that hands a connection over has the
- * FORWARD one only. User space may delete what is idle; the kernel evicts the
- * least recently used when the map is full.
+ * FORWARD one only. User space deletes what is idle or closed. A full map takes no new
+ * connection (CONNTRACK_FULL) and never forgets one that lives; one handed over goes on without
+ * an entry, since Maglev alone finds its backend.
  */
 #pragma once
 
@@ -38,11 +39,17 @@ enum cairn_state {
 	CAIRN_STATE_CLOSING = 2, /* TCP: FIN or RST seen */
 };
 
+enum cairn_connection_flag {
+	CAIRN_CONNECTION_ANSWERED = 1, /* REVERSE: the backend has answered */
+	CAIRN_CONNECTION_RESET = 2, /* REVERSE: the backend has reset it */
+};
+
 struct cairn_connection {
 	struct cairn_addr address; /* what the packet is translated to */
 	__be16 port;
 	__u8 state; /* cairn_state */
-	__u8 pad[5];
+	__u8 flags; /* cairn_connection_flag */
+	__u8 pad[4];
 	__u32 backend; /* key of `backends` */
 	__u32 service; /* id of the service */
 	__u64 created_ns; /* CLOCK_MONOTONIC (coarse) */

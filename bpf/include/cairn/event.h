@@ -20,9 +20,11 @@ enum cairn_point {
 	CAIRN_POINT_POD = 1, /* leaving a pod */
 	CAIRN_POINT_SOCKET = 2, /* connect, sendmsg in a cgroup */
 	CAIRN_POINT_HOST = 3, /* leaving the node itself over the uplink */
+	CAIRN_POINT_OVERLAY = 4, /* arriving through the overlay */
+	CAIRN_POINT_XDP = 5, /* arriving on the uplink, before the kernel makes a packet of it */
 };
 
-#define CAIRN_POINTS 4
+#define CAIRN_POINTS 6
 #define CAIRN_VERDICT_SPACE 64
 
 struct cairn_metric {

@@ -4,21 +4,27 @@
  * map             type          key                       value
  * nodes           HASH          __u32 node index          cairn_node
  * peers           HASH          cairn_mac                 __u32 node index
+ * tunnels         HASH          cairn_addr                __u32 node index
  * pod_routes      LPM_TRIE      cairn_prefix              __u32 node index
  *
  * A node index is local to this node and never 0. `nodes` and `peers` hold the
  * other nodes only; `pod_routes` holds their pod CIDRs, for which the kernel has
- * a route over the uplink too. A packet whose source MAC is in `peers` was handed
- * over by that node.
+ * a route, too. A packet whose source MAC is in `peers`, or that came through the
+ * overlay from an address in `tunnels`, was handed over by that node. A node on another subnet
+ * has the flag TUNNEL and no entry in `peers`.
  */
 #pragma once
 
 #include <cairn/types.h>
 
+enum cairn_node_flag {
+	CAIRN_NODE_TUNNEL = 1, /* on another subnet: reached through the overlay */
+};
+
 struct cairn_node {
-	struct cairn_addr address; /* on the uplink's segment */
-	__u8 mac[6]; /* of its uplink */
-	__u16 flags; /* none yet: 0 */
+	struct cairn_addr address; /* its first, of the family that the nodes' network speaks */
+	__u8 mac[6]; /* of its uplink; zero with TUNNEL */
+	__u16 flags; /* cairn_node_flag */
 };
 
 struct cairn_prefix {

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /* Services and backends: who is reached at an address, and who answers.
  *
- * map             type          key                       value
- * vips            HASH          cairn_addr                cairn_vip
- * services        HASH          cairn_service_key         cairn_service
- * service_slots   HASH          cairn_slot_key            __u32 backend id
- * backends        HASH          __u32 backend id          cairn_backend
- * maglev          HASH_OF_MAPS  __u32 service id          ARRAY of one cairn_maglev
- * draining        HASH          __u32 service id          __u32 backend id
+ * map               type          key                       value
+ * vips              HASH          cairn_addr                cairn_vip
+ * services          HASH          cairn_service_key         cairn_service
+ * service_slots     HASH          cairn_slot_key            __u32 backend id
+ * backends          HASH          __u32 backend id          cairn_backend
+ * backend_counters  HASH          __u32 backend id          cairn_backend_counters
+ * maglev            HASH_OF_MAPS  __u32 service id          ARRAY of one cairn_maglev
+ * draining          HASH          __u32 service id          __u32 backend id
+ * source_ranges     LPM_TRIE      cairn_source_range        __u32 1
+ * affinity          LRU_HASH      cairn_affinity_key        cairn_affinity
+ * pools             LPM_TRIE      cairn_prefix              __u32 1
+ * denied            LPM_TRIE      cairn_prefix              __u32 1
  *
  * A service id stands for one service port with one set of backends; several
  * frontends (ClusterIP, load-balancer address) may share it. Ids are local to
@@ -19,7 +24,11 @@
  * another node, whose table is a moment older, still hands over; without it they
  * are dropped (HANDED_NO_LOCAL) and wait for the client to try again.
  *
- * Write order for no gap: backends, service_slots, maglev, services, vips.
+ * `pools` holds the blocks of the load-balancer pools: an address of one that is not
+ * in `vips` is nobody's, and who asks for it is told so. `denied` holds sources whose packets
+ * are dropped as they arrive on the uplink.
+ *
+ * Write order for no gap: backends, service_slots, maglev, source_ranges, services, vips.
  * Remove in the opposite order.
  */
 #pragma once
@@ -32,17 +41,22 @@
 
 enum cairn_vip_flag {
 	CAIRN_VIP_PING = 1, /* the node answers ICMP echo for it */
-	CAIRN_VIP_ARP = 2, /* the node answers ARP for it: set on one node of a segment */
+	CAIRN_VIP_ARP = 2, /* the node answers ARP and ND for it: set on one node of a segment */
+	CAIRN_VIP_SHARED = 4, /* what no service takes goes on to the node's own stack */
+	CAIRN_VIP_NODE = 8, /* the address of a node, this or another: node ports listen there */
 };
 
-/* An address of which this node owns every port: what no service takes is
- * dropped with a reason and never reaches the node's own stack. Load-balancer
- * addresses only; a ClusterIP is not in `vips`. */
+/* An address that clients outside the cluster use. Unless it is SHARED this node owns
+ * every port: what no service takes is refused with a reason and never reaches the
+ * node's own stack. Load-balancer addresses; SHARED: external IPs and the nodes' own
+ * addresses. A ClusterIP is not in `vips`. */
 struct cairn_vip {
 	__u32 flags; /* cairn_vip_flag */
 	__u32 pad;
 };
 
+/* The address :: stands for every address in `vips` that is a NODE's: node ports. What
+ * stands under the very address (a host port) goes first. */
 struct cairn_service_key {
 	struct cairn_addr address;
 	__be16 port;
@@ -52,16 +66,45 @@ struct cairn_service_key {
 
 enum cairn_service_flag {
 	CAIRN_SERVICE_AFFINITY = 1, /* sessionAffinity: ClientIP */
-	CAIRN_SERVICE_LOCAL = 2, /* only backends of this node: traffic policy Local */
+	CAIRN_SERVICE_LOCAL = 2, /* packets reach only backends of this node: traffic policy Local */
+	CAIRN_SERVICE_SOURCE_RANGES = 4, /* only clients in `source_ranges` */
+	CAIRN_SERVICE_SOCKET_LOCAL = 8, /* sockets reach only backends of this node */
 };
 
 /* `slots` entries (service id, 0 .. slots-1) of service_slots list the ready
- * backends; the first `local_slots` of them are pods of this node. */
+ * backends; the first `local_slots` of them are pods of this node. Sockets of this node
+ * choose among the first `near_slots`: all, or those that trafficDistribution prefers. */
 struct cairn_service {
 	__u32 id;
 	__u32 flags; /* cairn_service_flag */
 	__u32 slots;
 	__u32 local_slots;
+	__u32 near_slots;
+	__u32 affinity_s; /* how long an idle client keeps its backend; 0 without AFFINITY */
+	__u32 source_rate; /* new connections a second that one source may open; 0: any number */
+	__u32 pad;
+};
+
+/* A client that a service with SOURCE_RANGES serves. `bits` counts the service id, too:
+ * 32 + 0..128; an IPv4 prefix counts the 96 mapped bits. */
+struct cairn_source_range {
+	__u32 bits;
+	__be32 service; /* id, in network order so that its bits are compared in one piece */
+	struct cairn_addr address;
+};
+
+/* Who keeps a backend: a client's address, or for sockets of this node the cookie of their
+ * network namespace in the first two words. */
+struct cairn_affinity_key {
+	struct cairn_addr client;
+	__u32 service;
+	__u32 is_socket; /* 0: an address, 1: a cookie */
+};
+
+struct cairn_affinity {
+	__u32 backend; /* key of `backends` */
+	__u32 pad;
+	__u64 seen_ns; /* CLOCK_MONOTONIC (coarse) */
 };
 
 struct cairn_slot_key {
@@ -81,6 +124,15 @@ struct cairn_backend {
 	__u32 node; /* key of `nodes`; 0 if no node of Cairn has it */
 };
 
+/* What backends did, as seen on this node. User space makes the entry with the backend and
+ * removes it with it; a missing one never costs a packet. */
+struct cairn_backend_counters {
+	__u64 opened; /* connections that began */
+	__u64 refused; /* answered a SYN with a reset */
+	__u64 reset; /* reset by the backend later */
+	__u64 answered; /* first answers */
+};
+
 /* One Maglev table: backend ids by hash modulo CAIRN_MAGLEV_SIZE. It is replaced as
  * a whole by swapping the inner map. A service reached only by cgroup programs
  * (no address in `vips`) needs none. */
@@ -90,7 +142,11 @@ struct cairn_maglev {
 
 _Static_assert(sizeof(struct cairn_vip) == 8, "ABI");
 _Static_assert(sizeof(struct cairn_service_key) == 20, "ABI");
-_Static_assert(sizeof(struct cairn_service) == 16, "ABI");
+_Static_assert(sizeof(struct cairn_service) == 32, "ABI");
+_Static_assert(sizeof(struct cairn_source_range) == 24, "ABI");
+_Static_assert(sizeof(struct cairn_affinity_key) == 24, "ABI");
+_Static_assert(sizeof(struct cairn_affinity) == 16, "ABI");
+_Static_assert(sizeof(struct cairn_backend_counters) == 32, "ABI");
 _Static_assert(sizeof(struct cairn_slot_key) == 8, "ABI");
 _Static_assert(sizeof(struct cairn_backend) == 24, "ABI");
 _Static_assert(sizeof(struct cairn_maglev) == 262148, "ABI");

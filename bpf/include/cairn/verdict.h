@@ -20,6 +20,8 @@
 	X(SOCKET_TRANSLATED, 7, "a socket's destination turned from a service to a backend")        \
 	X(EVENT_LOST, 8, "not a packet: an event that found the ring buffer full")                  \
 	X(ARP_ANSWERED, 9, "an ARP request for a service address, answered by the node")            \
+	X(ND_ANSWERED, 10, "a neighbour solicitation for a service address, answered by the node")  \
+	X(TO_TUNNEL, 11, "sent to a node on another subnet, through the overlay")                    \
 	X(DROP_TRUNCATED_L3, 32, "the packet ends inside its IP header")                            \
 	X(DROP_TRUNCATED_L4, 33, "the packet ends inside its TCP, UDP or ICMP header")              \
 	X(DROP_MALFORMED_IP, 34, "the IP header contradicts itself: version, length or size")       \
@@ -34,7 +36,19 @@
 	X(DROP_FRAGMENT, 43, "a later fragment whose first fragment was not seen")                  \
 	X(DROP_SOURCE_ADDRESS, 44, "a pod sent from an address not its own, or not yet its own")    \
 	X(DROP_REWRITE, 45, "the kernel refused to rewrite the packet")                             \
-	X(DROP_CONNTRACK_FULL, 46, "no room for a connection in the conntrack map")
+	X(DROP_CONNTRACK_FULL, 46, "no room for a connection in the conntrack map")                 \
+	X(DROP_SOURCE_RANGE, 47, "the client is not among the service's loadBalancerSourceRanges")   \
+	X(DROP_NO_ADDRESS, 48, "an address of a pool that no service holds")                        \
+	X(DROP_DENIED, 49, "the source is on the deny list")                                        \
+	X(DROP_SOURCE_RATE, 50, "the source opens connections faster than the service allows")       \
+	X(DROP_EXTENSION, 51, "an IPv6 extension header that is not known, or too many of them")    \
+	X(DROP_SOURCE_MAC, 52, "a pod sent from an Ethernet address not its own")                   \
+	X(DROP_TUNNEL, 53, "came through the overlay from no node that is known")                   \
+	X(DROP_TUNNEL_FAILED, 54, "the kernel refused to send through the overlay")                 \
+	X(DROP_TOO_BIG, 55, "too large for the way ahead: the sender is told") \
+	X(DROP_SCTP_PORT, 56, "SCTP to a backend of another port: its checksum is not rewritten") \
+	X(DROP_BACKEND_GONE, 57, "the connection's backend is gone: the client is told")            \
+	X(DROP_TTL, 58, "the packet's hop limit has ended on this node: the sender is told")
 
 enum cairn_verdict {
 #define CAIRN_VERDICT_ENUM(name, value, text) CAIRN_##name = value,

@@ -9,7 +9,7 @@ Invariants  `read` takes exactly SIZE octets; `write` leaves padding 0.
 """
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from struct import pack, unpack
 from typing import ClassVar, Self
 
@@ -35,6 +35,15 @@ class State(IntEnum):
     """TCP: FIN or RST seen."""
 
 
+class ConnectionFlag(IntFlag):
+    """enum cairn_connection_flag."""
+
+    ANSWERED = 1
+    """REVERSE: the backend has answered."""
+    RESET = 2
+    """REVERSE: the backend has reset it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
     """struct cairn_connection."""
@@ -44,6 +53,8 @@ class Connection:
     port: int
     state: int
     """Of `State`."""
+    flags: int
+    """Of `ConnectionFlag`."""
     backend: int
     """Key of `backends`."""
     service: int
@@ -59,13 +70,14 @@ class Connection:
     @classmethod
     def read(cls, raw: bytes) -> Self:
         """Return the value in 64 octets."""
-        address, port, state, backend, service, created_ns, seen_ns, packets, octets = unpack(
-            "=16s2sB5xIIQQQQ", raw
+        address, port, state, flags, backend, service, created_ns, seen_ns, packets, octets = (
+            unpack("=16s2sBB4xIIQQQQ", raw)
         )
         return cls(
             read_address(address),
             int.from_bytes(port, "big"),
             state,
+            flags,
             backend,
             service,
             created_ns,
@@ -77,10 +89,11 @@ class Connection:
     def write(self) -> bytes:
         """Return the 64 octets."""
         return pack(
-            "=16s2sB5xIIQQQQ",
+            "=16s2sBB4xIIQQQQ",
             write_address(self.address),
             self.port.to_bytes(2, "big"),
             self.state,
+            self.flags,
             self.backend,
             self.service,
             self.created_ns,

@@ -16,7 +16,7 @@ from typing import ClassVar, Self
 from cairn.abi.address import read_address, write_address
 from cairn.net import Address
 
-POINTS = 4
+POINTS = 6
 VERDICT_SPACE = 64
 
 
@@ -31,6 +31,10 @@ class Point(IntEnum):
     """Connect, sendmsg in a cgroup."""
     HOST = 3
     """Leaving the node itself over the uplink."""
+    OVERLAY = 4
+    """Arriving through the overlay."""
+    XDP = 5
+    """Arriving on the uplink, before the kernel makes a packet of it."""
 
 
 @dataclass(frozen=True, slots=True)

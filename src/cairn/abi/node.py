@@ -9,6 +9,7 @@ Invariants  `read` takes exactly SIZE octets; `write` leaves padding 0.
 """
 
 from dataclasses import dataclass
+from enum import IntFlag
 from struct import pack, unpack
 from typing import ClassVar, Self
 
@@ -16,16 +17,23 @@ from cairn.abi.address import read_address, write_address
 from cairn.net import Address
 
 
+class NodeFlag(IntFlag):
+    """enum cairn_node_flag."""
+
+    TUNNEL = 1
+    """On another subnet: reached through the overlay."""
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """struct cairn_node."""
 
     address: Address
-    """On the uplink's segment."""
+    """Its first, of the family that the nodes' network speaks."""
     mac: bytes
-    """Of its uplink."""
+    """Of its uplink; zero with TUNNEL."""
     flags: int
-    """None yet: 0."""
+    """Of `NodeFlag`."""
     SIZE: ClassVar[int] = 24
 
     @classmethod

@@ -25,7 +25,11 @@ class VipFlag(IntFlag):
     PING = 1
     """The node answers ICMP echo for it."""
     ARP = 2
-    """The node answers ARP for it: set on one node of a segment."""
+    """The node answers ARP and ND for it: set on one node of a segment."""
+    SHARED = 4
+    """What no service takes goes on to the node's own stack."""
+    NODE = 8
+    """The address of a node, this or another: node ports listen there."""
 
 
 class ServiceFlag(IntFlag):
@@ -34,7 +38,11 @@ class ServiceFlag(IntFlag):
     AFFINITY = 1
     """sessionAffinity: ClientIP."""
     LOCAL = 2
-    """Only backends of this node: traffic policy Local."""
+    """Packets reach only backends of this node: traffic policy Local."""
+    SOURCE_RANGES = 4
+    """Only clients in `source_ranges`."""
+    SOCKET_LOCAL = 8
+    """Sockets reach only backends of this node."""
 
 
 class BackendFlag(IntFlag):
@@ -44,6 +52,48 @@ class BackendFlag(IntFlag):
     """On this node: a pod of `endpoints`, or the node itself."""
     TERMINATING = 2
     """Serves what is established, gets nothing new."""
+
+
+@dataclass(frozen=True, slots=True)
+class Affinity:
+    """struct cairn_affinity."""
+
+    backend: int
+    """Key of `backends`."""
+    seen_ns: int
+    """CLOCK_MONOTONIC (coarse)."""
+    SIZE: ClassVar[int] = 16
+
+    @classmethod
+    def read(cls, raw: bytes) -> Self:
+        """Return the value in 16 octets."""
+        backend, seen_ns = unpack("=I4xQ", raw)
+        return cls(backend, seen_ns)
+
+    def write(self) -> bytes:
+        """Return the 16 octets."""
+        return pack("=I4xQ", self.backend, self.seen_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class AffinityKey:
+    """struct cairn_affinity_key."""
+
+    client: Address
+    service: int
+    is_socket: int
+    """0: an address, 1: a cookie."""
+    SIZE: ClassVar[int] = 24
+
+    @classmethod
+    def read(cls, raw: bytes) -> Self:
+        """Return the value in 24 octets."""
+        client, service, is_socket = unpack("=16sII", raw)
+        return cls(read_address(client), service, is_socket)
+
+    def write(self) -> bytes:
+        """Return the 24 octets."""
+        return pack("=16sII", write_address(self.client), self.service, self.is_socket)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +126,31 @@ class Backend:
 
 
 @dataclass(frozen=True, slots=True)
+class BackendCounters:
+    """struct cairn_backend_counters."""
+
+    opened: int
+    """Connections that began."""
+    refused: int
+    """Answered a SYN with a reset."""
+    reset: int
+    """Reset by the backend later."""
+    answered: int
+    """First answers."""
+    SIZE: ClassVar[int] = 32
+
+    @classmethod
+    def read(cls, raw: bytes) -> Self:
+        """Return the value in 32 octets."""
+        opened, refused, reset, answered = unpack("=QQQQ", raw)
+        return cls(opened, refused, reset, answered)
+
+    def write(self) -> bytes:
+        """Return the 32 octets."""
+        return pack("=QQQQ", self.opened, self.refused, self.reset, self.answered)
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """struct cairn_service."""
 
@@ -84,17 +159,33 @@ class Service:
     """Of `ServiceFlag`."""
     slots: int
     local_slots: int
-    SIZE: ClassVar[int] = 16
+    near_slots: int
+    affinity_s: int
+    """How long an idle client keeps its backend; 0 without AFFINITY."""
+    source_rate: int
+    """New connections a second that one source may open; 0: any number."""
+    SIZE: ClassVar[int] = 32
 
     @classmethod
     def read(cls, raw: bytes) -> Self:
-        """Return the value in 16 octets."""
-        id, flags, slots, local_slots = unpack("=IIII", raw)
-        return cls(id, flags, slots, local_slots)
+        """Return the value in 32 octets."""
+        id, flags, slots, local_slots, near_slots, affinity_s, source_rate = unpack(
+            "=IIIIIII4x", raw
+        )
+        return cls(id, flags, slots, local_slots, near_slots, affinity_s, source_rate)
 
     def write(self) -> bytes:
-        """Return the 16 octets."""
-        return pack("=IIII", self.id, self.flags, self.slots, self.local_slots)
+        """Return the 32 octets."""
+        return pack(
+            "=IIIIIII4x",
+            self.id,
+            self.flags,
+            self.slots,
+            self.local_slots,
+            self.near_slots,
+            self.affinity_s,
+            self.source_rate,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +228,29 @@ class SlotKey:
     def write(self) -> bytes:
         """Return the 8 octets."""
         return pack("=II", self.service, self.slot)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRange:
+    """struct cairn_source_range."""
+
+    bits: int
+    service: int
+    """Id, in network order so that its bits are compared in one piece."""
+    address: Address
+    SIZE: ClassVar[int] = 24
+
+    @classmethod
+    def read(cls, raw: bytes) -> Self:
+        """Return the value in 24 octets."""
+        bits, service, address = unpack("=I4s16s", raw)
+        return cls(bits, int.from_bytes(service, "big"), read_address(address))
+
+    def write(self) -> bytes:
+        """Return the 24 octets."""
+        return pack(
+            "=I4s16s", self.bits, self.service.to_bytes(4, "big"), write_address(self.address)
+        )
 
 
 @dataclass(frozen=True, slots=True)

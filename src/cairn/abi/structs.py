@@ -10,6 +10,7 @@ from cairn.abi.config import (
 )
 from cairn.abi.conntrack import (
     Connection,
+    ConnectionFlag,
     Direction,
     Fragment,
     FragmentKey,
@@ -30,16 +31,21 @@ from cairn.abi.event import (
 )
 from cairn.abi.node import (
     Node,
+    NodeFlag,
     Prefix,
 )
 from cairn.abi.service import (
     MAGLEV_SIZE,
+    Affinity,
+    AffinityKey,
     Backend,
+    BackendCounters,
     BackendFlag,
     Service,
     ServiceFlag,
     ServiceKey,
     SlotKey,
+    SourceRange,
     Vip,
     VipFlag,
 )
@@ -51,10 +57,14 @@ __all__ = [
     "MAGLEV_SIZE",
     "POINTS",
     "VERDICT_SPACE",
+    "Affinity",
+    "AffinityKey",
     "Backend",
+    "BackendCounters",
     "BackendFlag",
     "Config",
     "Connection",
+    "ConnectionFlag",
     "Direction",
     "Endpoint",
     "Event",
@@ -63,6 +73,7 @@ __all__ = [
     "Mac",
     "Metric",
     "Node",
+    "NodeFlag",
     "Point",
     "Prefix",
     "Service",
@@ -71,6 +82,7 @@ __all__ = [
     "SlotKey",
     "SocketKey",
     "SocketOrigin",
+    "SourceRange",
     "State",
     "Tuple",
     "Vip",

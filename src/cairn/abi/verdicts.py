@@ -23,6 +23,8 @@ class Verdict(IntEnum):
     SOCKET_TRANSLATED = 7
     EVENT_LOST = 8
     ARP_ANSWERED = 9
+    ND_ANSWERED = 10
+    TO_TUNNEL = 11
     DROP_TRUNCATED_L3 = 32
     DROP_TRUNCATED_L4 = 33
     DROP_MALFORMED_IP = 34
@@ -38,6 +40,18 @@ class Verdict(IntEnum):
     DROP_SOURCE_ADDRESS = 44
     DROP_REWRITE = 45
     DROP_CONNTRACK_FULL = 46
+    DROP_SOURCE_RANGE = 47
+    DROP_NO_ADDRESS = 48
+    DROP_DENIED = 49
+    DROP_SOURCE_RATE = 50
+    DROP_EXTENSION = 51
+    DROP_SOURCE_MAC = 52
+    DROP_TUNNEL = 53
+    DROP_TUNNEL_FAILED = 54
+    DROP_TOO_BIG = 55
+    DROP_SCTP_PORT = 56
+    DROP_BACKEND_GONE = 57
+    DROP_TTL = 58
 
     @property
     def is_drop(self) -> bool:
@@ -61,6 +75,8 @@ TEXTS: dict[Verdict, str] = {
     Verdict.SOCKET_TRANSLATED: "a socket's destination turned from a service to a backend",
     Verdict.EVENT_LOST: "not a packet: an event that found the ring buffer full",
     Verdict.ARP_ANSWERED: "an ARP request for a service address, answered by the node",
+    Verdict.ND_ANSWERED: "a neighbour solicitation for a service address, answered by the node",
+    Verdict.TO_TUNNEL: "sent to a node on another subnet, through the overlay",
     Verdict.DROP_TRUNCATED_L3: "the packet ends inside its IP header",
     Verdict.DROP_TRUNCATED_L4: "the packet ends inside its TCP, UDP or ICMP header",
     Verdict.DROP_MALFORMED_IP: "the IP header contradicts itself: version, length or size",
@@ -76,4 +92,16 @@ TEXTS: dict[Verdict, str] = {
     Verdict.DROP_SOURCE_ADDRESS: "a pod sent from an address not its own, or not yet its own",
     Verdict.DROP_REWRITE: "the kernel refused to rewrite the packet",
     Verdict.DROP_CONNTRACK_FULL: "no room for a connection in the conntrack map",
+    Verdict.DROP_SOURCE_RANGE: "the client is not among the service's loadBalancerSourceRanges",
+    Verdict.DROP_NO_ADDRESS: "an address of a pool that no service holds",
+    Verdict.DROP_DENIED: "the source is on the deny list",
+    Verdict.DROP_SOURCE_RATE: "the source opens connections faster than the service allows",
+    Verdict.DROP_EXTENSION: "an IPv6 extension header that is not known, or too many of them",
+    Verdict.DROP_SOURCE_MAC: "a pod sent from an Ethernet address not its own",
+    Verdict.DROP_TUNNEL: "came through the overlay from no node that is known",
+    Verdict.DROP_TUNNEL_FAILED: "the kernel refused to send through the overlay",
+    Verdict.DROP_TOO_BIG: "too large for the way ahead: the sender is told",
+    Verdict.DROP_SCTP_PORT: "SCTP to a backend of another port: its checksum is not rewritten",
+    Verdict.DROP_BACKEND_GONE: "the connection's backend is gone: the client is told",
+    Verdict.DROP_TTL: "the packet's hop limit has ended on this node: the sender is told",
 }

@@ -21,7 +21,7 @@ from cairn.abi.address import write_address
 from cairn.apply.uplink import Uplink
 from cairn.desired.endpoint import PodEndpoint
 from cairn.libbpf import AttachType, BpfError, Map, Object, Program, attach, load_object
-from cairn.net import parse_mac
+from cairn.net import parse_address, parse_mac
 
 EVENT_INTERVAL_NS = 10_000_000
 """At most one sampled drop per reason and CPU in this time."""
@@ -40,6 +40,7 @@ SOCKET_HOOKS = {
     "socket_getpeername4": AttachType.CGROUP_GETPEERNAME4,
     "socket_getpeername6": AttachType.CGROUP_GETPEERNAME6,
 }
+NO_ADDRESS = parse_address("::")
 OBJECTS = ("uplink_ingress", "uplink_egress", "pod_ingress", "socket")
 
 log = logging.getLogger(__name__)
@@ -69,8 +70,13 @@ class DataPlane:
         """
         config = structs.Config(
             node_address=uplink.address,
+            node_address6=NO_ADDRESS,
             uplink_ifindex=uplink.ifindex,
+            overlay_ifindex=0,
             flags=0,
+            uplink_mtu=uplink.mtu_bytes,
+            overlay_mtu=0,
+            entries_per_s=0,
             uplink_mac=parse_mac(uplink.mac),
             event_interval_ns=EVENT_INTERVAL_NS,
         )

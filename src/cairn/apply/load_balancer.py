@@ -107,7 +107,7 @@ class LoadBalancer:
         if frontend.external and names and names != before.table:
             self._write_table(before.id, names, [ids[b] for b in frontend.active])
         local = sum(self._is_local(backend) for backend in active)
-        value = structs.Service(before.id, _flags(frontend), len(active), local)
+        value = structs.Service(before.id, _flags(frontend), len(active), local, len(active), 0, 0)
         self._maps["services"].update(_service_key(where), value.write())
         self._remove_slots(before.id, len(active), before.slots)
         self._written[where] = _Written(before.id, len(active), frozenset(ids.values()), names)
@@ -187,7 +187,8 @@ class LoadBalancer:
 
 
 def _flags(frontend: Frontend) -> ServiceFlag:
-    flags = ServiceFlag.LOCAL if frontend.local else ServiceFlag(0)
+    only = ServiceFlag.LOCAL | ServiceFlag.SOCKET_LOCAL
+    flags = only if frontend.local else ServiceFlag(0)
     return flags | ServiceFlag.AFFINITY if frontend.affinity else flags
 
 
