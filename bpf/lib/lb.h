@@ -32,24 +32,30 @@ static __always_inline enum cairn_verdict lb_choose_slot(__u32 service, __u32 sl
 	return id ? choose(*id, out) : CAIRN_DROP_BACKEND_UNKNOWN;
 }
 
-static __always_inline enum cairn_verdict lb_choose_maglev(__u32 service, __u32 hash,
-							   struct choice *out)
+/* Choose by a table of @size slots that @tables, a map of maps, holds for @service. */
+#define LB_CHOOSE_FROM(tables, table_type, size, service_id, hash, out)                            \
+	({                                                                                         \
+		enum cairn_verdict verdict_ = CAIRN_DROP_BACKEND_UNKNOWN;                          \
+		void *table_ = bpf_map_lookup_elem(&tables, &(service_id));                        \
+		__u32 zero_ = 0, index_ = hash_scale(hash, size);                                  \
+		table_type *entries_ = table_ ? bpf_map_lookup_elem(table_, &zero_) : NULL;        \
+		/* clang 19 knows that the index fits, drops the check and merges the shifts; the  \
+		 * verifier (6.18) then sees an offset beyond the table and refuses. */            \
+		barrier_var(index_);                                                               \
+		if (entries_ && index_ < (size))                                                   \
+			verdict_ = choose(entries_->backend[index_], out);                         \
+		verdict_;                                                                          \
+	})
+
+static __always_inline enum cairn_verdict lb_choose_maglev(const struct cairn_service *service,
+							   __u32 hash, struct choice *out)
 {
-	void *table = bpf_map_lookup_elem(&maglev, &service);
-	__u32 zero = 0;
+	__u32 id = service->id;
 
-	if (!table)
-		return CAIRN_DROP_BACKEND_UNKNOWN;
-
-	struct cairn_maglev *entries = bpf_map_lookup_elem(table, &zero);
-	__u32 index = hash_scale(hash, CAIRN_MAGLEV_SIZE);
-
-	/* clang 19 knows that the index fits, drops the check and merges the shifts; the
-	 * verifier (6.18) then sees a largest offset of 262147 and refuses. */
-	barrier_var(index);
-	if (!entries || index >= CAIRN_MAGLEV_SIZE)
-		return CAIRN_DROP_BACKEND_UNKNOWN;
-	return choose(entries->backend[index], out);
+	if (service->flags & CAIRN_SERVICE_SMALL_TABLE)
+		return LB_CHOOSE_FROM(maglev_small, struct cairn_maglev_small,
+				      CAIRN_MAGLEV_SMALL_SIZE, id, hash, out);
+	return LB_CHOOSE_FROM(maglev, struct cairn_maglev, CAIRN_MAGLEV_SIZE, id, hash, out);
 }
 
 static __always_inline enum cairn_verdict lb_choose_draining(__u32 service, struct choice *out)
@@ -74,7 +80,7 @@ lb_choose(const struct cairn_service *service, __u32 hash, bool handed, struct c
 			       ? CAIRN_PASS
 			       : CAIRN_DROP_NO_BACKEND;
 
-	enum cairn_verdict verdict = lb_choose_maglev(service->id, hash, out);
+	enum cairn_verdict verdict = lb_choose_maglev(service, hash, out);
 
 	if (verdict != CAIRN_PASS)
 		return verdict;

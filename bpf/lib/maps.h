@@ -69,17 +69,20 @@ struct {
 
 /* Sizes, not types: clang 19 leaves a forward declaration in the BTF of a type that
  * only an inner map names, and libbpf 1.1 then refuses the object. */
-struct maglev_inner {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__uint(key_size, sizeof(__u32));
-	__uint(value_size, sizeof(struct cairn_maglev));
-};
+#define CAIRN_TABLES(name, table)                                                                  \
+	struct name##_inner {                                                                      \
+		__uint(type, BPF_MAP_TYPE_ARRAY);                                                  \
+		__uint(max_entries, 1);                                                            \
+		__uint(key_size, sizeof(__u32));                                                   \
+		__uint(value_size, sizeof(table));                                                 \
+	};                                                                                         \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_HASH_OF_MAPS);                                           \
+		__uint(max_entries, 16384);                                                        \
+		__uint(map_flags, BPF_F_NO_PREALLOC);                                              \
+		__type(key, __u32);                                                                \
+		__array(values, struct name##_inner);                                              \
+	} name SEC(".maps")
 
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH_OF_MAPS);
-	__uint(max_entries, 4096);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u32);
-	__array(values, struct maglev_inner);
-} maglev SEC(".maps");
+CAIRN_TABLES(maglev, struct cairn_maglev);
+CAIRN_TABLES(maglev_small, struct cairn_maglev_small);

@@ -8,6 +8,7 @@
  * backends          HASH          __u32 backend id          cairn_backend
  * backend_counters  HASH          __u32 backend id          cairn_backend_counters
  * maglev            HASH_OF_MAPS  __u32 service id          ARRAY of one cairn_maglev
+ * maglev_small      HASH_OF_MAPS  __u32 service id          ARRAY of one cairn_maglev_small
  * draining          HASH          __u32 service id          __u32 backend id
  * source_ranges     LPM_TRIE      cairn_source_range        __u32 1
  * affinity          LRU_HASH      cairn_affinity_key        cairn_affinity
@@ -38,6 +39,9 @@
 /* Size of a Maglev table: a prime. Every node must hold the same table (in
  * terms of backends; the ids in it are the node's own). */
 #define CAIRN_MAGLEV_SIZE 65537
+/* The size for a service of few backends, whose shares are even without the memory. Every
+ * node goes from one to the other at the same number of backends. */
+#define CAIRN_MAGLEV_SMALL_SIZE 4093
 
 enum cairn_vip_flag {
 	CAIRN_VIP_PING = 1, /* the node answers ICMP echo for it */
@@ -69,6 +73,7 @@ enum cairn_service_flag {
 	CAIRN_SERVICE_LOCAL = 2, /* packets reach only backends of this node: traffic policy Local */
 	CAIRN_SERVICE_SOURCE_RANGES = 4, /* only clients in `source_ranges` */
 	CAIRN_SERVICE_SOCKET_LOCAL = 8, /* sockets reach only backends of this node */
+	CAIRN_SERVICE_SMALL_TABLE = 16, /* its table is in `maglev_small` */
 };
 
 /* `slots` entries (service id, 0 .. slots-1) of service_slots list the ready
@@ -140,6 +145,10 @@ struct cairn_maglev {
 	__u32 backend[CAIRN_MAGLEV_SIZE];
 };
 
+struct cairn_maglev_small {
+	__u32 backend[CAIRN_MAGLEV_SMALL_SIZE];
+};
+
 _Static_assert(sizeof(struct cairn_vip) == 8, "ABI");
 _Static_assert(sizeof(struct cairn_service_key) == 20, "ABI");
 _Static_assert(sizeof(struct cairn_service) == 32, "ABI");
@@ -150,3 +159,4 @@ _Static_assert(sizeof(struct cairn_backend_counters) == 32, "ABI");
 _Static_assert(sizeof(struct cairn_slot_key) == 8, "ABI");
 _Static_assert(sizeof(struct cairn_backend) == 24, "ABI");
 _Static_assert(sizeof(struct cairn_maglev) == 262148, "ABI");
+_Static_assert(sizeof(struct cairn_maglev_small) == 16372, "ABI");

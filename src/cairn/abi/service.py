@@ -17,6 +17,7 @@ from cairn.abi.address import read_address, write_address
 from cairn.net import Address
 
 MAGLEV_SIZE = 65537
+MAGLEV_SMALL_SIZE = 4093
 
 
 class VipFlag(IntFlag):
@@ -43,6 +44,8 @@ class ServiceFlag(IntFlag):
     """Only clients in `source_ranges`."""
     SOCKET_LOCAL = 8
     """Sockets reach only backends of this node."""
+    SMALL_TABLE = 16
+    """Its table is in `maglev_small`."""
 
 
 class BackendFlag(IntFlag):

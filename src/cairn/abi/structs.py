@@ -36,6 +36,7 @@ from cairn.abi.node import (
 )
 from cairn.abi.service import (
     MAGLEV_SIZE,
+    MAGLEV_SMALL_SIZE,
     Affinity,
     AffinityKey,
     Backend,
@@ -55,6 +56,7 @@ from cairn.abi.types import (
 
 __all__ = [
     "MAGLEV_SIZE",
+    "MAGLEV_SMALL_SIZE",
     "POINTS",
     "VERDICT_SPACE",
     "Affinity",
