@@ -22,6 +22,17 @@ static __always_inline bool address_is_mapped(const struct cairn_addr *a)
 	return !a->word[0] && !a->word[1] && a->word[2] == MAPPED_PREFIX;
 }
 
+/* Turn an address into that of its family which stands for all: :: or 0.0.0.0 (mapped). */
+static __always_inline void address_clear(struct cairn_addr *a)
+{
+	if (!address_is_mapped(a)) {
+		a->word[0] = 0;
+		a->word[1] = 0;
+		a->word[2] = 0;
+	}
+	a->word[3] = 0;
+}
+
 static __always_inline bool address_equal(const struct cairn_addr *a,
 					  const volatile struct cairn_addr *b)
 {

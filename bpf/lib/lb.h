@@ -4,8 +4,11 @@
 
 #include <stdbool.h>
 
+#include "address.h"
 #include "hash.h"
 #include "maps.h"
+
+#define NS_PER_S 1000000000ULL
 
 struct choice {
 	__u32 id;
@@ -63,6 +66,57 @@ static __always_inline enum cairn_verdict lb_choose_draining(__u32 service, stru
 	__u32 *id = bpf_map_lookup_elem(&draining, &service);
 
 	return id ? choose(*id, out) : CAIRN_DROP_HANDED_NO_LOCAL;
+}
+
+/* Choose the backend that @client kept, if its time has not run out and it may serve.
+ *
+ * @here  only a backend of this node will do
+ */
+static __always_inline bool lb_choose_kept(const struct cairn_service *service,
+					   const struct cairn_affinity_key *key, __u64 now,
+					   bool here, struct choice *out)
+{
+	struct cairn_affinity *kept = bpf_map_lookup_elem(&affinity, key);
+
+	if (!kept || now - kept->seen_ns > service->affinity_s * NS_PER_S ||
+	    choose(kept->backend, out) != CAIRN_PASS)
+		return false;
+	if (out->backend->flags & CAIRN_BACKEND_TERMINATING)
+		return false;
+	return !here || out->backend->flags & CAIRN_BACKEND_LOCAL;
+}
+
+/* Note whom a client got; one that cannot be noted is found by its hash again. */
+static __always_inline void lb_keep(const struct cairn_affinity_key *key, __u32 backend, __u64 now)
+{
+	struct cairn_affinity kept = {.backend = backend, .seen_ns = now};
+
+	bpf_map_update_elem(&affinity, key, &kept, BPF_ANY);
+}
+
+static __always_inline bool lb_source_allowed(const struct cairn_service *service,
+					      const struct cairn_addr *source)
+{
+	struct cairn_source_range range = {
+		.bits = 32 + 128,
+		.service = service->id,
+		.address = *source,
+	};
+
+	return !(service->flags & CAIRN_SERVICE_SOURCE_RANGES) ||
+	       bpf_map_lookup_elem(&source_ranges, &range);
+}
+
+/* The service that listens at @key, or at the node port if @any_node says that the address
+ * is a node's. */
+static __always_inline struct cairn_service *lb_find(struct cairn_service_key *key, bool any_node)
+{
+	struct cairn_service *service = bpf_map_lookup_elem(&services, key);
+
+	if (service || !any_node)
+		return service;
+	address_clear(&key->address);
+	return bpf_map_lookup_elem(&services, key);
 }
 
 /* Choose a backend for a packet from outside.

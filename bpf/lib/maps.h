@@ -62,6 +62,15 @@ struct event_gate {
 };
 CAIRN_MAP(event_gates, BPF_MAP_TYPE_PERCPU_ARRAY, CAIRN_VERDICT_SPACE, __u32, struct event_gate, 0);
 
+/* How often something was done in the present second, on this CPU. */
+struct limit {
+	__u64 since_ns;
+	__u32 count;
+	__u32 pad;
+};
+CAIRN_MAP(entry_limit, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct limit, 0);
+CAIRN_MAP(refusal_limit, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct limit, 0);
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 20);

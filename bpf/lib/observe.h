@@ -23,7 +23,7 @@ static __always_inline void count(enum cairn_point point, enum cairn_verdict ver
 }
 
 /* Write one event, unless this CPU wrote one of the same reason a moment ago. */
-static __noinline int observe_drop(struct packet *p, __u32 place, __u32 ifindex, __u32 octets)
+__noinline int observe_drop(struct packet *p, __u32 place, __u32 ifindex, __u32 octets)
 {
 	__u32 verdict = place & 0xff;
 	struct event_gate *gate = bpf_map_lookup_elem(&event_gates, &verdict);

@@ -1,50 +1,45 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* Answer for a service address: ICMP echo (RFC 792), ARP (RFC 826). */
+/* Answer for a service address: ICMP echo (RFC 792, RFC 4443 s4), ARP (RFC 826). */
 #pragma once
 
-#include "observe.h"
+#include "frame.h"
 
-#define REPLY_TTL 64
 #define ARP_ETHERNET 1
 #define ARP_REQUEST 1
 #define ARP_REPLY 2
 
-struct ethernet_ends {
-	__u8 destination[ETH_ALEN];
-	__u8 source[ETH_ALEN];
-};
-
-static __always_inline int turn_ethernet(struct __sk_buff *skb)
+/* Swapping the addresses leaves every checksum as it is; a fresh hop limit and another type
+ * do not, where a checksum covers them. */
+__noinline int ping_turn(struct __sk_buff *skb, const struct packet *p)
 {
-	struct ethernet_ends old, new;
-
-	if (bpf_skb_load_bytes(skb, 0, &old, sizeof(old)) < 0)
+	if (!p)
 		return -1;
-	__builtin_memcpy(new.destination, old.source, ETH_ALEN);
-	__builtin_memcpy(new.source, old.destination, ETH_ALEN);
-	return bpf_skb_store_bytes(skb, 0, &new, sizeof(new), 0);
+
+	__u8 type = p->is_v6 ? ICMP6_ECHO_REPLY : ICMP_ECHO_REPLY, ttl = REPLY_TTL;
+	__be16 asked = bpf_htons((p->is_v6 ? ICMP6_ECHO : ICMP_ECHO) << 8);
+	__be16 old_ttl = bpf_htons(p->ttl << 8), new_ttl = bpf_htons(REPLY_TTL << 8);
+	__be32 ends4[2] = {p->tuple.destination.word[3], p->tuple.source.word[3]};
+	struct cairn_addr ends6[2] = {p->tuple.destination, p->tuple.source};
+
+	if (p->has_l4 && (bpf_l4_csum_replace(skb, p->l4_at + ICMP_CHECKSUM_AT, asked,
+					      bpf_htons(type << 8), 2) < 0 ||
+			  bpf_skb_store_bytes(skb, p->l4_at, &type, 1, 0) < 0))
+		return -1;
+	if (p->is_v6)
+		return bpf_skb_store_bytes(skb, IP6_SOURCE_AT, ends6, sizeof(ends6), 0) < 0 ||
+		       bpf_skb_store_bytes(skb, ETH_HLEN + offsetof(struct ipv6hdr, hop_limit),
+					   &ttl, 1, 0) < 0;
+	return bpf_l3_csum_replace(skb, IP_CHECKSUM_AT, old_ttl, new_ttl, 2) < 0 ||
+	       bpf_skb_store_bytes(skb, ETH_HLEN + offsetof(struct iphdr, ttl), &ttl, 1, 0) < 0 ||
+	       bpf_skb_store_bytes(skb, IP_SOURCE_AT, ends4, sizeof(ends4), 0) < 0;
 }
 
 /* Turn the request round and send it back where it came from. Every fragment is
- * turned; only the first one holds the ICMP header. Swapping the addresses leaves
- * the IP checksum as it is; a fresh TTL does not. */
+ * turned; only the first one holds the ICMP header. */
 static __always_inline int ping_answer(struct __sk_buff *skb, struct packet *p,
 				       enum cairn_point point)
 {
-	__be32 ends[2] = {p->tuple.destination.word[3], p->tuple.source.word[3]};
-	__u32 ttl_at = ETH_HLEN + offsetof(struct iphdr, ttl);
-	__u8 ttl = REPLY_TTL, type = ICMP_ECHO_REPLY;
-	__be16 old_ttl = bpf_htons(p->ttl << 8), new_ttl = bpf_htons(REPLY_TTL << 8);
-
-	if (p->has_l4 &&
-	    (bpf_l4_csum_replace(skb, p->l4_at + ICMP_CHECKSUM_AT,
-				 bpf_htons(ICMP_ECHO << 8), 0, 2) < 0 ||
-	     bpf_skb_store_bytes(skb, p->l4_at, &type, 1, 0) < 0))
-		return drop(skb, p, point, CAIRN_DROP_REWRITE);
-	if (bpf_l3_csum_replace(skb, IP_CHECKSUM_AT, old_ttl, new_ttl, 2) < 0 ||
-	    bpf_skb_store_bytes(skb, ttl_at, &ttl, 1, 0) < 0 ||
-	    bpf_skb_store_bytes(skb, IP_SOURCE_AT, ends, sizeof(ends), 0) < 0 ||
-	    turn_ethernet(skb) < 0)
+	if (ping_turn(skb, p) || turn_ethernet(skb) < 0)
 		return drop(skb, p, point, CAIRN_DROP_REWRITE);
 	return forward(skb, point, CAIRN_PING_ANSWERED, bpf_redirect(skb->ifindex, 0));
 }

@@ -12,7 +12,7 @@
  */
 static __always_inline enum cairn_verdict reply_translate(struct __sk_buff *skb, struct packet *p)
 {
-	if (p->tuple.protocol != IPPROTO_TCP && p->tuple.protocol != IPPROTO_UDP)
+	if (!packet_has_ports(p))
 		return CAIRN_PASS;
 
 	enum cairn_verdict verdict = packet_read_l4(skb, p);
@@ -33,6 +33,7 @@ static __always_inline enum cairn_verdict reply_translate(struct __sk_buff *skb,
 	__be16 port = c->port;
 
 	track_touch(c, p, skb->len, bpf_ktime_get_coarse_ns());
+	track_answer(c, p);
 	verdict = nat_source(skb, p, &address, port);
 	return verdict == CAIRN_PASS ? CAIRN_REPLY : verdict;
 }

@@ -4,8 +4,9 @@
 
 #include "lb.h"
 #include "packet.h"
+#include "settings.h"
 
-#define REFRESH_NS 1000000000ULL
+#define REFRESH_NS NS_PER_S
 
 static __always_inline bool track_is_new(const struct packet *p)
 {
@@ -25,6 +26,32 @@ static __always_inline void track_touch(struct cairn_connection *c, const struct
 		c->state = CAIRN_STATE_CLOSING;
 	else if (c->state == CAIRN_STATE_NEW && !(p->tcp_flags & TCP_SYN))
 		c->state = CAIRN_STATE_ESTABLISHED;
+}
+
+#define COUNT_BACKEND(id, member)                                                                  \
+	({                                                                                         \
+		__u32 id_ = (id);                                                                  \
+		struct cairn_backend_counters *c_ = bpf_map_lookup_elem(&backend_counters, &id_); \
+		if (c_)                                                                            \
+			__sync_fetch_and_add(&c_->member, 1);                                      \
+	})
+
+/* Note an answer of the backend in the REVERSE entry @c: its first, a refusal, a reset. */
+static __always_inline void track_answer(struct cairn_connection *c, const struct packet *p)
+{
+	bool reset = p->tuple.protocol == IPPROTO_TCP && p->tcp_flags & TCP_RST;
+
+	if (!(c->flags & CAIRN_CONNECTION_ANSWERED)) {
+		c->flags |= CAIRN_CONNECTION_ANSWERED;
+		if (reset)
+			COUNT_BACKEND(c->backend, refused);
+		else
+			COUNT_BACKEND(c->backend, answered);
+	} else if (reset && !(c->flags & CAIRN_CONNECTION_RESET)) {
+		COUNT_BACKEND(c->backend, reset);
+	}
+	if (reset)
+		c->flags |= CAIRN_CONNECTION_RESET;
 }
 
 /* Write the entry that turns the backend's answers back, unless it stands.
@@ -87,4 +114,20 @@ static __always_inline enum cairn_verdict track_forward(const struct packet *p,
 	if (bpf_map_update_elem(&conntrack, &p->tuple, &entry, BPF_ANY) < 0)
 		return CAIRN_DROP_CONNTRACK_FULL;
 	return CAIRN_PASS;
+}
+
+/* Whether this CPU may make one more entry for a connection that it hands over: in a flood
+ * the table is kept for the connections that need it, and Maglev alone decides. */
+static __always_inline bool track_may_begin(__u64 now)
+{
+	__u32 zero = 0;
+	struct limit *limit = bpf_map_lookup_elem(&entry_limit, &zero);
+
+	if (!limit || !cairn_config.entries_per_s)
+		return true;
+	if (now - limit->since_ns > NS_PER_S) {
+		limit->since_ns = now;
+		limit->count = 0;
+	}
+	return limit->count++ < cairn_config.entries_per_s;
 }

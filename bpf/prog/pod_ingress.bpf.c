@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* What a pod sends (tcx ingress on the host side of its veth pair).
+/* What a pod sends (tcx ingress on the host side of its veth pair), IPv4 and IPv6 alike.
  *
- *   not from the pod's own address       -> dropped
- *   a ping to a service address          -> answered
- *   an answer through a service          -> translated back, to the client
- *   to a pod of this node                -> into the pod
- *   to a pod of another node             -> out of the uplink
- *   anything else (the node, the world)  -> the node's own stack
+ *   not from the pod's own addresses             -> dropped
+ *   a ping to a service address                  -> answered
+ *   an answer through a service                  -> translated back, to the client
+ *   to a pod of this node                        -> into the pod
+ *   to a pod of another node                     -> out of the uplink, or through the overlay
+ *   to an address of a pool that nobody holds    -> refused in words
+ *   anything else (the node, the world)          -> the node's own stack
  *
- * IPv6 and ARP go to the stack.
+ * ARP goes to the stack, and so do the messages by which IPv6 finds its neighbours and its groups.
  */
-#include "../lib/observe.h"
+#include "../lib/overlay.h"
 #include "../lib/ping.h"
+#include "../lib/refuse.h"
 #include "../lib/reply.h"
 
 #define HERE CAIRN_POINT_POD
@@ -24,29 +26,67 @@ static __always_inline int send_reply(struct __sk_buff *skb)
 		       bpf_redirect_neigh(cairn_config.uplink_ifindex, NULL, 0, 0));
 }
 
-/* Whether this is a ping to a service address that the node answers for. */
-static __always_inline bool is_ping(struct __sk_buff *skb, struct packet *p)
+/* Whether the pod may send from these addresses. */
+static __always_inline enum cairn_verdict check_source(struct __sk_buff *skb,
+						       const struct packet *p)
 {
-	if (p->tuple.protocol != IPPROTO_ICMP)
-		return false;
+	struct cairn_endpoint *sender = bpf_map_lookup_elem(&endpoints, &p->tuple.source);
+	struct ethernet_ends ends;
 
-	struct cairn_vip *vip = bpf_map_lookup_elem(&vips, &p->tuple.destination);
-
-	if (!vip || !(vip->flags & CAIRN_VIP_PING) || packet_read_l4(skb, p) != CAIRN_PASS)
-		return false;
-	return !p->has_l4 || p->icmp_type == ICMP_ECHO;
+	if (!sender || sender->ifindex != skb->ifindex)
+		return CAIRN_DROP_SOURCE_ADDRESS;
+	if (bpf_skb_load_bytes(skb, 0, &ends, sizeof(ends)) < 0)
+		return CAIRN_DROP_TRUNCATED_L3;
+	for (int i = 0; i < ETH_ALEN; i++)
+		if (ends.source[i] != sender->mac[i])
+			return CAIRN_DROP_SOURCE_MAC;
+	return CAIRN_PASS;
 }
 
-static __always_inline int send_on(struct __sk_buff *skb, const struct packet *p)
+/* RFC 4861, RFC 4862, RFC 3810: sent before there is an address, or from the link-local one. */
+static __always_inline bool is_link_business(const struct packet *p)
+{
+	const struct cairn_addr *source = &p->tuple.source;
+	bool link_local = (source->word[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+	bool none = !source->word[0] && !source->word[1] && !source->word[2] && !source->word[3];
+
+	return p->is_v6 && p->tuple.protocol == PROTOCOL_ICMP6 && (link_local || none);
+}
+
+/* Whether this is a ping to a service address that the node answers for. */
+static __always_inline bool is_ping(struct __sk_buff *skb, struct packet *p,
+				    const struct cairn_vip *vip)
+{
+	if (!vip || !packet_is_icmp(p) || !(vip->flags & CAIRN_VIP_PING) ||
+	    packet_read_l4(skb, p) != CAIRN_PASS)
+		return false;
+	return !p->has_l4 || packet_is_echo(p);
+}
+
+static __always_inline int send_to_node(struct __sk_buff *skb, struct packet *p, __u32 index)
+{
+	struct cairn_node *node = bpf_map_lookup_elem(&nodes, &index);
+
+	if (node && node->flags & CAIRN_NODE_TUNNEL)
+		return overlay_send(skb, p, HERE, node, CAIRN_TO_TUNNEL);
+	return forward(skb, HERE, CAIRN_TO_NODE,
+		       bpf_redirect_neigh(cairn_config.uplink_ifindex, NULL, 0, 0));
+}
+
+static __always_inline int send_on(struct __sk_buff *skb, struct packet *p, bool is_vip)
 {
 	struct cairn_prefix where = {.bits = ADDRESS_BITS, .address = p->tuple.destination};
 	struct cairn_endpoint *pod = bpf_map_lookup_elem(&endpoints, &where.address);
+	__u32 *node;
 
 	if (pod)
 		return forward(skb, HERE, CAIRN_TO_POD, bpf_redirect_peer(pod->ifindex, 0));
-	if (bpf_map_lookup_elem(&pod_routes, &where))
-		return forward(skb, HERE, CAIRN_TO_NODE,
-			       bpf_redirect_neigh(cairn_config.uplink_ifindex, NULL, 0, 0));
+	node = bpf_map_lookup_elem(&pod_routes, &where);
+	if (node)
+		return send_to_node(skb, p, *node);
+	if (!is_vip && bpf_map_lookup_elem(&pools, &where) &&
+	    packet_read_l4(skb, p) == CAIRN_PASS)
+		return refuse(skb, p, HERE, CAIRN_DROP_NO_ADDRESS, REFUSED_ADDRESS);
 	return pass(skb, HERE);
 }
 
@@ -55,27 +95,28 @@ int pod_ingress(struct __sk_buff *skb)
 {
 	struct packet p = {};
 
-	if (skb->protocol != bpf_htons(ETH_P_IP))
+	if (!packet_is_ip(skb))
 		return pass(skb, HERE);
 
-	enum cairn_verdict verdict = packet_read_ip4(skb, &p);
+	enum cairn_verdict verdict = packet_read_ip(skb, &p);
 
+	if (verdict == CAIRN_PASS && is_link_business(&p))
+		return pass(skb, HERE);
+	if (verdict == CAIRN_PASS)
+		verdict = check_source(skb, &p);
 	if (verdict != CAIRN_PASS)
 		return drop(skb, &p, HERE, verdict);
 
-	struct cairn_endpoint *sender = bpf_map_lookup_elem(&endpoints, &p.tuple.source);
+	struct cairn_vip *vip = bpf_map_lookup_elem(&vips, &p.tuple.destination);
 
-	if (!sender || sender->ifindex != skb->ifindex)
-		return drop(skb, &p, HERE, CAIRN_DROP_SOURCE_ADDRESS);
-
-	if (is_ping(skb, &p))
+	if (is_ping(skb, &p, vip))
 		return ping_answer(skb, &p, HERE);
 	verdict = reply_translate(skb, &p);
 	if (verdict == CAIRN_REPLY)
 		return send_reply(skb);
 	if (verdict != CAIRN_PASS)
 		return drop(skb, &p, HERE, verdict);
-	return send_on(skb, &p);
+	return send_on(skb, &p, vip);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

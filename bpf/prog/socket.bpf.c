@@ -62,16 +62,50 @@ static __always_inline __u32 socket_hash(struct bpf_sock_addr *ctx, __u32 flags)
 	return hash_finish(hash_word(HASH_SEED, bpf_get_socket_cookie(ctx)));
 }
 
-static __always_inline enum cairn_verdict choose_for_socket(struct bpf_sock_addr *ctx,
-							    const struct cairn_service *service,
-							    struct choice *out)
+/* Choose by slot: among this node's own, among those that are near, or among all. */
+static __always_inline enum cairn_verdict choose_slot(struct bpf_sock_addr *ctx,
+						      const struct cairn_service *service,
+						      struct choice *out)
 {
 	bool local = service->flags & CAIRN_SERVICE_SOCKET_LOCAL;
-	__u32 slots = local ? service->local_slots : service->slots;
+	__u32 slots = local ? service->local_slots : service->near_slots;
 
 	if (!slots)
 		return local ? CAIRN_DROP_NO_LOCAL_BACKEND : CAIRN_DROP_NO_BACKEND;
 	return lb_choose_slot(service->id, hash_scale(socket_hash(ctx, service->flags), slots), out);
+}
+
+static __always_inline enum cairn_verdict choose_for_socket(struct bpf_sock_addr *ctx,
+							    const struct cairn_service *service,
+							    struct choice *out)
+{
+	struct cairn_affinity_key key = {.service = service->id, .is_socket = 1};
+	bool here = service->flags & CAIRN_SERVICE_SOCKET_LOCAL;
+	enum cairn_verdict verdict;
+	__u64 cookie, now;
+
+	if (!(service->flags & CAIRN_SERVICE_AFFINITY))
+		return choose_slot(ctx, service, out);
+	now = bpf_ktime_get_coarse_ns();
+	cookie = bpf_get_netns_cookie(ctx);
+	__builtin_memcpy(&key.client, &cookie, sizeof(cookie));
+	verdict = lb_choose_kept(service, &key, now, here, out) ? CAIRN_PASS
+								 : choose_slot(ctx, service, out);
+	if (verdict == CAIRN_PASS)
+		lb_keep(&key, out->id, now);
+	return verdict;
+}
+
+/* The service at the target: at its very address, or the node port of any node's address. */
+static __always_inline struct cairn_service *find_service(struct cairn_service_key *key)
+{
+	struct cairn_service *service = bpf_map_lookup_elem(&services, key);
+	struct cairn_vip *vip;
+
+	if (service)
+		return service;
+	vip = bpf_map_lookup_elem(&vips, &key->address);
+	return vip && vip->flags & CAIRN_VIP_NODE ? lb_find(key, true) : NULL;
 }
 
 static __always_inline void remember(struct bpf_sock_addr *ctx, const struct target *t,
@@ -117,7 +151,7 @@ static __always_inline int translate(struct bpf_sock_addr *ctx, bool v6)
 		.port = t.port,
 		.protocol = t.protocol,
 	};
-	struct cairn_service *service = bpf_map_lookup_elem(&services, &key);
+	struct cairn_service *service = find_service(&key);
 	struct choice choice = {};
 
 	if (!service)

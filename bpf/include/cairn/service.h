@@ -59,8 +59,8 @@ struct cairn_vip {
 	__u32 pad;
 };
 
-/* The address :: stands for every address in `vips` that is a NODE's: node ports. What
- * stands under the very address (a host port) goes first. */
+/* The address :: or 0.0.0.0 stands for every address in `vips` of its family that is a NODE's:
+ * node ports. What stands under the very address (a host port) goes first. */
 struct cairn_service_key {
 	struct cairn_addr address;
 	__be16 port;

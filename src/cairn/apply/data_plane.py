@@ -26,6 +26,10 @@ from cairn.net import parse_address, parse_mac
 EVENT_INTERVAL_NS = 10_000_000
 """At most one sampled drop per reason and CPU in this time."""
 
+ENTRIES_PER_S = 20_000
+"""New connections a second, on each CPU, that get an entry where they are handed over: far more
+than a home has, far less than fills the map before the sweeper comes."""
+
 UPLINK_HOOKS = {
     "uplink_ingress": AttachType.TCX_INGRESS,
     "uplink_egress": AttachType.TCX_EGRESS,
@@ -69,14 +73,14 @@ class DataPlane:
         Raises BpfError with the object and the verifier's or the kernel's reason.
         """
         config = structs.Config(
-            node_address=uplink.address,
-            node_address6=NO_ADDRESS,
+            node_address=uplink.address_of(4) or NO_ADDRESS,
+            node_address6=uplink.address_of(6) or NO_ADDRESS,
             uplink_ifindex=uplink.ifindex,
             overlay_ifindex=0,
             flags=0,
             uplink_mtu=uplink.mtu_bytes,
             overlay_mtu=0,
-            entries_per_s=0,
+            entries_per_s=ENTRIES_PER_S,
             uplink_mac=parse_mac(uplink.mac),
             event_interval_ns=EVENT_INTERVAL_NS,
         )

@@ -1,9 +1,10 @@
 """Write load-balancer frontends into the data plane's maps.
 
-    changed frontends (L4Address -> Frontend | None)  ->  backends, service_slots, maglev, services
+    changed frontends (L4Address -> Frontend | None)
+    ->  backends, service_slots, maglev or maglev_small, source_ranges, services
 
 Order       What is pointed at is written before what points at it, and removed after it:
-            backends, slots, Maglev table, service; a packet always finds a whole service.
+            backends, slots, Maglev table, ranges, service; a packet always finds a whole service.
 Invariants  A frontend and a backend keep their ids while they exist, also over restarts: the maps
             are the record. An id is not given again before all others were, since connections
             may remember it.
@@ -21,13 +22,15 @@ from numpy.typing import NDArray
 
 from cairn.abi import structs
 from cairn.abi.structs import BackendFlag, ServiceFlag, SlotKey
-from cairn.compile.maglev import TABLE_SIZE, maglev_table
+from cairn.compile.maglev import SMALL_TABLE_BACKENDS, maglev_table, table_size
 from cairn.desired.load_balancer import Backend, Frontend
 from cairn.libbpf import BpfError, Map, MapShape, MapType
-from cairn.net import Address, L4Address, Protocol
+from cairn.net import Address, L4Address, Network, Protocol
 
 BackendKey = tuple[Address, int]
-MAGLEV_SHAPE = MapShape(MapType.ARRAY, 4, TABLE_SIZE * 4, 1, 0)
+MAPPED_BITS = 96
+SERVICE_BITS = 32
+_NO_COUNT = structs.BackendCounters(0, 0, 0, 0).write()
 
 
 class NodeIndex(Shape):
@@ -46,6 +49,7 @@ class _Written:
     slots: int
     backends: frozenset[int]
     table: tuple[str, ...]
+    ranges: frozenset[bytes] = frozenset()
 
 
 class LoadBalancer:
@@ -55,6 +59,8 @@ class LoadBalancer:
         self._maps = maps
         self._node = node
         self._peers = peers
+        self.zone = ""
+        """Where this node stands: what hints of endpoints speak of."""
         self._written: dict[L4Address, _Written] = {}
         self._backend_ids: dict[BackendKey, int] = {}
         self._backend_keys: dict[int, BackendKey] = {}
@@ -69,10 +75,14 @@ class LoadBalancer:
             number = int.from_bytes(octets, "little")
             self._backend_ids[backend.address, backend.port] = number
             self._backend_keys[number] = (backend.address, backend.port)
+        ranges: dict[int, set[bytes]] = {}
+        for octets in dict(self._maps["source_ranges"].items()):
+            ranges.setdefault(structs.SourceRange.read(octets).service, set()).add(octets)
         for octets, value in self._maps["services"].items():
             key, service = structs.ServiceKey.read(octets), structs.Service.read(value)
             where = L4Address(key.address, Protocol(key.protocol), key.port)
-            self._written[where] = _Written(service.id, service.slots, frozenset(), ())
+            known = frozenset(ranges.get(service.id, ()))
+            self._written[where] = _Written(service.id, service.slots, frozenset(), (), known)
 
     @property
     def frontends(self) -> frozenset[L4Address]:
@@ -100,17 +110,32 @@ class LoadBalancer:
     def _write(self, where: L4Address, frontend: Frontend) -> None:
         before = self._written.get(where) or _Written(self._new_service(), 0, frozenset(), ())
         ids = {b: self._write_backend(where, b) for b in frontend.backends}
-        active = sorted(frontend.active, key=lambda b: (not self._is_local(b), ids[b]))
+        near = self._near(frontend.active)
+        active = sorted(
+            frontend.active, key=lambda b: (not self._is_local(b), b not in near, ids[b])
+        )
         self._write_draining(before.id, frontend, ids)
         self._write_slots(before.id, [ids[backend] for backend in active])
         names = tuple(str(backend.address) for backend in frontend.active)
         if frontend.external and names and names != before.table:
             self._write_table(before.id, names, [ids[b] for b in frontend.active])
         local = sum(self._is_local(backend) for backend in active)
-        value = structs.Service(before.id, _flags(frontend), len(active), local, len(active), 0, 0)
+        ranges = self._write_ranges(before, frontend)
+        value = structs.Service(
+            id=before.id,
+            flags=_flags(frontend),
+            slots=len(active),
+            local_slots=local,
+            near_slots=sum(self._is_local(b) or b in near for b in active),
+            affinity_s=frontend.affinity_s,
+            source_rate=0,
+        )
         self._maps["services"].update(_service_key(where), value.write())
         self._remove_slots(before.id, len(active), before.slots)
-        self._written[where] = _Written(before.id, len(active), frozenset(ids.values()), names)
+        self._remove_ranges(before.ranges - ranges)
+        self._written[where] = _Written(
+            before.id, len(active), frozenset(ids.values()), names, ranges
+        )
         self._release(where, before.backends - frozenset(ids.values()))
 
     def _remove(self, where: L4Address) -> None:
@@ -119,6 +144,8 @@ class LoadBalancer:
             return
         self._maps["services"].delete(_service_key(where))
         self._maps["maglev"].delete(before.id.to_bytes(4, "little"))
+        self._maps["maglev_small"].delete(before.id.to_bytes(4, "little"))
+        self._remove_ranges(before.ranges)
         self._maps["draining"].delete(before.id.to_bytes(4, "little"))
         self._remove_slots(before.id, 0, before.slots)
         self._release(where, before.backends)
@@ -134,7 +161,10 @@ class LoadBalancer:
         flags |= BackendFlag.TERMINATING if backend.draining else BackendFlag(0)
         node = self._peers.index.get(backend.node, 0)
         value = structs.Backend(*key, flags, node)
-        self._maps["backends"].update(number.to_bytes(4, "little"), value.write())
+        octets = number.to_bytes(4, "little")
+        self._maps["backends"].update(octets, value.write())
+        if number not in self._backend_keys:
+            self._maps["backend_counters"].update(octets, _NO_COUNT)
         self._backend_ids[key] = number
         self._backend_keys[number] = key
         self._users.setdefault(number, set()).add(where)
@@ -160,9 +190,21 @@ class LoadBalancer:
 
     def _write_table(self, service: int, names: tuple[str, ...], numbers: list[int]) -> None:
         table = np.asarray(numbers, dtype=np.uint32)[_positions(names)]
-        with Map.create(MAGLEV_SHAPE, "maglev_table") as inner:
+        shape = MapShape(MapType.ARRAY, 4, table.nbytes, 1, 0)
+        outer = "maglev_small" if _is_small(len(names)) else "maglev"
+        with Map.create(shape, "maglev_table") as inner:
             inner.update(b"\0" * 4, table.tobytes())
-            self._maps["maglev"].update_inner(service.to_bytes(4, "little"), inner)
+            self._maps[outer].update_inner(service.to_bytes(4, "little"), inner)
+
+    def _write_ranges(self, before: _Written, frontend: Frontend) -> frozenset[bytes]:
+        ranges = frozenset(_range(before.id, n).write() for n in frontend.source_ranges)
+        for key in ranges - before.ranges:
+            self._maps["source_ranges"].update(key, b"\1\0\0\0")
+        return ranges
+
+    def _remove_ranges(self, keys: frozenset[bytes]) -> None:
+        for key in keys:
+            self._maps["source_ranges"].delete(key)
 
     def _release(self, where: L4Address, numbers: Iterable[int]) -> None:
         for number in numbers:
@@ -173,6 +215,7 @@ class LoadBalancer:
 
     def _forget_backend(self, number: int) -> None:
         self._maps["backends"].delete(number.to_bytes(4, "little"))
+        self._maps["backend_counters"].delete(number.to_bytes(4, "little"))
         self._users.pop(number, None)
         key = self._backend_keys.pop(number, None)
         if key is not None:
@@ -181,15 +224,38 @@ class LoadBalancer:
     def _is_local(self, backend: Backend) -> bool:
         return backend.node == self._node
 
+    def _near(self, active: tuple[Backend, ...]) -> frozenset[Backend]:
+        """Return whom hints prefer for this node: all of them unless every one has a hint."""
+        if not all(backend.for_zones or backend.for_nodes for backend in active):
+            return frozenset(active)
+        near = frozenset(b for b in active if self._node in b.for_nodes)
+        near = near or frozenset(b for b in active if self.zone in b.for_zones)
+        return near or frozenset(active)
+
     def _new_service(self) -> int:
         self._last_service += 1
         return self._last_service
 
 
 def _flags(frontend: Frontend) -> ServiceFlag:
-    only = ServiceFlag.LOCAL | ServiceFlag.SOCKET_LOCAL
-    flags = only if frontend.local else ServiceFlag(0)
-    return flags | ServiceFlag.AFFINITY if frontend.affinity else flags
+    flags = {
+        ServiceFlag.LOCAL: frontend.local,
+        ServiceFlag.SOCKET_LOCAL: frontend.socket_local,
+        ServiceFlag.AFFINITY: frontend.affinity_s > 0,
+        ServiceFlag.SOURCE_RANGES: bool(frontend.source_ranges),
+        ServiceFlag.SMALL_TABLE: _is_small(len(frontend.active)),
+    }
+    return ServiceFlag(sum(flag for flag, holds in flags.items() if holds))
+
+
+def _is_small(backends: int) -> bool:
+    return backends <= SMALL_TABLE_BACKENDS
+
+
+def _range(service: int, network: Network) -> structs.SourceRange:
+    mapped = MAPPED_BITS if network.version == 4 else 0
+    bits = SERVICE_BITS + mapped + network.prefixlen
+    return structs.SourceRange(bits, service, network.network_address)
 
 
 def _service_key(where: L4Address) -> bytes:
@@ -199,4 +265,4 @@ def _service_key(where: L4Address) -> bytes:
 @lru_cache(maxsize=32)
 def _positions(names: tuple[str, ...]) -> NDArray[np.uint32]:
     # A Service's frontends share their backends, and so the table.
-    return maglev_table(names)
+    return maglev_table(names, table_size(len(names)))

@@ -16,21 +16,43 @@ from cairn.apply.uplink import Uplink
 from cairn.net import Network
 
 TABLE = "cairn"
+_FAMILIES = {4: "ip", 6: "ip6"}
 
 
 def masquerade_rules(uplink: Uplink, cluster: Iterable[Network]) -> str:
     """Return the nftables script; `cluster` are the pod networks of all nodes."""
-    networks = sorted(str(network) for network in cluster if network.version == 4)
-    pods = "{ " + ", ".join(networks) + " }"
-    rule = f'    ip saddr {pods} ip daddr != {pods} oifname "{uplink.name}" masquerade\n'
-    return f"""table ip {TABLE} {{}}
-delete table ip {TABLE}
-table ip {TABLE} {{
-  chain postrouting {{
-    type nat hook postrouting priority srcnat; policy accept;
-{rule if networks else ""}  }}
-}}
-"""
+    networks = tuple(cluster)
+    script = [f"table inet {TABLE} {{}}", f"delete table inet {TABLE}", f"table inet {TABLE} {{"]
+    script += _untracked(uplink, networks)
+    script += ["  chain postrouting {", "    type nat hook postrouting priority srcnat;"]
+    for version, family in _FAMILIES.items():
+        if pods := _set(networks, version):
+            script.append(
+                f"    {family} saddr {pods} {family} daddr != {pods} "
+                f'oifname "{uplink.name}" masquerade'
+            )
+    return "\n".join([*script, "  }", "}", ""])
+
+
+def _untracked(uplink: Uplink, pods: tuple[Network, ...]) -> list[str]:
+    """Return chains that keep connection tracking from what is never masqueraded.
+
+    The masquerade rule turns tracking on for every packet of the node. What stays between nodes
+    and pods does not need it, and goes faster without.
+    """
+    lines = []
+    for hook in ("prerouting", "output"):
+        lines += [f"  chain untracked_{hook} {{", f"    type filter hook {hook} priority raw;"]
+        for version, family in _FAMILIES.items():
+            if inside := _set((*pods, *uplink.networks), version):
+                lines.append(f"    {family} saddr {inside} {family} daddr {inside} notrack")
+        lines.append("  }")
+    return lines
+
+
+def _set(networks: Iterable[Network], version: int) -> str:
+    texts = sorted({str(network) for network in networks if network.version == version})
+    return "{ " + ", ".join(texts) + " }" if texts else ""
 
 
 def apply_masquerade(uplink: Uplink, cluster: Iterable[Network]) -> list[str]:

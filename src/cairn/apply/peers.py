@@ -38,7 +38,7 @@ class Peers:
             for node in facts
             if node.name != self._own_name
             and node.uplink_mac
-            and (address := _on_segment(node, self._uplink.network))
+            and (address := next(iter(_on_segment(node, self._uplink).values()), None))
         }
         self.index = {name: self._index(address) for name, (_, address) in reachable.items()}
         nodes: dict[bytes, bytes] = {}
@@ -59,11 +59,11 @@ class Peers:
     def routes(self, facts: Iterable[NodeFacts]) -> dict[Network, Address]:
         """Return the kernel's routes to the other nodes' pods: network to gateway."""
         return {
-            network: address
+            network: addresses[network.version]
             for node in facts
-            if node.name != self._own_name and (address := _on_segment(node, self._uplink.network))
+            if node.name != self._own_name and (addresses := _on_segment(node, self._uplink))
             for network in node.pod_networks
-            if network.version == address.version
+            if network.version in addresses
         }
 
     def _index(self, address: Address) -> int:
@@ -72,8 +72,13 @@ class Peers:
         return self._by_address[address]
 
 
-def _on_segment(node: NodeFacts, network: Network) -> Address | None:
-    return next((address for address in node.internal_ips if address in network), None)
+def _on_segment(node: NodeFacts, uplink: Uplink) -> dict[int, Address]:
+    """Return the node's first address of each IP version that is in a subnet of the uplink."""
+    found: dict[int, Address] = {}
+    for address in node.internal_ips:
+        if any(address in network for network in uplink.networks):
+            found.setdefault(address.version, address)
+    return found
 
 
 def _prefix(network: Network) -> structs.Prefix:

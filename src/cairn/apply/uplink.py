@@ -8,6 +8,8 @@ Standards   rtnetlink(7)
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
+from socket import AddressFamily
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -18,7 +20,7 @@ from cairn.reconcile import plan
 
 ROUTE_PROTOCOL = 201
 """Owner of our routes to other nodes' pods in the kernel's table (RTPROT_*; unassigned there)."""
-_FAMILIES = {4: 2, 6: 10}
+_FAMILIES = (AddressFamily.AF_INET, AddressFamily.AF_INET6)
 
 
 class NoUplink(Exception):
@@ -41,30 +43,55 @@ class Uplink:
     """The node's address on it."""
     network: Network
     """The subnet of that address."""
+    others: tuple[tuple[Address, Network], ...] = ()
+    """The node's further addresses on it with their subnets: usually one of the other family."""
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Every address of the node on it, the main one first."""
+        return (self.address, *(address for address, _ in self.others))
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """The subnets of these addresses, in the same order."""
+        return (self.network, *(network for _, network in self.others))
+
+    def address_of(self, version: int) -> Address | None:
+        """Return the node's first address of an IP version."""
+        return next((a for a in self.addresses if a.version == version), None)
 
 
-def find_uplink(address: Address) -> Uplink:
-    """Return the interface that carries `address`; raises NoUplink with what is there."""
+def find_uplink(address: Address, *others: Address) -> Uplink:
+    """Return the interface that carries `address`, with those of `others` that are on it too.
+
+    Raises NoUplink with what is there.
+    """
     with IPRoute() as kernel:
-        present: list[str] = []
-        for message in kernel.get_addr(family=_FAMILIES[address.version]):
+        present: dict[Address, tuple[int, Network]] = {}
+        for message in kernel.get_addr():
             text = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-            present.append(text)
-            if parse_address(text) == address:
-                link = kernel.get_links(message["index"])[0]
-                network = parse_network(f"{text}/{message['prefixlen']}", strict=False)
-                return Uplink(
-                    name=link.get_attr("IFLA_IFNAME"),
-                    ifindex=message["index"],
-                    mac=link.get_attr("IFLA_ADDRESS"),
-                    mtu_bytes=link.get_attr("IFLA_MTU"),
-                    address=address,
-                    network=network,
-                )
-    raise NoUplink(
-        f"no interface has the node's InternalIP {address}; found {', '.join(present)}: "
-        "correct the Node's address or the interface"
-    )
+            network = parse_network(f"{text}/{message['prefixlen']}", strict=False)
+            present[parse_address(text)] = (message["index"], network)
+        if address not in present:
+            raise NoUplink(
+                f"no interface has the node's InternalIP {address}; found "
+                f"{', '.join(map(str, present))}: correct the Node's address or the interface"
+            )
+        index, network = present[address]
+        link = kernel.get_links(index)[0]
+        return Uplink(
+            name=link.get_attr("IFLA_IFNAME"),
+            ifindex=index,
+            mac=link.get_attr("IFLA_ADDRESS"),
+            mtu_bytes=link.get_attr("IFLA_MTU"),
+            address=address,
+            network=network,
+            others=tuple(
+                (other, present[other][1])
+                for other in others
+                if other in present and present[other][0] == index
+            ),
+        )
 
 
 def prepare_node(uplink: Uplink) -> list[str]:
@@ -107,7 +134,10 @@ def apply_pod_routes(uplink: Uplink, desired: Mapping[Network, Address]) -> list
 
 def _pod_routes(kernel: IPRoute, uplink: Uplink) -> dict[Network, Address]:
     found: dict[Network, Address] = {}
-    for message in kernel.get_routes(proto=ROUTE_PROTOCOL, oif=uplink.ifindex):
+    for message in chain.from_iterable(
+        kernel.get_routes(family=family, proto=ROUTE_PROTOCOL, oif=uplink.ifindex)
+        for family in _FAMILIES
+    ):
         gateway = message.get_attr("RTA_GATEWAY")
         destination = message.get_attr("RTA_DST")
         if message["proto"] == ROUTE_PROTOCOL and gateway and destination:

@@ -1,16 +1,16 @@
 """Maglev tables: which backend a flow's hash belongs to, equal on every node.
 
-    names of backends  ->  array[TABLE_SIZE] of their positions
+    names of backends  ->  array[size] of their positions
 
 Every backend walks the slots in an order of its own (offset + turn * skip modulo a prime) and takes
 free ones until all are taken. The paper gives one slot per turn; here a turn gives a batch, a share
 of what is free, and only the last slots go one by one. Balance stays within one slot, and the
 table depends on nothing but the set of names.
 
-Shapes      uint32[TABLE_SIZE], values are positions in the list that was given
+Shapes      uint32[size], values are positions in the list that was given
 Invariants  Slots per backend differ by at most one.
             The order of the names does not change which name a slot belongs to.
-Cost        about TABLE_SIZE * ln(TABLE_SIZE) array elements, whatever the number of backends
+Cost        about size * ln(size) array elements, whatever the number of backends
 Standards   Eisenbud et al., "Maglev", NSDI 2016, section 3.4
 """
 
@@ -23,6 +23,10 @@ from numpy.typing import NDArray
 
 TABLE_SIZE = 65537
 """Slots of a table: prime, so that every skip visits every slot."""
+SMALL_TABLE_SIZE = 4093
+"""Slots where few backends share them: as even, in a sixteenth of the memory."""
+SMALL_TABLE_BACKENDS = 32
+"""How many backends a small table serves: the same number on every node."""
 
 _FREE = -1
 _TAIL_SLOTS = 512
@@ -32,13 +36,18 @@ Slots = NDArray[np.int64]
 Visited = NDArray[np.unsignedinteger]
 
 
-def maglev_table(names: Sequence[str]) -> NDArray[np.uint32]:
-    """Return the table for `names`, which must be distinct and not empty."""
+def table_size(backends: int) -> int:
+    """Return how many slots the table of so many backends has."""
+    return SMALL_TABLE_SIZE if backends <= SMALL_TABLE_BACKENDS else TABLE_SIZE
+
+
+def maglev_table(names: Sequence[str], size: int = TABLE_SIZE) -> NDArray[np.uint32]:
+    """Return the table for `names`, which must be distinct and not empty; `size` is a prime."""
     if not names:
         raise ValueError("a Maglev table needs at least one backend")
     order = sorted(range(len(names)), key=lambda position: names[position])
-    walks = _Walks.of([names[position] for position in order])
-    table: Slots = np.full(TABLE_SIZE, _FREE, dtype=np.int64)
+    walks = _Walks.of([names[position] for position in order], size)
+    table: Slots = np.full(size, _FREE, dtype=np.int64)
     _fill_in_batches(table, walks)
     _fill_one_by_one(table, walks)
     return np.asarray(order, dtype=np.uint32)[table]
@@ -48,28 +57,29 @@ def maglev_table(names: Sequence[str]) -> NDArray[np.uint32]:
 class _Walks:
     offset: Slots
     skip: Slots
+    size: int
 
     @staticmethod
-    def of(names: Sequence[str]) -> "_Walks":
+    def of(names: Sequence[str], size: int) -> "_Walks":
         digests = [hashlib.blake2b(name.encode(), digest_size=16).digest() for name in names]
-        first = np.array([int.from_bytes(d[:8], "big") % TABLE_SIZE for d in digests])
-        second = np.array([int.from_bytes(d[8:], "big") % (TABLE_SIZE - 1) + 1 for d in digests])
-        return _Walks(first.astype(np.int64), second.astype(np.int64))
+        first = np.array([int.from_bytes(d[:8], "big") % size for d in digests])
+        second = np.array([int.from_bytes(d[8:], "big") % (size - 1) + 1 for d in digests])
+        return _Walks(first.astype(np.int64), second.astype(np.int64), size)
 
     def slots(self, backends: Slots, start: Slots, length: int) -> Visited:
         """Return [backends, length]: the slots each of these visits from its turn `start` on."""
-        # Half the width is a third of the time, where length * TABLE_SIZE cannot overflow.
-        width = np.uint32 if length < TABLE_SIZE - 1 else np.uint64
+        # Half the width is a third of the time, where length * size cannot overflow.
+        width = np.uint32 if length < self.size - 1 else np.uint64
         skip = self.skip[backends]
-        first = (self.offset[backends] + start * skip) % TABLE_SIZE
+        first = (self.offset[backends] + start * skip) % self.size
         steps = np.multiply.outer(skip, np.arange(length), dtype=width, casting="unsafe")
-        visited: Visited = (steps + first.astype(width)[:, None]) % width(TABLE_SIZE)
+        visited: Visited = (steps + first.astype(width)[:, None]) % width(self.size)
         return visited
 
     def turns(self, backend: int, slots: Slots) -> Slots:
         """Return at which turn a backend visits each of the slots."""
-        inverse = pow(int(self.skip[backend]), -1, TABLE_SIZE)
-        turns: Slots = (slots - self.offset[backend]) * inverse % TABLE_SIZE
+        inverse = pow(int(self.skip[backend]), -1, self.size)
+        turns: Slots = (slots - self.offset[backend]) * inverse % self.size
         return turns
 
 
@@ -78,13 +88,13 @@ def _fill_in_batches(table: Slots, walks: _Walks) -> None:
     turn = np.zeros(count, dtype=np.int64)
     held = np.zeros(count, dtype=np.int64)
     goal = 0
-    free = TABLE_SIZE
+    size = free = walks.size
     while free > max(count, _TAIL_SLOTS):
         goal += max(1, free // (2 * count))
-        goal = min(goal, TABLE_SIZE // count)
+        goal = min(goal, size // count)
         while len(active := np.flatnonzero(held < goal)):
             wanted = goal - held[active]
-            length = int(wanted.max() * TABLE_SIZE / max(free, 1)) + 8
+            length = int(wanted.max() * size / max(free, 1)) + 8
             visited = walks.slots(active, turn[active], length)
             usable = table[visited] == _FREE
             rank = np.cumsum(usable, axis=1, dtype=np.int32)
@@ -93,7 +103,7 @@ def _fill_in_batches(table: Slots, walks: _Walks) -> None:
             enough = rank >= wanted[:, None]
             turn[active] += np.where(enough[:, -1], enough.argmax(axis=1) + 1, length)
             free -= _claim(table, held, active, visited, picked)
-        if goal == TABLE_SIZE // count:
+        if goal == size // count:
             return
 
 
@@ -125,6 +135,6 @@ def _fill_one_by_one(table: Slots, walks: _Walks) -> None:
         backend = step % count
         if backend not in rows:
             rows[backend] = walks.turns(backend, open_slots)
-        position = int(np.where(taken, TABLE_SIZE, rows[backend]).argmin())
+        position = int(np.where(taken, walks.size, rows[backend]).argmin())
         taken[position] = True
         table[open_slots[position]] = backend

@@ -7,16 +7,19 @@ Pure and keyed: one changed slice costs the work of one Service.
 Shapes      one frontend per (address, port); all of one port share its backends
 Invariants  While a ready endpoint exists, terminating ones only drain; without any ready one,
             terminating ones that still serve take connections too.
+            externalTrafficPolicy Local holds for packets; sockets of the cluster that ask an
+            outside address reach every pod, as through kube-proxy.
 Standards   KEP-752 (EndpointSlice), KEP-1669 (terminating endpoints)
 Not here    Which node announces an address (announcements.py), the Maglev table (maglev.py).
 """
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
-from cairn.desired.load_balancer import Backend, Frontend, LbState
+from cairn.desired.load_balancer import ANY_NODE, Backend, Frontend, Kind, LbState
 from cairn.kube.endpoint_slice import Endpoint, EndpointSlice
 from cairn.kube.service import Service, ServicePort
-from cairn.net import Address, L4Address
+from cairn.net import L4Address
 
 
 def compile_service(service: Service, slices: Iterable[EndpointSlice]) -> LbState:
@@ -26,18 +29,17 @@ def compile_service(service: Service, slices: Iterable[EndpointSlice]) -> LbStat
     known = tuple(slices)
     frontends: dict[L4Address, Frontend] = {}
     for port in service.ports:
-        for address, external in _addresses(service):
-            backends = _backends(service, port, address.version, known)
-            where = L4Address(address, port.protocol, port.port)
-            policy = (
-                service.external_traffic_policy if external else service.internal_traffic_policy
-            )
+        by_family = {family: _backends(service, port, family, known) for family in (4, 6)}
+        for where, kind in _places(service, port):
+            inside = kind is Kind.CLUSTER_IP
             frontends[where] = Frontend(
                 str(service.key),
-                external,
-                backends,
-                local=policy == "Local",
-                affinity=service.session_affinity == "ClientIP",
+                kind,
+                by_family[where.address.version],
+                local=not inside and service.external_traffic_policy == "Local",
+                socket_local=inside and service.internal_traffic_policy == "Local",
+                affinity_s=service.affinity_s,
+                source_ranges=service.source_ranges if kind is Kind.LOAD_BALANCER else (),
             )
     return frontends
 
@@ -49,12 +51,19 @@ def ready_nodes(service: Service, slices: Iterable[EndpointSlice]) -> frozenset[
     return frozenset(backend.node for frontend in state.values() for backend in frontend.active)
 
 
-def _addresses(service: Service) -> Iterator[tuple[Address, bool]]:
+def _places(service: Service, port: ServicePort) -> Iterator[tuple[L4Address, Kind]]:
+    """Yield where one port of a Service listens; whom two kinds claim belongs to the last."""
+    at = partial(L4Address, protocol=port.protocol, port=port.port)
+    if service.type in ("NodePort", "LoadBalancer") and port.node_port:
+        for version in {address.version for address in service.cluster_ips}:
+            yield L4Address(ANY_NODE[version], port.protocol, port.node_port), Kind.NODE_PORT
     for address in service.cluster_ips:
-        yield address, False
+        yield at(address), Kind.CLUSTER_IP
+    for address in service.external_ips:
+        yield at(address), Kind.EXTERNAL_IP
     if service.type == "LoadBalancer":
         for address in service.load_balancer_ips:
-            yield address, True
+            yield at(address), Kind.LOAD_BALANCER
 
 
 def _backends(
@@ -82,7 +91,13 @@ def _chosen(found: dict[L4Address, Endpoint], *, publish_not_ready: bool) -> tup
     ready = {where for where, e in ordered if e.ready or (publish_not_ready and not e.terminating)}
     leaving = {where for where, e in ordered if e.terminating and e.serving and where not in ready}
     return tuple(
-        Backend(where, endpoint.node, draining=bool(ready) and where in leaving)
+        Backend(
+            where,
+            endpoint.node,
+            draining=bool(ready) and where in leaving,
+            for_zones=endpoint.for_zones,
+            for_nodes=endpoint.for_nodes,
+        )
         for where, endpoint in ordered
         if where in ready or where in leaving
     )

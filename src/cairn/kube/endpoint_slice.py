@@ -2,7 +2,8 @@
 
     discovery.k8s.io/v1 EndpointSlice  ->  EndpointSlice
 
-Standards   KEP-752 (EndpointSlice), KEP-1669 (terminating endpoints)
+Standards   KEP-752 (EndpointSlice), KEP-1669 (terminating endpoints), KEP-2433 and
+            KEP-3015 (hints)
 """
 
 from dataclasses import dataclass
@@ -43,6 +44,10 @@ class Endpoint:
     """Is being deleted."""
     target: str
     """Namespace/name of the pod, empty if there is none."""
+    for_zones: frozenset[str] = frozenset()
+    """Zones whose clients should use it; empty without a hint."""
+    for_nodes: frozenset[str] = frozenset()
+    """Nodes whose clients should use it; empty without a hint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,7 @@ def _endpoints(raw: Object) -> tuple[Endpoint, ...]:
     serving = conditions.get("serving")
     target = raw.get("targetRef") or {}
     name = f"{target.get('namespace', '')}/{target.get('name', '')}" if target else ""
+    hints = raw.get("hints") or {}
     # Consumers use the first address only (EndpointSlice API, "addresses").
     return tuple(
         Endpoint(
@@ -94,6 +100,8 @@ def _endpoints(raw: Object) -> tuple[Endpoint, ...]:
             serving=ready if serving is None else bool(serving),
             terminating=bool(conditions.get("terminating")),
             target=name,
+            for_zones=frozenset(hint.get("name") or "" for hint in hints.get("forZones") or ()),
+            for_nodes=frozenset(hint.get("name") or "" for hint in hints.get("forNodes") or ()),
         )
         for address in addresses(raw.get("addresses") or ())[:1]
     )

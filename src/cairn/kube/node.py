@@ -14,7 +14,8 @@ from cairn.net import Address, Network, parse_network
 
 UPLINK_MAC = "cairn.io/uplink-mac"
 """Annotation of a CiliumNode: the Ethernet address that frames from this node carry."""
-
+ZONE = "topology.kubernetes.io/zone"
+"""Label of a node: where it stands."""
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", re.IGNORECASE)
 
@@ -66,6 +67,8 @@ class NodeFacts:
     """Networks its pods take addresses from."""
     uplink_mac: str
     """Empty until its agent has said, and if what stands there is no Ethernet address."""
+    zone: str = ""
+    """Its zone, by the well-known label."""
 
     @staticmethod
     def from_object(obj: Object) -> "NodeFacts":
@@ -82,6 +85,7 @@ class NodeFacts:
             ),
             pod_networks=_networks((spec.get("ipam") or {}).get("podCIDRs") or ()),
             uplink_mac=mac if _MAC.fullmatch(mac) else "",
+            zone=metadata.labels.get(ZONE, ""),
         )
 
 

@@ -9,8 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cairn.kube.metadata import Key, Metadata, Object, metadata_of
-from cairn.net import Address, Protocol, parse_address
+from cairn.net import Address, Network, Protocol, parse_address, parse_network
 
+SOURCE_RATE = "cairn.io/source-rate"
+"""Annotation: how many connections a second one source may open."""
+SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
+"""Annotation of old that says what spec.loadBalancerSourceRanges says."""
+DEFAULT_AFFINITY_S = 10800
+"""How long an idle client keeps its pod where nothing else is said (v1.ClientIPConfig)."""
 ANNOUNCE = "cairn.io/announce"
 """Annotation: `all-nodes` announces the Service's addresses from every node."""
 
@@ -49,8 +55,14 @@ class Service:
     """Cluster or Local, for clients outside the cluster."""
     internal_traffic_policy: str
     """Cluster or Local, for clients inside."""
-    session_affinity: str
-    """None or ClientIP."""
+    affinity_s: int
+    """How long an idle client keeps its pod; 0 without session affinity."""
+    external_ips: tuple[Address, ...]
+    """Addresses that somebody else brings to the nodes."""
+    source_ranges: tuple[Network, ...]
+    """Whom its load-balancer addresses serve; empty for everyone."""
+    health_check_node_port: int
+    """Where nodes tell whether they have a pod of it; 0 for nowhere."""
     publish_not_ready: bool
     """Whether endpoints count before they are ready."""
 
@@ -81,7 +93,10 @@ class Service:
             load_balancer_class=spec.get("loadBalancerClass") or "",
             external_traffic_policy=spec.get("externalTrafficPolicy") or "Cluster",
             internal_traffic_policy=spec.get("internalTrafficPolicy") or "Cluster",
-            session_affinity=spec.get("sessionAffinity") or "None",
+            affinity_s=_affinity(spec),
+            external_ips=addresses(spec.get("externalIPs") or ()),
+            source_ranges=_ranges(obj),
+            health_check_node_port=spec.get("healthCheckNodePort") or 0,
             publish_not_ready=bool(spec.get("publishNotReadyAddresses")),
         )
 
@@ -93,6 +108,28 @@ def _port(raw: Object) -> ServicePort:
         port=raw["port"],
         node_port=raw.get("nodePort") or 0,
     )
+
+
+def _affinity(spec: Object) -> int:
+    if spec.get("sessionAffinity") != "ClientIP":
+        return 0
+    client = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
+    return int(client.get("timeoutSeconds") or DEFAULT_AFFINITY_S)
+
+
+def _ranges(obj: Object) -> tuple[Network, ...]:
+    """Return the networks of clients; what does not parse admits nobody."""
+    texts = (obj.get("spec") or {}).get("loadBalancerSourceRanges")
+    if not texts:
+        text = (metadata_of(obj).annotations.get(SOURCE_RANGES) or "").strip()
+        texts = text.split(",") if text else ()
+    found: list[Network] = []
+    for text in texts:
+        try:
+            found.append(parse_network(text.strip(), strict=False))
+        except ValueError:
+            continue
+    return tuple(found) if found or not texts else (parse_network("::/128"),)
 
 
 def addresses(texts: Iterable[str]) -> tuple[Address, ...]:

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* Serve a packet to a service address, wherever it arrived: on the uplink or out of the
+ * overlay. @point says where, @handed whether another node handed it over.
+ */
+#pragma once
+
+#include "icmp_error.h"
+#include "neighbour.h"
+#include "overlay.h"
+#include "ping.h"
+#include "refuse.h"
+#include "reply.h"
+
+static __always_inline int hand_over(struct __sk_buff *skb, struct packet *p,
+				     enum cairn_point point, const struct cairn_backend *backend)
+{
+	__u32 index = backend->node;
+	struct cairn_node *node = bpf_map_lookup_elem(&nodes, &index);
+	struct ethernet_ends ends;
+
+	if (!node)
+		return drop(skb, p, point, CAIRN_DROP_BACKEND_NO_NODE);
+	if (node->flags & CAIRN_NODE_TUNNEL)
+		return overlay_send(skb, p, point, node, CAIRN_HANDED_OVER);
+	__builtin_memcpy(ends.destination, node->mac, ETH_ALEN);
+	for (int i = 0; i < ETH_ALEN; i++)
+		ends.source[i] = cairn_config.uplink_mac[i];
+	if (bpf_skb_store_bytes(skb, 0, &ends, sizeof(ends), 0) < 0)
+		return drop(skb, p, point, CAIRN_DROP_REWRITE);
+	return forward(skb, point, CAIRN_HANDED_OVER, bpf_redirect(cairn_config.uplink_ifindex, 0));
+}
+
+static __always_inline bool is_own_address(const struct cairn_addr *address)
+{
+	return address_equal(address, &cairn_config.node_address) ||
+	       address_equal(address, &cairn_config.node_address6);
+}
+
+/* Look up the pod at the backend's address; a backend without one is the node itself. */
+static __always_inline enum cairn_verdict find_pod(const struct cairn_addr *address, __u32 *ifindex)
+{
+	struct cairn_endpoint *pod = bpf_map_lookup_elem(&endpoints, address);
+
+	if (pod)
+		*ifindex = pod->ifindex;
+	else if (!is_own_address(address))
+		return CAIRN_DROP_BACKEND_UNKNOWN;
+	return CAIRN_PASS;
+}
+
+static __always_inline int deliver(struct __sk_buff *skb, struct packet *p, enum cairn_point point,
+				   const struct cairn_backend *backend)
+{
+	struct cairn_addr address = backend->address;
+	__u32 ifindex = 0;
+	enum cairn_verdict verdict = find_pod(&address, &ifindex);
+
+	if (verdict == CAIRN_PASS)
+		verdict = nat_destination(skb, p, &address, backend->port);
+	if (verdict != CAIRN_PASS)
+		return drop(skb, p, point, verdict);
+	return forward(skb, point, CAIRN_TO_BACKEND,
+		       ifindex ? bpf_redirect_peer(ifindex, 0) : TCX_NEXT);
+}
+
+/* Find the backend of a connection that is known, and note the packet.
+ *
+ * Returns CAIRN_PASS if it is found, CAIRN_DROP_NO_BACKEND if another is to be chosen (there
+ * is none, the service is another, the connection had ended and this opens a new one, or the packet
+ * was handed over and the backend is not here), CAIRN_DROP_BACKEND_GONE if the connection lived
+ * at a backend that is no more, which another backend could only answer with a reset.
+ */
+static __always_inline enum cairn_verdict find_known(const struct packet *p, __u32 octets,
+						     __u32 service, bool handed,
+						     struct choice *out)
+{
+	struct cairn_connection *c = bpf_map_lookup_elem(&conntrack, &p->tuple);
+	bool tcp = p->tuple.protocol == IPPROTO_TCP, is_new = track_is_new(p);
+
+	if (!c || c->service != service)
+		return CAIRN_DROP_NO_BACKEND;
+	if (choose(c->backend, out) != CAIRN_PASS || c->port != out->backend->port ||
+	    !address_equal(&c->address, &out->backend->address))
+		return tcp && !is_new ? CAIRN_DROP_BACKEND_GONE : CAIRN_DROP_NO_BACKEND;
+	if (!(out->backend->flags & CAIRN_BACKEND_LOCAL) && handed)
+		return CAIRN_DROP_NO_BACKEND;
+	if (is_new && (c->state == CAIRN_STATE_CLOSING ||
+		       out->backend->flags & CAIRN_BACKEND_TERMINATING))
+		return CAIRN_DROP_NO_BACKEND;
+
+	__u64 now = bpf_ktime_get_coarse_ns();
+
+	/* The way back may have been swept: without it answers leave untranslated. */
+	if (now - c->seen_ns > REFRESH_NS && out->backend->flags & CAIRN_BACKEND_LOCAL &&
+	    track_reverse(p, out, service, now) != CAIRN_PASS)
+		return CAIRN_DROP_NO_BACKEND;
+	track_touch(c, p, octets, now);
+	return CAIRN_PASS;
+}
+
+static __always_inline enum cairn_verdict choose_for_client(const struct cairn_tuple *tuple,
+							    const struct cairn_service *service,
+							    bool handed, __u64 now,
+							    struct choice *out)
+{
+	struct cairn_affinity_key key = {.client = tuple->source, .service = service->id};
+	bool here = handed || service->flags & CAIRN_SERVICE_LOCAL;
+	enum cairn_verdict verdict;
+
+	if (!(service->flags & CAIRN_SERVICE_AFFINITY))
+		return lb_choose(service, hash_tuple(tuple), handed, out);
+	if (lb_choose_kept(service, &key, now, here, out)) {
+		lb_keep(&key, out->id, now);
+		return CAIRN_PASS;
+	}
+	verdict = lb_choose(service, hash_client(&tuple->source), handed, out);
+	if (verdict == CAIRN_PASS)
+		lb_keep(&key, out->id, now);
+	return verdict;
+}
+
+static __always_inline enum cairn_verdict begin(const struct packet *p, __u32 octets,
+						const struct cairn_service *service, bool handed,
+						struct choice *out)
+{
+	__u64 now = bpf_ktime_get_coarse_ns();
+	enum cairn_verdict verdict = choose_for_client(&p->tuple, service, handed, now, out);
+
+	if (verdict != CAIRN_PASS)
+		return verdict;
+	if (!out->backend)
+		return CAIRN_DROP_BACKEND_UNKNOWN;
+	if (!(out->backend->flags & CAIRN_BACKEND_LOCAL)) {
+		/* Maglev finds the backend again: an entry is good to have and no more. */
+		if (track_may_begin(now))
+			track_forward(p, out, service->id, octets, now);
+		return CAIRN_PASS;
+	}
+	verdict = track_reverse(p, out, service->id, now);
+	if (verdict != CAIRN_PASS)
+		return verdict;
+	COUNT_BACKEND(out->id, opened);
+	return track_forward(p, out, service->id, octets, now);
+}
+
+/* Refuse for a reason that the client should know; others are dropped without a word. */
+static __always_inline int reject(struct __sk_buff *skb, struct packet *p, enum cairn_point point,
+				  enum cairn_verdict reason)
+{
+	switch (reason) {
+	case CAIRN_DROP_NO_SERVICE:
+	case CAIRN_DROP_NO_BACKEND:
+	case CAIRN_DROP_BACKEND_GONE:
+		return refuse(skb, p, point, reason, REFUSED_PORT);
+	default:
+		return drop(skb, p, point, reason);
+	}
+}
+
+static __always_inline int serve(struct __sk_buff *skb, struct packet *p, enum cairn_point point,
+				 __u32 vip_flags, bool handed)
+{
+	struct cairn_service_key key = {
+		.address = p->tuple.destination,
+		.port = p->tuple.destination_port,
+		.protocol = p->tuple.protocol,
+	};
+	struct cairn_service *service = lb_find(&key, vip_flags & CAIRN_VIP_NODE);
+	struct choice choice = {};
+	enum cairn_verdict verdict;
+
+	if (!service)
+		return vip_flags & CAIRN_VIP_SHARED
+			       ? pass(skb, point)
+			       : reject(skb, p, point, CAIRN_DROP_NO_SERVICE);
+	if (!lb_source_allowed(service, &p->tuple.source))
+		return drop(skb, p, point, CAIRN_DROP_SOURCE_RANGE);
+	verdict = find_known(p, skb->len, service->id, handed, &choice);
+	if (verdict == CAIRN_DROP_NO_BACKEND)
+		verdict = begin(p, skb->len, service, handed, &choice);
+	if (verdict == CAIRN_PASS && !choice.backend)
+		verdict = CAIRN_DROP_BACKEND_UNKNOWN;
+	if (verdict != CAIRN_PASS || !choice.backend)
+		return reject(skb, p, point, verdict);
+	if (choice.backend->flags & CAIRN_BACKEND_LOCAL)
+		return deliver(skb, p, point, choice.backend);
+	return hand_over(skb, p, point, choice.backend);
+}
+
+/* Find the backend of the connection that an ICMP error is about; none is begun. */
+static __always_inline enum cairn_verdict find_quoted(const struct quote *q, __u32 vip_flags,
+						      bool handed, struct choice *out)
+{
+	struct cairn_service_key key = {
+		.address = q->tuple.destination,
+		.port = q->tuple.destination_port,
+		.protocol = q->tuple.protocol,
+	};
+	struct cairn_service *service = lb_find(&key, vip_flags & CAIRN_VIP_NODE);
+	struct cairn_connection *c = bpf_map_lookup_elem(&conntrack, &q->tuple);
+
+	if (!service)
+		return CAIRN_DROP_ICMP_TYPE;
+	if (c && c->service == service->id && choose(c->backend, out) == CAIRN_PASS &&
+	    (!handed || out->backend->flags & CAIRN_BACKEND_LOCAL))
+		return CAIRN_PASS;
+
+	__u32 hash = service->flags & CAIRN_SERVICE_AFFINITY ? hash_client(&q->tuple.source)
+							     : hash_tuple(&q->tuple);
+
+	return lb_choose(service, hash, handed, out);
+}
+
+static __always_inline int serve_icmp_error(struct __sk_buff *skb, struct packet *p,
+					    enum cairn_point point, __u32 vip_flags, bool handed)
+{
+	struct quote q = {};
+	struct choice choice = {};
+	__u32 ifindex = 0;
+	enum cairn_verdict verdict = icmp_read_quote(skb, p, &q);
+
+	if (verdict == CAIRN_PASS)
+		verdict = find_quoted(&q, vip_flags, handed, &choice);
+	if (verdict != CAIRN_PASS)
+		return vip_flags & CAIRN_VIP_SHARED ? pass(skb, point)
+						    : drop(skb, p, point, verdict);
+	if (!choice.backend)
+		return drop(skb, p, point, CAIRN_DROP_BACKEND_UNKNOWN);
+	if (!(choice.backend->flags & CAIRN_BACKEND_LOCAL))
+		return hand_over(skb, p, point, choice.backend);
+
+	struct cairn_addr address = choice.backend->address;
+
+	verdict = find_pod(&address, &ifindex);
+	if (verdict == CAIRN_PASS)
+		verdict = icmp_translate(skb, p, &q, &address, choice.backend->port);
+	if (verdict != CAIRN_PASS)
+		return drop(skb, p, point, verdict);
+	return forward(skb, point, CAIRN_TO_BACKEND,
+		       ifindex ? bpf_redirect_peer(ifindex, 0) : TCX_NEXT);
+}
+
+static __always_inline int serve_icmp(struct __sk_buff *skb, struct packet *p,
+				      enum cairn_point point, __u32 vip_flags, bool handed)
+{
+	if (icmp_is_error(p))
+		return serve_icmp_error(skb, p, point, vip_flags, handed);
+	if (vip_flags & CAIRN_VIP_SHARED)
+		return pass(skb, point);
+	if (is_solicitation(p) && solicits_ours(skb, p))
+		return neighbour_answer(skb, p, point);
+	if (!(vip_flags & CAIRN_VIP_PING) || (p->has_l4 && !packet_is_echo(p)))
+		return drop(skb, p, point, CAIRN_DROP_ICMP_TYPE);
+	return ping_answer(skb, p, point);
+}
+
+static __always_inline int serve_vip(struct __sk_buff *skb, struct packet *p,
+				     enum cairn_point point, __u32 vip_flags, bool handed)
+{
+	if (!packet_has_ports(p) && !packet_is_icmp(p))
+		return vip_flags & CAIRN_VIP_SHARED ? pass(skb, point)
+						    : drop(skb, p, point, CAIRN_DROP_PROTOCOL);
+
+	enum cairn_verdict verdict = packet_read_l4(skb, p);
+
+	if (verdict != CAIRN_PASS)
+		return vip_flags & CAIRN_VIP_SHARED ? pass(skb, point)
+						    : drop(skb, p, point, verdict);
+	if (packet_is_icmp(p))
+		return serve_icmp(skb, p, point, vip_flags, handed);
+	return serve(skb, p, point, vip_flags, handed);
+}
+
+/* Whether an address belongs to a pool; one that a service holds is in `vips`. */
+static __always_inline bool is_free_address(const struct cairn_addr *address)
+{
+	struct cairn_prefix where = {.bits = 128, .address = *address};
+
+	return bpf_map_lookup_elem(&pools, &where);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* What arrives through the overlay (tcx ingress of the VXLAN device).
+ *
+ *   from no node of the cluster  -> dropped
+ *   to a service address         -> served here: a node handed it over
+ *   to a pod of this node        -> into the pod
+ *   anything else                -> the node's own stack
+ */
+#include "../lib/serve.h"
+
+#define HERE CAIRN_POINT_OVERLAY
+
+static __always_inline bool came_from_node(struct __sk_buff *skb)
+{
+	struct bpf_tunnel_key key = {};
+	struct cairn_addr sender = {};
+
+	if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0) == 0) {
+		address_map(&sender, bpf_htonl(key.remote_ipv4));
+	} else if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key), BPF_F_TUNINFO_IPV6) == 0) {
+		__builtin_memcpy(&sender, key.remote_ipv6, sizeof(sender));
+	} else {
+		return false;
+	}
+	return bpf_map_lookup_elem(&tunnels, &sender);
+}
+
+SEC("tc")
+int overlay_ingress(struct __sk_buff *skb)
+{
+	struct packet p = {};
+
+	if (!packet_is_ip(skb))
+		return pass(skb, HERE);
+
+	enum cairn_verdict verdict = packet_read_ip(skb, &p);
+
+	if (verdict == CAIRN_PASS && !came_from_node(skb))
+		verdict = CAIRN_DROP_TUNNEL;
+	if (verdict != CAIRN_PASS)
+		return drop(skb, &p, HERE, verdict);
+
+	struct cairn_vip *vip = bpf_map_lookup_elem(&vips, &p.tuple.destination);
+
+	if (vip)
+		return serve_vip(skb, &p, HERE, vip->flags, true);
+
+	struct cairn_endpoint *pod = bpf_map_lookup_elem(&endpoints, &p.tuple.destination);
+
+	if (pod)
+		return forward(skb, HERE, CAIRN_TO_POD, bpf_redirect_peer(pod->ifindex, 0));
+	return pass(skb, HERE);
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,120 @@
+"""The addresses that this node serves for clients outside, and how.
+
+    LbState by Service, addresses of all nodes, who answers ARP  ->  content of the map `vips`
+
+Invariants  A changed Service touches the addresses that it has or had, and no others.
+            An address that several claim is a load balancer's before it is shared: then no port of it
+            reaches the node's own stack.
+Cost        one Service: its addresses
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+from cairn.abi import structs
+from cairn.abi.address import write_address
+from cairn.abi.structs import VipFlag
+from cairn.apply.uplink import Uplink
+from cairn.desired.load_balancer import Kind, LbState
+from cairn.kube.metadata import Key
+from cairn.libbpf import BpfError, Map
+from cairn.net import Address
+
+Elect = Callable[[Address, Iterable[str]], str | None]
+"""Chooses among the nodes that serve an address the one that answers ARP and ND for it."""
+
+_SHARED_KINDS = {Kind.EXTERNAL_IP: VipFlag.SHARED}
+
+
+class VipTable:
+    """The map `vips` of one node."""
+
+    def __init__(self, table: Map, uplink: Uplink, node: str, elect: Elect) -> None:
+        self._table = table
+        self._uplink = uplink
+        self._node = node
+        self._elect = elect
+        self._users: dict[Address, dict[Key, tuple[Kind, frozenset[str]]]] = defaultdict(dict)
+        self._of: dict[Key, frozenset[Address]] = {}
+        self._nodes: frozenset[Address] = frozenset()
+        self._written: dict[bytes, bytes] = dict(table.items())
+        self._dirty: set[Address] = set()
+        self.answered: frozenset[Address] = frozenset()
+        """Those that this node answers ARP and ND for."""
+
+    def update(self, key: Key, state: LbState) -> None:
+        """Take note of a Service's frontends as they are now; none if it is gone."""
+        claims: dict[Address, tuple[Kind, frozenset[str]]] = {}
+        for where, frontend in state.items():
+            if frontend.kind in (Kind.LOAD_BALANCER, Kind.EXTERNAL_IP):
+                nodes = frozenset(backend.node for backend in frontend.active)
+                _, known = claims.get(where.address, (frontend.kind, frozenset()))
+                claims[where.address] = (frontend.kind, known | nodes)
+        for address in self._of.get(key, frozenset()) - claims.keys():
+            self._users[address].pop(key, None)
+            self._dirty.add(address)
+        for address, claim in claims.items():
+            if self._users[address].get(key) != claim:
+                self._users[address][key] = claim
+                self._dirty.add(address)
+        self._of[key] = frozenset(claims)
+        if not claims:
+            del self._of[key]
+
+    def set_nodes(self, addresses: Iterable[Address]) -> None:
+        """Take note of every node's addresses, where node ports listen."""
+        nodes = frozenset(addresses)
+        self._dirty |= nodes ^ self._nodes
+        self._nodes = nodes
+
+    def elect_again(self) -> None:
+        """Choose anew who answers for every address, at the next write."""
+        self._dirty |= set(self._users)
+
+    def write(self, *, whole: bool = False) -> list[str]:
+        """Write what changed, or make the map hold exactly this; return what failed."""
+        failed: list[str] = []
+        if whole:
+            self._dirty |= set(self._users) | self._nodes
+            known = {write_address(address) for address in self._dirty}
+            for octets in self._written.keys() - known:
+                self._delete(octets)
+        for address in self._dirty.copy():
+            try:
+                self._write_one(address)
+                self._dirty.discard(address)
+            except BpfError as error:
+                failed.append(f"address {address}: {error}")
+        return failed
+
+    def _write_one(self, address: Address) -> None:
+        octets = write_address(address)
+        flags = self._flags(address)
+        answers = flags is not None and bool(flags & VipFlag.ARP)
+        self.answered = self.answered | {address} if answers else self.answered - {address}
+        if flags is None:
+            self._users.pop(address, None)
+            self._delete(octets)
+            return
+        value = structs.Vip(flags).write()
+        if self._written.get(octets) != value:
+            self._table.update(octets, value)
+            self._written[octets] = value
+
+    def _delete(self, octets: bytes) -> None:
+        if self._written.pop(octets, None) is not None:
+            self._table.delete(octets)
+
+    def _flags(self, address: Address) -> VipFlag | None:
+        """Return how the node serves an address; None if it does not."""
+        claims = self._users.get(address, {}).values()
+        if address in self._nodes:
+            return VipFlag.SHARED | VipFlag.NODE
+        if not claims:
+            return None
+        if all(kind in _SHARED_KINDS for kind, _ in claims):
+            return VipFlag.SHARED
+        on_link = any(address in network for network in self._uplink.networks)
+        serving = frozenset[str]().union(*(nodes for _, nodes in claims))
+        answers = on_link and self._elect(address, serving) == self._node
+        return VipFlag.PING | VipFlag.ARP if answers else VipFlag.PING

@@ -1,0 +1,140 @@
+"""No connection is lost while any part of the control plane dies, is upgraded or comes back."""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from lab_run import CAIRN, PYTHON, ROOT, LabRun, run, wait_for
+from service_bed import PORT, pools, server, service
+from test_resilience import group_of, kill
+from test_scenario import is_ready
+
+pytestmark = [pytest.mark.lab, pytest.mark.root]
+
+STREAM = str(ROOT / "tests" / "beds" / "stream.py")
+HELD = 2000
+NEW_PER_S = 500
+BIGGER = "conntrack=262144,services=131072"
+
+
+class Stream:
+    """Connections from client-1, held and new ones."""
+
+    def __init__(self, lab: LabRun, address: str, held: int, per_s: int) -> None:
+        words = (CAIRN, "lab", "exec", "--name", lab.name, "client-1", "--")
+        self._process = subprocess.Popen(
+            (*words, PYTHON, STREAM, address, "80", str(held), str(per_s)),
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._read() == {"held": held}
+
+    def report(self) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return self._read()
+
+    def close(self) -> None:
+        self._process.communicate(timeout=30)
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        return dict(json.loads(self._process.stdout.readline()))
+
+
+@pytest.fixture(scope="module")
+def vip(lab: LabRun) -> Iterator[str]:
+    """The address of a Service with a light server on every node."""
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kinds"}}
+    pods = [
+        server(f"light-{number}", f"node-{number}", PORT, labels={"app": "light"})
+        for number in (1, 2, 3)
+    ]
+    light = service("light", {"app": "light"}, type="LoadBalancer", ipFamilyPolicy="SingleStack")
+    items = [namespace, *pools(), *pods, light]
+    lab.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    try:
+        names = [f"pod/{pod['metadata']['name']}" for pod in pods]
+        lab.kubectl("wait", "-n", "kinds", "--for=condition=Ready", "--timeout=60s", *names)
+
+        def given() -> str:
+            status = lab.get("service", "-n", "kinds", "light")["status"]
+            return "".join(e["ip"] for e in status.get("loadBalancer", {}).get("ingress", ()))
+
+        address = wait_for("the address", given)
+        wait_for("three next hops", lambda: len(lab.next_hops(address)) == 3)
+        yield address
+    finally:
+        lab.kubectl("delete", "namespace", "kinds", "--wait=true")
+        lab.kubectl("delete", "ciliumloadbalancerippools", "kinds", "nobody")
+
+
+def whole(lab: LabRun, address: str) -> bool:
+    """Return whether the system's pods are ready and three nodes announce the address."""
+    try:
+        system = lab.get("pods", "-n", "kube-system")["items"]
+    except AssertionError:
+        return False  # the API server is on its way back
+    return all(map(is_ready, system)) and len(lab.next_hops(address)) == 3
+
+
+def agents(lab: LabRun) -> list[str]:
+    """Return the agents' processes."""
+    found = run("pgrep", "-f", "cairn agent", check=False).split()
+    return [pid for pid in found if f"/cairn-{lab.name}/" in group_of(pid)]
+
+
+def kill_agents(lab: LabRun, vip: str) -> None:
+    """Kill every node's agent and wait until each is back."""
+    before = agents(lab)
+    assert len(before) == 3
+    kill(lab, "agent")
+
+    def back() -> bool:
+        now = agents(lab)
+        return len(now) == 3 and not set(now) & set(before) and whole(lab, vip)
+
+    wait_for("three new agents", back, within_s=60)
+
+
+def upgrade(lab: LabRun) -> None:
+    """Roll out agents with other programs and a larger connection map."""
+    change = {
+        "spec": {
+            "template": {
+                "spec": {
+                    "containers": [
+                        {"name": "agent", "env": [{"name": "CAIRN_MAP_SIZES", "value": BIGGER}]}
+                    ]
+                }
+            }
+        }
+    }
+    lab.kubectl("patch", "-n", "kube-system", "daemonset", "cairn", "-p", json.dumps(change))
+    lab.kubectl("rollout", "status", "-n", "kube-system", "daemonset/cairn", "--timeout=90s")
+
+
+def test_no_connection_is_lost_while_the_control_plane_dies(lab: LabRun, vip: str) -> None:
+    wait_for("a whole lab", lambda: whole(lab, vip), within_s=60)
+    stream = Stream(lab, vip, HELD, NEW_PER_S)
+    began = time.monotonic()
+    for _ in range(2):
+        kill_agents(lab, vip)
+    upgrade(lab)
+    for _ in range(2):
+        kill_agents(lab, vip)
+    for victim in ("operator", "api"):
+        kill(lab, victim)
+        wait_for(f"recovery of {victim}", lambda: whole(lab, vip), within_s=60)
+    took_s = time.monotonic() - began
+    report = stream.report()
+    stream.close()
+    print(f"{took_s:.0f} s: {report}")
+    assert report["lost"] == {}
+    assert report["asked"] > HELD
+    assert report["opened"] > took_s * NEW_PER_S * 0.5
