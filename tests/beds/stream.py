@@ -17,7 +17,7 @@ from typing import Any
 PATIENCE_S = 3.0
 ROUND_S = 2.0
 LATE_S = 0.9
-"""Just under the kernel's first wait before it sends a SYN again: a packet was lost, if not more."""
+"""Just under the kernel's first wait before it sends a SYN again: a packet was lost, or more."""
 Held = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 

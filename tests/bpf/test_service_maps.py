@@ -5,6 +5,7 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,8 @@ from cairn.apply.data_plane import DataPlane
 from cairn.apply.load_balancer import LoadBalancer
 from cairn.apply.peers import Peers
 from cairn.apply.uplink import Uplink, find_uplink
-from cairn.compile.maglev import TABLE_SIZE
-from cairn.desired.load_balancer import Backend, Frontend
+from cairn.compile.maglev import SMALL_TABLE_BACKENDS, SMALL_TABLE_SIZE
+from cairn.desired.load_balancer import Backend, Frontend, Kind
 from cairn.kube.node import NodeFacts
 from cairn.libbpf import Map
 from cairn.linux import mount, namespace
@@ -65,8 +66,13 @@ class Node:
                 by_slot[slot.slot] = str(structs.Backend.read(backend).address)
         return [by_slot[slot] for slot in sorted(by_slot)]
 
+    def ranges(self, service: int) -> set[tuple[int, str]]:
+        found = [structs.SourceRange.read(key) for key, _ in self.maps["source_ranges"].items()]
+        return {(range_.bits, str(range_.address)) for range_ in found if range_.service == service}
+
     def table(self, service: int) -> "np.ndarray[tuple[int], np.dtype[np.uint32]]":
-        inner = self.maps["maglev"].lookup(service.to_bytes(4, "little"))
+        key = service.to_bytes(4, "little")
+        inner = self.maps["maglev_small"].lookup(key) or self.maps["maglev"].lookup(key)
         assert inner is not None
         with Map.open_id(int.from_bytes(inner, "little")) as table:
             octets = table.lookup(b"\0" * 4)
@@ -110,8 +116,8 @@ def backend(number: int, host: int = 2, *, draining: bool = False) -> Backend:
     return Backend(at(f"10.244.{number}.{host}", 8080), f"node-{number}", draining=draining)
 
 
-def frontend(*backends: Backend, external: bool = True) -> Frontend:
-    return Frontend("default/web", external, backends)
+def frontend(*backends: Backend, kind: Kind = Kind.LOAD_BALANCER) -> Frontend:
+    return Frontend("default/web", kind, backends)
 
 
 VIP, CLUSTER_IP = at("192.168.1.100"), at("10.96.0.7")
@@ -131,8 +137,8 @@ def test_a_frontend_is_written_whole(node: Node) -> None:
         "10.244.3.2:8080": (0, node.peers.index["node-3"]),
     }
     counts = np.bincount(node.table(service.id))
-    assert counts.sum() == TABLE_SIZE
-    assert set(counts[counts > 0]) <= {TABLE_SIZE // 3, TABLE_SIZE // 3 + 1}
+    assert counts.sum() == SMALL_TABLE_SIZE
+    assert set(counts[counts > 0]) <= {SMALL_TABLE_SIZE // 3, SMALL_TABLE_SIZE // 3 + 1}
 
 
 def test_draining_backends_stay_but_take_nothing_new(node: Node) -> None:
@@ -161,11 +167,60 @@ def test_a_node_whose_only_backend_drains_still_serves_what_is_handed_to_it(node
 
 
 def test_policies_become_flags(node: Node) -> None:
-    policies = Frontend("default/web", True, (backend(1),), local=True, affinity=True)
+    ranges = (parse_network("203.0.113.0/24"), parse_network("2001:db8::/32"))
+    policies = Frontend(
+        "default/web",
+        Kind.LOAD_BALANCER,
+        (backend(1),),
+        local=True,
+        socket_local=True,
+        affinity_s=600,
+        source_ranges=ranges,
+    )
     node.balancer.apply({VIP: policies})
     service = node.service(VIP)
     assert service is not None
-    assert service.flags == ServiceFlag.LOCAL | ServiceFlag.SOCKET_LOCAL | ServiceFlag.AFFINITY
+    assert service.affinity_s == 600
+    assert service.flags == (
+        ServiceFlag.LOCAL
+        | ServiceFlag.SOCKET_LOCAL
+        | ServiceFlag.AFFINITY
+        | ServiceFlag.SOURCE_RANGES
+        | ServiceFlag.SMALL_TABLE
+    )
+    assert node.ranges(service.id) == {(128 - 8 + 32, "203.0.113.0"), (32 + 32, "2001:db8::")}
+    node.balancer.apply({VIP: frontend(backend(1))})
+    assert node.ranges(service.id) == set()
+
+
+def test_many_backends_share_the_large_table(node: Node) -> None:
+    many = [backend(1, host) for host in range(1, SMALL_TABLE_BACKENDS + 2)]
+    node.balancer.apply({VIP: frontend(*many)})
+    service = node.service(VIP)
+    assert service is not None
+    assert not service.flags & ServiceFlag.SMALL_TABLE
+    assert list(node.maps["maglev_small"].items()) == []
+    node.balancer.apply({VIP: frontend(*many[:3])})
+    service = node.service(VIP)
+    assert service is not None
+    assert service.flags & ServiceFlag.SMALL_TABLE
+    assert len(set(node.table(service.id))) == 3
+    assert list(node.maps["maglev"].items()) == []
+
+
+def test_sockets_prefer_those_that_hints_name(node: Node) -> None:
+    node.balancer.zone = "z1"
+    near = replace(backend(2), for_zones=frozenset({"z1"}))
+    far = replace(backend(3), for_zones=frozenset({"z2"}))
+    node.balancer.apply({CLUSTER_IP: frontend(far, near, kind=Kind.CLUSTER_IP)})
+    service = node.service(CLUSTER_IP)
+    assert service is not None
+    assert (service.slots, service.near_slots) == (2, 1)
+    assert node.slots(service.id) == ["10.244.2.2", "10.244.3.2"]
+    node.balancer.apply({CLUSTER_IP: frontend(far, backend(2), kind=Kind.CLUSTER_IP)})
+    service = node.service(CLUSTER_IP)
+    assert service is not None
+    assert service.near_slots == 2, "one without a hint: hints do not count"
 
 
 def test_ids_stay_through_changes_and_restarts(node: Node) -> None:

@@ -19,7 +19,16 @@ from cairn.kube.bgp_node_config import NodeConfig
 from cairn.kube.endpoint_slice import EndpointSlice
 from cairn.kube.metadata import Key
 from cairn.kube.node import NodeFacts
-from cairn.kube.resource import BGP_NODE_CONFIGS, CILIUM_NODES, ENDPOINT_SLICES, SERVICES
+from cairn.kube.pod_ports import PodPorts
+from cairn.kube.pool import Pool, pool_of
+from cairn.kube.resource import (
+    BGP_NODE_CONFIGS,
+    CILIUM_NODES,
+    ENDPOINT_SLICES,
+    PODS,
+    POOLS,
+    SERVICES,
+)
 from cairn.kube.service import Service
 
 log = logging.getLogger(__name__)
@@ -35,10 +44,18 @@ class Cluster:
         """Every EndpointSlice, by its Service and its own key."""
         self.nodes: dict[str, NodeFacts] = {}
         """Every node's facts, this one's included."""
+        self.pods: dict[Key, PodPorts] = {}
+        """This node's pods that ask for host ports."""
+        self.pools: dict[Key, Pool] = {}
+        """Every pool of load-balancer addresses."""
         self.bgp: NodeConfig | None = None
         """What this node is to do in BGP."""
         self.dirty_services: set[Key] = set()
         """Services to compile again."""
+        self.dirty_pods: set[Key] = set()
+        """Pods whose host ports changed."""
+        self.dirty_pools = False
+        """Whether any pool changed."""
         self.dirty_nodes = False
         """Whether any node's facts changed."""
         self.dirty_bgp = False
@@ -51,6 +68,13 @@ class Cluster:
             Informer(client, SERVICES, on_change=self._guard(self._service)),
             Informer(client, ENDPOINT_SLICES, on_change=self._guard(self._slice)),
             Informer(client, CILIUM_NODES, on_change=self._guard(self._node)),
+            Informer(client, POOLS, on_change=self._guard(self._pool)),
+            Informer(
+                client,
+                PODS,
+                field_selector=f"spec.nodeName={node}",
+                on_change=self._guard(self._pod),
+            ),
             Informer(
                 client, BGP_NODE_CONFIGS, field_selector=own, on_change=self._guard(self._config)
             ),
@@ -112,6 +136,21 @@ class Cluster:
                 return
             self.nodes[key.name] = facts
         self.dirty_nodes = True
+
+    def _pool(self, key: Key, obj: RawObject | None) -> None:
+        new = None if obj is None else pool_of(obj)
+        before = self.pools.pop(key, None)
+        if new is not None:
+            self.pools[key] = new
+        self.dirty_pools |= (new and new.blocks) != (before and before.blocks)
+
+    def _pod(self, key: Key, obj: RawObject | None) -> None:
+        new = None if obj is None else PodPorts.from_object(obj)
+        before = self.pods.pop(key, None)
+        if new is not None and new.ports:
+            self.pods[key] = new
+        if self.pods.get(key) != before:
+            self.dirty_pods.add(key)
 
     def _config(self, _key: Key, obj: RawObject | None) -> None:
         new = None if obj is None else NodeConfig.from_object(obj)

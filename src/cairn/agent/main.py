@@ -91,8 +91,8 @@ async def run(options: Options) -> None:
 
 
 def find_uplink_of(node: Node) -> Uplink:
-    """Return the uplink of the node's first address and make the kernel forward."""
-    uplink = find_uplink(node.internal_ips[0])
+    """Return the uplink of the node's addresses and make the kernel forward."""
+    uplink = find_uplink(*node.internal_ips)
     for name in prepare_node(uplink):
         log.warning("the kernel has no setting %s: forwarding may not work", name)
     return uplink

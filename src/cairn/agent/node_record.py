@@ -107,7 +107,7 @@ class NodeRecord:
         if node.pod_networks != self._node.pod_networks:
             self._end("pod networks", self._node.pod_networks, node.pod_networks)
         try:
-            uplink = await asyncio.to_thread(find_uplink, self._uplink.address)
+            uplink = await asyncio.to_thread(find_uplink, *self._node.internal_ips)
         except NoUplink as error:
             log.warning("%s", error)
         else:

@@ -1,6 +1,6 @@
 """From what changed in the cluster to what the node does about it.
 
-    Cluster (dirty keys)  ->  frontends, peers, routes, announcements  ->  appliers
+    Cluster (dirty keys)  ->  frontends, addresses, peers, routes, announcements  ->  appliers
 
 Invariants  One changed Service is compiled and written alone.
             A write that failed is said once and tried again; nothing that is found in an object or
@@ -14,27 +14,29 @@ from collections.abc import Callable, Iterable, Mapping
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from cairn.abi import structs
-from cairn.abi.address import write_address
-from cairn.abi.structs import VipFlag
 from cairn.agent.cluster import Cluster
+from cairn.agent.frontend_table import FrontendTable
+from cairn.agent.vip_table import Elect, VipTable
 from cairn.apply.data_plane import DataPlane
 from cairn.apply.load_balancer import LoadBalancer
 from cairn.apply.map_content import apply_content
 from cairn.apply.masquerade import apply_masquerade
-from cairn.apply.peers import Peers
+from cairn.apply.peers import Peers, prefix_of
 from cairn.apply.uplink import Uplink, apply_pod_routes
 from cairn.compile.announcements import Announced
 from cairn.compile.arp import answering_node
+from cairn.compile.host_ports import compile_host_ports
+from cairn.compile.pool_networks import refused_networks
 from cairn.compile.services import compile_service
 from cairn.desired.load_balancer import Frontend, LbState
 from cairn.kube.metadata import Key
 from cairn.libbpf import BpfError
-from cairn.net import Address, L4Address, Network
+from cairn.net import L4Address, Network
 
 RETRY_S = 2.0
 RESYNC_S = 30.0
 """How often the kernel's routes are compared with what they should be."""
+_HELD = b"\1\0\0\0"
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class Reconciler:
         node: str,
         *,
         on_services: Callable[[Mapping[Key, Announced]], None],
+        elect: Elect = answering_node,
     ) -> None:
         self._cluster = cluster
         self._data_plane = data_plane
@@ -58,7 +61,9 @@ class Reconciler:
         self._on_services = on_services
         self._peers = Peers(data_plane.maps, uplink, node)
         self._balancer = LoadBalancer(data_plane.maps, node, self._peers)
-        self._states: dict[Key, LbState] = {}
+        self._frontends = FrontendTable()
+        self.vips = VipTable(data_plane.maps, uplink, node, elect)
+        """The addresses that this node serves."""
         self._announced: dict[Key, Announced] = {}
         self._failed: dict[str, set[str]] = defaultdict(set)
         self._retry: set[Key] = set()
@@ -69,10 +74,12 @@ class Reconciler:
     async def start(self) -> None:
         """Apply everything once, and remove what an earlier agent left that is no more."""
         await self._apply_nodes()
+        self._apply_pools()
         self._cluster.dirty_services.clear()
+        self._cluster.dirty_pods.clear()
+        self._apply_pods(set(self._cluster.pods), whole=True)
         self._apply_services(set(self._cluster.services), whole=True)
-        wanted = {where for state in self._states.values() for where in state}
-        stale = dict.fromkeys(self._balancer.frontends - wanted)
+        stale = dict.fromkeys(w for w in self._balancer.frontends if w not in self._frontends)
         self._report("stale services", self._balancer.apply(stale))
         self._balancer.prune_backends()
 
@@ -90,15 +97,25 @@ class Reconciler:
                     log.error("the node's state is not as it should be: %s; trying again", error)
                 self._broken = str(error)
 
+    def elect_again(self) -> None:
+        """Decide anew who answers ARP and ND for every address: a node came or went."""
+        self.vips.elect_again()
+        self._report("addresses", self.vips.write())
+
     async def _pass(self) -> None:
         whole, self._everything = self._everything, False
         if self._cluster.dirty_nodes or whole:
             # Backends name their node by index: a node that is new there changes them all.
             whole |= await self._apply_nodes()
+        if self._cluster.dirty_pools or whole:
+            self._apply_pools()
+        pods, self._cluster.dirty_pods = self._cluster.dirty_pods, set()
+        if pods or whole:
+            self._apply_pods({*self._cluster.pods, *pods} if whole else pods, whole=whole)
         dirty = self._cluster.dirty_services | self._retry
         self._cluster.dirty_services = set()
         if dirty or whole:
-            keys = {*self._cluster.services, *self._states, *dirty} if whole else dirty
+            keys = {*self._cluster.services, *self._announced, *dirty} if whole else dirty
             self._apply_services(keys, whole=whole)
         elif self._cluster.dirty_bgp:
             self._on_services(self._announced)
@@ -115,10 +132,10 @@ class Reconciler:
         self._cluster.changed.clear()
 
     async def _apply_nodes(self) -> bool:
-        """Write the other nodes; return whether any got another index."""
+        """Write the other nodes; return whether what backends say of them is another now."""
         self._cluster.dirty_nodes = False
         facts = tuple(self._cluster.nodes.values())
-        before = self._peers.index
+        before = self._peers.index, self._balancer.zone
         failed = self._peers.apply(facts)
         routes = self._peers.routes(facts)
         failed += await asyncio.to_thread(apply_pod_routes, self._uplink, routes)
@@ -127,8 +144,28 @@ class Reconciler:
             wrong = await asyncio.to_thread(apply_masquerade, self._uplink, pods)
             self._masqueraded = None if wrong else pods
             failed += wrong
+        own = self._cluster.nodes.get(self._node)
+        self._balancer.zone = own.zone if own else ""
+        addresses = {address for node in facts for address in node.internal_ips}
+        self.vips.set_nodes(addresses | set(self._uplink.addresses))
+        failed += self.vips.write()
         self._report("nodes", failed)
-        return self._peers.index != before
+        return (self._peers.index, self._balancer.zone) != before
+
+    def _apply_pools(self) -> None:
+        self._cluster.dirty_pools = False
+        networks = refused_networks(self._cluster.pools.values(), self._uplink.networks)
+        desired = {prefix_of(network).write(): _HELD for network in networks}
+        self._report("pools", apply_content(self._data_plane.maps["pools"], desired))
+
+    def _apply_pods(self, keys: Iterable[Key], *, whole: bool = False) -> None:
+        failed: list[str] = []
+        for key in keys:
+            pod = self._cluster.pods.get(key)
+            state = compile_host_ports(pod, self._uplink.addresses) if pod else {}
+            failed += self._balancer.apply(self._changes(f"pod {key}", state, whole=whole))
+        self._everything |= bool(failed)
+        self._report("host ports", failed)
 
     def _apply_services(self, keys: Iterable[Key], *, whole: bool = False) -> None:
         failed: list[str] = []
@@ -138,60 +175,41 @@ class Reconciler:
             failed += wrong
             if wrong:
                 self._retry.add(key)
-        vips = apply_content(self._data_plane.maps["vips"], self._vips())
-        failed += vips
+        vips = self.vips.write(whole=whole)
         self._everything |= bool(vips)
-        self._report("services", failed)
+        self._report("services", failed + vips)
+        self._report("claims", [_claim(*three) for three in self._frontends.contested()])
         self._on_services(self._announced)
 
     def _compile(self, key: Key, *, whole: bool) -> dict[L4Address, Frontend | None]:
         """Compile one Service and return the frontends to write: all of it, or what changed."""
         service = self._cluster.services.get(key)
-        before = self._states.pop(key, {})
         state: LbState = {}
         self._announced.pop(key, None)
         if service is not None:
             state = compile_service(service, self._cluster.slices.get(key, {}).values())
-            self._states[key] = state
             self._announced[key] = Announced(service, self._serves(state))
-        changes: dict[L4Address, Frontend | None] = {
-            where: frontend
-            for where, frontend in state.items()
-            if whole or before.get(where) != frontend
-        }
-        return changes | self._left(before.keys() - state.keys())
+        self.vips.update(key, state)
+        return self._changes(f"service {key}", state, whole=whole)
+
+    def _changes(
+        self, name: str, state: LbState, *, whole: bool
+    ) -> dict[L4Address, Frontend | None]:
+        changes = self._frontends.update(name, state)
+        return changes | dict(self._frontends.holders(name)) if whole else changes
 
     def _serves(self, state: LbState) -> bool:
         return any(b.node == self._node for frontend in state.values() for b in frontend.active)
-
-    def _left(self, gone: Iterable[L4Address]) -> dict[L4Address, Frontend | None]:
-        """Return what becomes of frontends that a Service no longer has.
-
-        Another may have taken one over before, and the maps hold what the first wrote last.
-        """
-        found: dict[L4Address, Frontend | None] = dict.fromkeys(gone)
-        for state in self._states.values() if found else ():
-            found |= {where: state[where] for where in found.keys() & state.keys()}
-        return found
-
-    def _vips(self) -> dict[bytes, bytes]:
-        serving: dict[Address, set[str]] = defaultdict(set)
-        for state in self._states.values():
-            for where, frontend in state.items():
-                if frontend.external:
-                    serving[where.address] |= {b.node for b in frontend.active}
-        return {
-            write_address(address): structs.Vip(self._vip_flags(address, nodes)).write()
-            for address, nodes in serving.items()
-        }
-
-    def _vip_flags(self, address: Address, nodes: set[str]) -> VipFlag:
-        on_link = address in self._uplink.network
-        answers = on_link and answering_node(address, nodes) == self._node
-        return VipFlag.PING | VipFlag.ARP if answers else VipFlag.PING
 
     def _report(self, what: str, failed: list[str]) -> None:
         for line in failed:
             if line not in self._failed[what]:
                 log.error("%s: %s", what, line)
         self._failed[what] = set(failed)
+
+
+def _claim(where: L4Address, held: Frontend, claim: Frontend) -> str:
+    return (
+        f"{where} ({claim.kind.value}) of {claim.service} is {held.service}'s "
+        f"({held.kind.value}): change one of them"
+    )

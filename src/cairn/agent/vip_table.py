@@ -3,13 +3,13 @@
     LbState by Service, addresses of all nodes, who answers ARP  ->  content of the map `vips`
 
 Invariants  A changed Service touches the addresses that it has or had, and no others.
-            An address that several claim is a load balancer's before it is shared: then no port of it
-            reaches the node's own stack.
+            An address that several claim is a load balancer's before it is shared: then no port of
+            it reaches the node's own stack.
 Cost        one Service: its addresses
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from cairn.abi import structs
 from cairn.abi.address import write_address
@@ -29,15 +29,15 @@ _SHARED_KINDS = {Kind.EXTERNAL_IP: VipFlag.SHARED}
 class VipTable:
     """The map `vips` of one node."""
 
-    def __init__(self, table: Map, uplink: Uplink, node: str, elect: Elect) -> None:
-        self._table = table
+    def __init__(self, maps: Mapping[str, Map], uplink: Uplink, node: str, elect: Elect) -> None:
+        self._maps = maps
         self._uplink = uplink
         self._node = node
         self._elect = elect
         self._users: dict[Address, dict[Key, tuple[Kind, frozenset[str]]]] = defaultdict(dict)
         self._of: dict[Key, frozenset[Address]] = {}
         self._nodes: frozenset[Address] = frozenset()
-        self._written: dict[bytes, bytes] = dict(table.items())
+        self._written: dict[bytes, bytes] = dict(maps["vips"].items())
         self._dirty: set[Address] = set()
         self.answered: frozenset[Address] = frozenset()
         """Those that this node answers ARP and ND for."""
@@ -75,6 +75,7 @@ class VipTable:
         """Write what changed, or make the map hold exactly this; return what failed."""
         failed: list[str] = []
         if whole:
+            self._written = dict(self._maps["vips"].items())
             self._dirty |= set(self._users) | self._nodes
             known = {write_address(address) for address in self._dirty}
             for octets in self._written.keys() - known:
@@ -98,12 +99,12 @@ class VipTable:
             return
         value = structs.Vip(flags).write()
         if self._written.get(octets) != value:
-            self._table.update(octets, value)
+            self._maps["vips"].update(octets, value)
             self._written[octets] = value
 
     def _delete(self, octets: bytes) -> None:
         if self._written.pop(octets, None) is not None:
-            self._table.delete(octets)
+            self._maps["vips"].delete(octets)
 
     def _flags(self, address: Address) -> VipFlag | None:
         """Return how the node serves an address; None if it does not."""

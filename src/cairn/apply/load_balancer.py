@@ -133,6 +133,9 @@ class LoadBalancer:
         self._maps["services"].update(_service_key(where), value.write())
         self._remove_slots(before.id, len(active), before.slots)
         self._remove_ranges(before.ranges - ranges)
+        if frontend.external and names != before.table:
+            # A service that grew or shrank past the limit has its table in the other map now.
+            self._maps[_table_map(not _is_small(len(names)))].delete(_number(before.id))
         self._written[where] = _Written(
             before.id, len(active), frozenset(ids.values()), names, ranges
         )
@@ -191,10 +194,10 @@ class LoadBalancer:
     def _write_table(self, service: int, names: tuple[str, ...], numbers: list[int]) -> None:
         table = np.asarray(numbers, dtype=np.uint32)[_positions(names)]
         shape = MapShape(MapType.ARRAY, 4, table.nbytes, 1, 0)
-        outer = "maglev_small" if _is_small(len(names)) else "maglev"
         with Map.create(shape, "maglev_table") as inner:
             inner.update(b"\0" * 4, table.tobytes())
-            self._maps[outer].update_inner(service.to_bytes(4, "little"), inner)
+            outer = self._maps[_table_map(_is_small(len(names)))]
+            outer.update_inner(_number(service), inner)
 
     def _write_ranges(self, before: _Written, frontend: Frontend) -> frozenset[bytes]:
         ranges = frozenset(_range(before.id, n).write() for n in frontend.source_ranges)
@@ -250,6 +253,14 @@ def _flags(frontend: Frontend) -> ServiceFlag:
 
 def _is_small(backends: int) -> bool:
     return backends <= SMALL_TABLE_BACKENDS
+
+
+def _table_map(small: bool) -> str:
+    return "maglev_small" if small else "maglev"
+
+
+def _number(value: int) -> bytes:
+    return value.to_bytes(4, "little")
 
 
 def _range(service: int, network: Network) -> structs.SourceRange:

@@ -49,7 +49,7 @@ class Peers:
             mac = parse_mac(node.uplink_mac)
             nodes[index] = structs.Node(address, mac, 0).write()
             peers[structs.Mac(mac).write()] = index
-            routes |= {_prefix(network).write(): index for network in node.pod_networks}
+            routes |= {prefix_of(network).write(): index for network in node.pod_networks}
         return [
             *apply_content(self._maps["nodes"], nodes),
             *apply_content(self._maps["peers"], peers),
@@ -81,6 +81,7 @@ def _on_segment(node: NodeFacts, uplink: Uplink) -> dict[int, Address]:
     return found
 
 
-def _prefix(network: Network) -> structs.Prefix:
+def prefix_of(network: Network) -> structs.Prefix:
+    """Return the key of an LPM map that stands for `network`."""
     bits = network.prefixlen + (MAPPED_BITS if network.version == 4 else 0)
     return structs.Prefix(bits, network.network_address)

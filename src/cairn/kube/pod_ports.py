@@ -2,8 +2,8 @@
 
     v1.Pod  ->  PodPorts(addresses, ports)
 
-Invariants  A pod in the node's own network has none: its ports are the node's already. Neither has a
-            pod that has ended or has no address yet.
+Invariants  A pod in the node's own network has none: its ports are the node's already. Neither has
+            a pod that has ended or has no address yet.
 Standards   Kubernetes v1.ContainerPort
 """
 
