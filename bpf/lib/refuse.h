@@ -56,7 +56,8 @@ __noinline int write_reset(struct __sk_buff *skb, struct packet *p)
 
 	__u64 sum = pseudo_sum(&p->tuple.source, &p->tuple.destination, IPPROTO_TCP, end, p->is_v6);
 
-	new.check = ~fold_sum(bpf_csum_diff(NULL, 0, (__be32 *)&new, sizeof(new), sum));
+	new.check = ~fold_sum(bpf_csum_diff(NULL, 0, (__be32 *)&new, sizeof(new),
+					    fold_sum(sum)));
 	end += p->is_v6 ? IP6_HEADER : sizeof(struct iphdr);
 	if (bpf_skb_change_tail(skb, ETH_HLEN + end, 0) < 0 ||
 	    write_answer_header(skb, p, IPPROTO_TCP, sizeof(new), REPLY_TTL) < 0)

@@ -5,9 +5,10 @@ ethernet() + ip4(…, udp(…))  ->  a frame
 
 import struct
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
-TCP, UDP, ICMP = 6, 17, 1
+TCP, UDP, ICMP, ICMP6, SCTP, GRE = 6, 17, 1, 58, 132, 47
+IP4, IP6 = 0x0800, 0x86DD
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 
 
@@ -56,8 +57,38 @@ def ip4(
     return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload
 
 
+def ip6(
+    payload: bytes,
+    *,
+    source: str,
+    destination: str,
+    protocol: int,
+    ttl: int = 64,
+    extensions: bytes = b"",
+    first: int | None = None,
+) -> bytes:
+    """Return an IPv6 packet; `extensions` are whole headers, the first of kind `first`."""
+    head = struct.pack(
+        "!IHBB16s16s",
+        0x60000000,
+        len(extensions) + len(payload),
+        protocol if first is None else first,
+        ttl,
+        IPv6Address(source).packed,
+        IPv6Address(destination).packed,
+    )
+    return head + extensions + payload
+
+
+def fragment6(protocol: int, offset: int, *, more: bool, identity: int = 7) -> bytes:
+    """Return a fragment header (RFC 8200 s4.5); `offset` in octets, a multiple of eight."""
+    return struct.pack("!BBHI", protocol, 0, offset | more, identity)
+
+
 def _pseudo(source: str, destination: str, protocol: int, length: int) -> bytes:
-    ends = IPv4Address(source).packed + IPv4Address(destination).packed
+    ends = ip_address(source).packed + ip_address(destination).packed
+    if ip_address(source).version == 6:
+        return ends + struct.pack("!II", length, protocol)
     return ends + struct.pack("!BBH", 0, protocol, length)
 
 
@@ -84,6 +115,14 @@ def icmp(kind: int, code: int = 0, rest: bytes = b"\0\1\0\1ping") -> bytes:
     return head[:2] + struct.pack("!H", checksum(head + rest)) + rest
 
 
+def icmp6(source: str, destination: str, kind: int, code: int = 0, rest: bytes = b"") -> bytes:
+    """Return an ICMPv6 message; its checksum covers the addresses (RFC 4443 s2.3)."""
+    rest = rest or b"\0\1\0\1ping"
+    head = struct.pack("!BBH", kind, code, 0)
+    whole = _pseudo(source, destination, ICMP6, 4 + len(rest)) + head + rest
+    return head[:2] + struct.pack("!H", checksum(whole)) + rest
+
+
 @dataclass(frozen=True, slots=True)
 class Read:
     """What a test asserts of a frame that came out."""
@@ -100,12 +139,19 @@ class Read:
 
 
 def read(frame: bytes) -> Read:
-    """Return the fields of an IPv4 frame and check its checksums."""
-    header = (frame[14] & 15) * 4
-    total = struct.unpack_from("!H", frame, 16)[0]
-    protocol, l4 = frame[23], frame[14 + header : 14 + total]
-    source, destination = (str(IPv4Address(frame[at : at + 4])) for at in (26, 30))
+    """Return the fields of a frame and check its checksums; no IPv6 extension headers."""
+    if frame[12:14] == struct.pack("!H", IP6):
+        length, protocol, ttl = struct.unpack_from("!HBB", frame, 18)
+        source, destination = (str(IPv6Address(frame[at : at + 16])) for at in (22, 38))
+        l4, good = frame[54 : 54 + length], True
+    else:
+        header = (frame[14] & 15) * 4
+        total = struct.unpack_from("!H", frame, 16)[0]
+        protocol, ttl, l4 = frame[23], frame[22], frame[14 + header : 14 + total]
+        source, destination = (str(IPv4Address(frame[at : at + 4])) for at in (26, 30))
+        good = checksum(frame[14 : 14 + header]) == 0
     covered = l4 if protocol == ICMP else _pseudo(source, destination, protocol, len(l4)) + l4
-    good = checksum(frame[14 : 14 + header]) == 0 and checksum(covered) == 0
-    one, two = (0, 0) if protocol == ICMP else struct.unpack_from("!HH", l4)
-    return Read(frame[6:12], frame[:6], source, destination, one, two, frame[22], good)
+    bare = protocol in (ICMP, ICMP6)
+    one, two = (0, 0) if bare else struct.unpack_from("!HH", l4)
+    good = good and checksum(covered) == 0
+    return Read(frame[6:12], frame[:6], source, destination, one, two, ttl, good)

@@ -9,8 +9,20 @@ import pytest
 import trial
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from packets import ACK, FIN, ICMP, SYN, ethernet, icmp, ip4, read
-from trial import CLIENT, DROP, NEXT, POD, REDIRECT, VIP, Trial, datagram, from_pod, request
+from packets import ACK, FIN, ICMP, RST, SYN, ethernet, icmp, ip4, read
+from trial import (
+    CLIENT,
+    DROP,
+    NEXT,
+    POD,
+    REDIRECT,
+    VIP,
+    Trial,
+    datagram,
+    from_pod,
+    request,
+    sent_by_pod,
+)
 
 from cairn.abi.structs import Backend, BackendFlag, Connection, Direction, State, Tuple
 from cairn.abi.verdicts import Verdict
@@ -78,16 +90,16 @@ VERDICTS = [
         DROP,
         Verdict.DROP_HANDED_NO_LOCAL,
     ),
-    ("no backend", request(trial.EMPTY_PORT), DROP, Verdict.DROP_NO_BACKEND),
+    ("no backend", request(trial.EMPTY_PORT), REDIRECT, Verdict.DROP_NO_BACKEND),
     ("no such node", request(trial.BROKEN_PORT), DROP, Verdict.DROP_BACKEND_NO_NODE),
-    ("no service", request(9), DROP, Verdict.DROP_NO_SERVICE),
+    ("no service", request(9), REDIRECT, Verdict.DROP_NO_SERVICE),
     ("ping", ping(), REDIRECT, Verdict.PING_ANSWERED),
     ("ping where it is off", ping(to=trial.QUIET_VIP), DROP, Verdict.DROP_ICMP_TYPE),
     ("an ICMP message of no connection", ping(kind=13), DROP, Verdict.DROP_ICMP_TYPE),
     (
         "another protocol",
         ethernet(
-            ip4(b"\0" * 20, source=CLIENT, destination=VIP, protocol=132),
+            ip4(b"\0" * 20, source=CLIENT, destination=VIP, protocol=packets.GRE),
             source=trial.ROUTER,
             destination=trial.UPLINK,
         ),
@@ -101,14 +113,10 @@ VERDICTS = [
         Verdict.DROP_FRAGMENT,
     ),
     ("to a pod", request(8080, to=POD), REDIRECT, Verdict.TO_POD),
-    ("to somebody else", request(80, to="198.51.100.1"), NEXT, Verdict.PASS),
+    ("to somebody else", request(80, to="203.0.113.9"), NEXT, Verdict.PASS),
     ("to the node", request(22, to=trial.NODE), NEXT, Verdict.PASS),
-    (
-        "IPv6",
-        ethernet(b"\x60" + b"\0" * 59, source=trial.ROUTER, destination=trial.UPLINK, kind=0x86DD),
-        NEXT,
-        Verdict.PASS,
-    ),
+    ("a node port", request(trial.NODE_PORT, to=trial.NODE), REDIRECT, Verdict.TO_BACKEND),
+    ("a free address", request(80, to=trial.FREE), REDIRECT, Verdict.DROP_NO_ADDRESS),
 ]
 
 
@@ -123,25 +131,32 @@ def test_verdict(node: Trial, frame: bytes, action: int, verdict: Verdict) -> No
 POD_VERDICTS = [
     (
         "a ping to a service",
-        framed(ip4(icmp(8), source=POD, destination=VIP, protocol=ICMP)),
+        sent_by_pod(ip4(icmp(8), source=POD, destination=VIP, protocol=ICMP)),
         REDIRECT,
         Verdict.PING_ANSWERED,
     ),
     (
         "a ping elsewhere",
-        framed(ip4(icmp(8), source=POD, destination="198.51.100.1", protocol=ICMP)),
+        sent_by_pod(ip4(icmp(8), source=POD, destination="203.0.113.9", protocol=ICMP)),
         NEXT,
         Verdict.PASS,
     ),
     ("to a pod of the node", from_pod(trial.OTHER_POD, 80), REDIRECT, Verdict.TO_POD),
     ("to a pod of a peer", from_pod(trial.REMOTE_POD, 80), REDIRECT, Verdict.TO_NODE),
-    ("to the world", from_pod("198.51.100.1", 443), NEXT, Verdict.PASS),
+    ("to the world", from_pod("203.0.113.9", 443), NEXT, Verdict.PASS),
     (
         "another pod's address",
-        from_pod("198.51.100.1", 443, source=trial.OTHER_POD),
+        from_pod("203.0.113.9", 443, source=trial.OTHER_POD),
         DROP,
         Verdict.DROP_SOURCE_ADDRESS,
     ),
+    (
+        "another's Ethernet address",
+        sent_by_pod(ip4(icmp(8), source=POD, destination=VIP, protocol=ICMP), mac=trial.UPLINK),
+        DROP,
+        Verdict.DROP_SOURCE_MAC,
+    ),
+    ("to a free address", from_pod(trial.FREE, 80), REDIRECT, Verdict.DROP_NO_ADDRESS),
     (
         "the service's address",
         from_pod(CLIENT, 40000, source=VIP),
@@ -217,7 +232,9 @@ def test_an_id_that_stands_for_another_backend_now_is_not_followed(node: Trial) 
     node.run(request(trial.LOCAL_PORT))
     other = Backend(ip_address(trial.OTHER_POD), 9090, BackendFlag.LOCAL, 1)
     node.maps["backends"].update(struct.pack("<I", trial.LOCAL_ID), other.write())
-    node.run(request(trial.LOCAL_PORT, flags=ACK))
+    _, verdict = node.judged(request(trial.LOCAL_PORT, flags=ACK))
+    assert verdict is Verdict.DROP_BACKEND_GONE, "another could only answer with a reset"
+    node.run(request(trial.LOCAL_PORT, flags=SYN))
     found = connection(node, 40000, trial.LOCAL_PORT, Direction.FORWARD)
     assert (str(found.address), found.port) == (trial.OTHER_POD, 9090)
 
@@ -325,11 +342,44 @@ def test_an_established_connection_outlives_a_change_of_the_table(node: Trial) -
     assert verdict is Verdict.HANDED_OVER
 
 
-def test_a_connection_whose_backend_is_gone_finds_another(node: Trial) -> None:
+def test_a_connection_whose_backend_is_gone_is_reset_and_its_next_one_finds_another(
+    node: Trial,
+) -> None:
     node.run(request(trial.MIXED_PORT, mac=trial.PEER))
     node.maps["backends"].delete(struct.pack("<I", trial.LOCAL_ID))
-    _, verdict = node.judged(request(trial.MIXED_PORT, flags=ACK))
+    run, verdict = node.judged(request(trial.MIXED_PORT, flags=ACK))
+    assert (run.verdict, verdict) == (REDIRECT, Verdict.DROP_BACKEND_GONE)
+    assert run.packet[47] & RST
+    _, verdict = node.judged(request(trial.MIXED_PORT))
     assert verdict is Verdict.HANDED_OVER
+
+
+def test_a_datagram_whose_backend_is_gone_goes_to_another(node: Trial) -> None:
+    node.run(datagram(trial.MIXED_PORT, mac=trial.PEER))
+    node.maps["backends"].delete(struct.pack("<I", trial.LOCAL_ID))
+    _, verdict = node.judged(datagram(trial.MIXED_PORT))
+    assert verdict is Verdict.HANDED_OVER
+
+
+@pytest.mark.parametrize("source", [CLIENT, "223.255.255.254", "10.0.0.1"])
+def test_a_reset_is_one_that_the_client_takes(node: Trial, source: str) -> None:
+    whole = packets.tcp((source, 40000), (VIP, 9), SYN)
+    out = node.run(framed(ip4(whole, source=source, destination=VIP, protocol=6))).packet
+    seen = read(out)
+    assert (seen.source, seen.destination) == (VIP, source)
+    assert (seen.source_port, seen.destination_port) == (9, 40000)
+    assert seen.good
+    assert out[47] == RST | ACK
+    assert struct.unpack_from("!I", out, 42)[0] == 2, "sequence number 1 and the SYN"
+
+
+def test_unreachable_quotes_the_packet(node: Trial) -> None:
+    asked = ip4(packets.udp((CLIENT, 40000), (VIP, 9)), source=CLIENT, destination=VIP, protocol=17)
+    run, verdict = node.judged(framed(asked))
+    assert (run.verdict, verdict) == (REDIRECT, Verdict.DROP_NO_SERVICE)
+    assert read(run.packet).good
+    assert run.packet[34:36] == bytes((3, 3)), "port unreachable (RFC 792)"
+    assert run.packet[42:] == asked[:28]
 
 
 FRAMES = {

@@ -7,7 +7,7 @@ import contextlib
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
 from pathlib import Path
 
 import numpy as np
@@ -38,11 +38,16 @@ from cairn.libbpf import Map, MapShape, MapType, Object, TrialRun, load_object
 
 OBJECTS = Path(__file__).parents[2] / "src" / "cairn" / "_bpf"
 ROUTER, UPLINK, PEER, POD_MAC = (bytes((2, 0, 0, 0, 0, n)) for n in (1, 2, 3, 4))
-NODE, PEER_ADDRESS = "192.168.1.10", "192.168.1.11"
+NODE, PEER_ADDRESS, NODE6 = "192.168.1.10", "192.168.1.11", "fd00:1::a"
 CLIENT, VIP, QUIET_VIP = "203.0.113.7", "192.0.2.100", "192.0.2.101"
 POD, OTHER_POD, REMOTE_POD = "10.244.1.5", "10.244.1.6", "10.244.2.5"
+CLIENT6, VIP6 = "2001:db8:7::7", "2001:db8:100::64"
+POD6, OTHER_POD6, REMOTE_POD6 = "fd00:10:244:1::5", "fd00:10:244:1::6", "fd00:10:244:2::5"
+FREE, FREE6 = "198.51.100.9", "fd00:200::9"
 LOCAL_PORT, REMOTE_PORT, EMPTY_PORT, MIXED_PORT, BROKEN_PORT = 80, 81, 82, 83, 84
+NODE_PORT = 30080
 LOCAL_ID, REMOTE_ID, STRAY_ID = 1, 2, 3
+LOCAL_ID6, REMOTE_ID6 = 11, 12
 LOOPBACK = 1
 SIZES = {"conntrack": 1024, "fragments": 256, "socket_reverse": 256}
 NEXT, DROP, REDIRECT = -1, 2, 7
@@ -113,13 +118,20 @@ def datagram(port: int, *, mac: bytes = ROUTER, to: str = VIP, payload: bytes = 
     return packets.ethernet(packet, source=mac, destination=UPLINK)
 
 
+def sent_by_pod(packet: bytes, *, mac: bytes = POD_MAC) -> bytes:
+    """Return the frame in which a pod sends a packet."""
+    kind = packets.IP6 if packet[0] >> 4 == 6 else packets.IP4
+    return packets.ethernet(packet, source=mac, destination=UPLINK, kind=kind)
+
+
 def from_pod(
     destination: str, port: int, *, source: str = POD, source_port: int = 8080, flags: int = 0x10
 ) -> bytes:
     """Return a TCP segment that a pod sends."""
     segment = packets.tcp((source, source_port), (destination, port), flags)
-    packet = packets.ip4(segment, source=source, destination=destination, protocol=packets.TCP)
-    return packets.ethernet(packet, source=POD_MAC, destination=UPLINK)
+    return sent_by_pod(
+        packets.ip4(segment, source=source, destination=destination, protocol=packets.TCP)
+    )
 
 
 def _number(value: int) -> bytes:
@@ -130,9 +142,11 @@ def _key(address: str) -> bytes:
     return write_address(ip_address(address))
 
 
-def _publish(maps: dict[str, Map], port: int, service: int, backends: list[int], here: int) -> None:
+def _publish(
+    maps: dict[str, Map], vip: str, port: int, service: int, backends: list[int], here: int
+) -> None:
     for protocol in (packets.TCP, packets.UDP):
-        key = ServiceKey(IPv4Address(VIP), port, protocol).write()
+        key = ServiceKey(ip_address(vip), port, protocol).write()
         maps["services"].update(
             key, Service(service, 0, len(backends), here, len(backends), 0, 0).write()
         )
@@ -149,30 +163,44 @@ def _publish(maps: dict[str, Map], port: int, service: int, backends: list[int],
 
 def fill(maps: dict[str, Map]) -> None:
     """Write a node with a pod, a peer, and services of every kind."""
-    maps["vips"].update(_key(VIP), Vip(VipFlag.PING).write())
+    for address in (VIP, VIP6):
+        maps["vips"].update(_key(address), Vip(VipFlag.PING).write())
     maps["vips"].update(_key(QUIET_VIP), Vip(VipFlag(0)).write())
-    for address in (POD, OTHER_POD):
-        ifindex = LOOPBACK if address == POD else LOOPBACK + 1
+    maps["vips"].update(_key(NODE), Vip(VipFlag.SHARED | VipFlag.NODE).write())
+    for address in (POD, OTHER_POD, POD6, OTHER_POD6):
+        ifindex = LOOPBACK if address in (POD, POD6) else LOOPBACK + 1
         maps["endpoints"].update(_key(address), Endpoint(ifindex, POD_MAC, UPLINK, 0).write())
     maps["nodes"].update(_number(2), Node(ip_address(PEER_ADDRESS), PEER, 0).write())
     maps["peers"].update(Mac(PEER).write(), _number(2))
-    maps["pod_routes"].update(Prefix(120, ip_address("10.244.2.0")).write(), _number(2))
-    local = Backend(ip_address(POD), 8080, BackendFlag.LOCAL, 1)
-    maps["backends"].update(_number(LOCAL_ID), local.write())
-    maps["backends"].update(_number(REMOTE_ID), Backend(ip_address(REMOTE_POD), 8080, 0, 2).write())
-    maps["backends"].update(_number(STRAY_ID), Backend(ip_address("10.9.9.9"), 8080, 0, 9).write())
-    _publish(maps, LOCAL_PORT, 1, [LOCAL_ID], 1)
-    _publish(maps, REMOTE_PORT, 2, [REMOTE_ID], 0)
-    _publish(maps, EMPTY_PORT, 3, [], 0)
-    _publish(maps, MIXED_PORT, 4, [LOCAL_ID, REMOTE_ID], 1)
-    _publish(maps, BROKEN_PORT, 5, [STRAY_ID], 0)
+    for bits, network in ((120, "10.244.2.0"), (64, "fd00:10:244:2::")):
+        maps["pod_routes"].update(Prefix(bits, ip_address(network)).write(), _number(2))
+    for bits, network in ((120, "198.51.100.0"), (64, "fd00:200::")):
+        maps["pools"].update(Prefix(bits, ip_address(network)).write(), _number(1))
+    for number, address, flags, home in (
+        (LOCAL_ID, POD, BackendFlag.LOCAL, 1),
+        (REMOTE_ID, REMOTE_POD, BackendFlag(0), 2),
+        (STRAY_ID, "10.9.9.9", BackendFlag(0), 9),
+        (LOCAL_ID6, POD6, BackendFlag.LOCAL, 1),
+        (REMOTE_ID6, REMOTE_POD6, BackendFlag(0), 2),
+    ):
+        backend = Backend(ip_address(address), 8080, flags, home)
+        maps["backends"].update(_number(number), backend.write())
+    _publish(maps, VIP, LOCAL_PORT, 1, [LOCAL_ID], 1)
+    _publish(maps, VIP, REMOTE_PORT, 2, [REMOTE_ID], 0)
+    _publish(maps, VIP, EMPTY_PORT, 3, [], 0)
+    _publish(maps, VIP, MIXED_PORT, 4, [LOCAL_ID, REMOTE_ID], 1)
+    _publish(maps, VIP, BROKEN_PORT, 5, [STRAY_ID], 0)
+    _publish(maps, VIP6, LOCAL_PORT, 11, [LOCAL_ID6], 1)
+    _publish(maps, VIP6, REMOTE_PORT, 12, [REMOTE_ID6], 0)
+    _publish(maps, VIP6, EMPTY_PORT, 13, [], 0)
+    _publish(maps, "0.0.0.0", NODE_PORT, 1, [LOCAL_ID], 1)
 
 
 @contextlib.contextmanager
 def loaded() -> Iterator[Trial]:
     """Load every packet program on one set of maps."""
     config = Config(
-        ip_address(NODE), ip_address("::"), LOOPBACK, 0, 0, 1500, 0, 0, UPLINK, 0
+        ip_address(NODE), ip_address(NODE6), LOOPBACK, 0, 0, 1500, 0, 0, UPLINK, 0
     ).write()
     shared: dict[str, Map] = {}
     with contextlib.ExitStack() as stack:
