@@ -23,7 +23,6 @@ def masquerade_rules(uplink: Uplink, cluster: Iterable[Network]) -> str:
     """Return the nftables script; `cluster` are the pod networks of all nodes."""
     networks = tuple(cluster)
     script = [f"table inet {TABLE} {{}}", f"delete table inet {TABLE}", f"table inet {TABLE} {{"]
-    script += _untracked(uplink, networks)
     script += ["  chain postrouting {", "    type nat hook postrouting priority srcnat;"]
     for version, family in _FAMILIES.items():
         if pods := _set(networks, version):
@@ -32,22 +31,6 @@ def masquerade_rules(uplink: Uplink, cluster: Iterable[Network]) -> str:
                 f'oifname "{uplink.name}" masquerade'
             )
     return "\n".join([*script, "  }", "}", ""])
-
-
-def _untracked(uplink: Uplink, pods: tuple[Network, ...]) -> list[str]:
-    """Return chains that keep connection tracking from what is never masqueraded.
-
-    The masquerade rule turns tracking on for every packet of the node. What stays between nodes
-    and pods does not need it, and goes faster without.
-    """
-    lines = []
-    for hook in ("prerouting", "output"):
-        lines += [f"  chain untracked_{hook} {{", f"    type filter hook {hook} priority raw;"]
-        for version, family in _FAMILIES.items():
-            if inside := _set((*pods, *uplink.networks), version):
-                lines.append(f"    {family} saddr {inside} {family} daddr {inside} notrack")
-        lines.append("  }")
-    return lines
 
 
 def _set(networks: Iterable[Network], version: int) -> str:

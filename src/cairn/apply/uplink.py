@@ -9,7 +9,6 @@ Standards   rtnetlink(7)
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
-from socket import AddressFamily
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -20,7 +19,7 @@ from cairn.reconcile import plan
 
 ROUTE_PROTOCOL = 201
 """Owner of our routes to other nodes' pods in the kernel's table (RTPROT_*; unassigned there)."""
-_FAMILIES = (AddressFamily.AF_INET, AddressFamily.AF_INET6)
+_FAMILIES = (2, 10)  # AF_INET, AF_INET6
 
 
 class NoUplink(Exception):

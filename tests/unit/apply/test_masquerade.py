@@ -16,7 +16,9 @@ def test_pods_of_all_nodes_are_within_and_everything_else_is_without() -> None:
     )
     pods = "{ 10.0.8.0/24, 10.0.9.0/24 }"
     assert f'ip saddr {pods} ip daddr != {pods} oifname "eth0" masquerade' in rules
-    assert rules.count("masquerade") == 1
+    only = "{ fd::/64 }"
+    assert f'ip6 saddr {only} ip6 daddr != {only} oifname "eth0" masquerade' in rules
+    assert rules.count("masquerade") == 2
 
 
 def test_without_pods_there_is_no_rule() -> None:
