@@ -41,7 +41,7 @@ import packets
 import trial
 from row import Row
 
-HERE, THERE = "192.0.2.200", "192.0.2.201"
+HERE, THERE, ELSE = "192.0.2.200", "192.0.2.201", "203.0.113.9"
 HERE_PORT, THERE_PORT, BUSY_PORT = 80, 8081, 8082
 FILL = 2000
 EMPTY = "empty program"
@@ -102,15 +102,17 @@ def cases(node: trial.Trial, empty: Callable[[int], int]) -> list[Case]:
     uplink, pod = "uplink_ingress", "pod_ingress"
     return [
         Case(EMPTY, empty),
-        Case(
-            "not for a service: to the stack", warm(node, trial.request(22, to=trial.NODE), uplink)
-        ),
+        Case("not for a service: to the stack", warm(node, trial.request(22, to=ELSE), uplink)),
+        Case("to the node itself", warm(node, trial.request(22, to=trial.NODE), uplink)),
         Case("to a pod of this node", warm(node, trial.request(80, to=trial.POD), uplink)),
         Case("established, backend here", warm(node, established, uplink)),
         Case("established, handed over", warm(node, remote, uplink)),
         Case("new connection every time", warm(node, new, uplink)),
         Case("a pod's answer, translated back", warm(node, answer, pod)),
         Case("a pod's packet to a pod here", warm(node, trial.from_pod(trial.OTHER_POD, 80), pod)),
+        Case(
+            "a pod's packet to another node's", warm(node, trial.from_pod(trial.REMOTE_POD, 80), pod)
+        ),
     ]
 
 

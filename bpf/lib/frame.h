@@ -23,6 +23,17 @@ static __always_inline int turn_ethernet(struct __sk_buff *skb)
 	return bpf_skb_store_bytes(skb, 0, &new, sizeof(new), 0);
 }
 
+/* Address the frame to a node of the uplink's segment, as if this node had sent it. */
+static __always_inline int address_to_node(struct __sk_buff *skb, const struct cairn_node *node)
+{
+	struct ethernet_ends ends;
+
+	__builtin_memcpy(ends.destination, node->mac, ETH_ALEN);
+	for (int i = 0; i < ETH_ALEN; i++)
+		ends.source[i] = cairn_config.uplink_mac[i];
+	return bpf_skb_store_bytes(skb, 0, &ends, sizeof(ends), 0);
+}
+
 static __always_inline __u16 fold_sum(__u64 sum)
 {
 	sum = (sum & 0xffffffff) + (sum >> 32);

@@ -16,16 +16,12 @@ static __always_inline int hand_over(struct __sk_buff *skb, struct packet *p,
 {
 	__u32 index = backend->node;
 	struct cairn_node *node = bpf_map_lookup_elem(&nodes, &index);
-	struct ethernet_ends ends;
 
 	if (!node)
 		return drop(skb, p, point, CAIRN_DROP_BACKEND_NO_NODE);
 	if (node->flags & CAIRN_NODE_TUNNEL)
 		return overlay_send(skb, p, point, node, CAIRN_HANDED_OVER);
-	__builtin_memcpy(ends.destination, node->mac, ETH_ALEN);
-	for (int i = 0; i < ETH_ALEN; i++)
-		ends.source[i] = cairn_config.uplink_mac[i];
-	if (bpf_skb_store_bytes(skb, 0, &ends, sizeof(ends), 0) < 0)
+	if (address_to_node(skb, node) < 0)
 		return drop(skb, p, point, CAIRN_DROP_REWRITE);
 	return forward(skb, point, CAIRN_HANDED_OVER, bpf_redirect(cairn_config.uplink_ifindex, 0));
 }

@@ -2,15 +2,16 @@
 /* What a pod sends (tcx ingress on the host side of its veth pair), IPv4 and IPv6 alike.
  *
  *   not from the pod's own addresses             -> dropped
- *   a ping to a service address                  -> answered
- *   an answer through a service                  -> translated back, to the client
  *   to a pod of this node                        -> into the pod
  *   to a pod of another node                     -> out of the uplink, or through the overlay
+ *   a ping to a service address                  -> answered
+ *   an answer through a service                  -> translated back, to the client
  *   to an address of a pool that nobody holds    -> refused in words
  *   anything else (the node, the world)          -> the node's own stack
  *
  * ARP goes to the stack, and so do the messages by which IPv6 finds its neighbours and its groups.
  */
+#include "../lib/frame.h"
 #include "../lib/overlay.h"
 #include "../lib/ping.h"
 #include "../lib/refuse.h"
@@ -67,25 +68,47 @@ static __always_inline int send_to_node(struct __sk_buff *skb, struct packet *p,
 {
 	struct cairn_node *node = bpf_map_lookup_elem(&nodes, &index);
 
-	if (node && node->flags & CAIRN_NODE_TUNNEL)
+	if (!node)
+		return drop(skb, p, HERE, CAIRN_DROP_BACKEND_NO_NODE);
+	if (node->flags & CAIRN_NODE_TUNNEL)
 		return overlay_send(skb, p, HERE, node, CAIRN_TO_TUNNEL);
-	return forward(skb, HERE, CAIRN_TO_NODE,
-		       bpf_redirect_neigh(cairn_config.uplink_ifindex, NULL, 0, 0));
+	if (address_to_node(skb, node) < 0)
+		return drop(skb, p, HERE, CAIRN_DROP_REWRITE);
+	return forward(skb, HERE, CAIRN_TO_NODE, bpf_redirect(cairn_config.uplink_ifindex, 0));
 }
 
-static __always_inline int send_on(struct __sk_buff *skb, struct packet *p, bool is_vip)
+/* A pod or a node's pod is reached directly: sockets inside the cluster are translated before
+ * they send, so nothing between pods belongs to a service's connection. */
+static __always_inline bool is_inside(struct __sk_buff *skb, struct packet *p, int *action)
 {
 	struct cairn_prefix where = {.bits = ADDRESS_BITS, .address = p->tuple.destination};
 	struct cairn_endpoint *pod = bpf_map_lookup_elem(&endpoints, &where.address);
 	__u32 *node;
 
-	if (pod)
-		return forward(skb, HERE, CAIRN_TO_POD, bpf_redirect_peer(pod->ifindex, 0));
+	if (pod) {
+		*action = forward(skb, HERE, CAIRN_TO_POD, bpf_redirect_peer(pod->ifindex, 0));
+		return true;
+	}
 	node = bpf_map_lookup_elem(&pod_routes, &where);
 	if (node)
-		return send_to_node(skb, p, *node);
-	if (!is_vip && bpf_map_lookup_elem(&pools, &where) &&
-	    packet_read_l4(skb, p) == CAIRN_PASS)
+		*action = send_to_node(skb, p, *node);
+	return node;
+}
+
+static __always_inline int send_outside(struct __sk_buff *skb, struct packet *p)
+{
+	struct cairn_prefix where = {.bits = ADDRESS_BITS, .address = p->tuple.destination};
+	struct cairn_vip *vip = bpf_map_lookup_elem(&vips, &p->tuple.destination);
+	enum cairn_verdict verdict;
+
+	if (is_ping(skb, p, vip))
+		return ping_answer(skb, p, HERE);
+	verdict = reply_translate(skb, p);
+	if (verdict == CAIRN_REPLY)
+		return send_reply(skb);
+	if (verdict != CAIRN_PASS)
+		return drop(skb, p, HERE, verdict);
+	if (!vip && bpf_map_lookup_elem(&pools, &where) && packet_read_l4(skb, p) == CAIRN_PASS)
 		return refuse(skb, p, HERE, CAIRN_DROP_NO_ADDRESS, REFUSED_ADDRESS);
 	return pass(skb, HERE);
 }
@@ -94,6 +117,7 @@ SEC("tc")
 int pod_ingress(struct __sk_buff *skb)
 {
 	struct packet p = {};
+	int action;
 
 	if (!packet_is_ip(skb))
 		return pass(skb, HERE);
@@ -106,17 +130,9 @@ int pod_ingress(struct __sk_buff *skb)
 		verdict = check_source(skb, &p);
 	if (verdict != CAIRN_PASS)
 		return drop(skb, &p, HERE, verdict);
-
-	struct cairn_vip *vip = bpf_map_lookup_elem(&vips, &p.tuple.destination);
-
-	if (is_ping(skb, &p, vip))
-		return ping_answer(skb, &p, HERE);
-	verdict = reply_translate(skb, &p);
-	if (verdict == CAIRN_REPLY)
-		return send_reply(skb);
-	if (verdict != CAIRN_PASS)
-		return drop(skb, &p, HERE, verdict);
-	return send_on(skb, &p, vip);
+	if (is_inside(skb, &p, &action))
+		return action;
+	return send_outside(skb, &p);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

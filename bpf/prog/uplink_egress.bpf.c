@@ -17,6 +17,9 @@ int uplink_egress(struct __sk_buff *skb)
 {
 	struct packet p = {};
 
+	/* What came in by another interface was judged there: only the node's own is left. */
+	if (skb->ingress_ifindex)
+		return TCX_NEXT;
 	if (!packet_is_ip(skb) || packet_read_ip(skb, &p) != CAIRN_PASS)
 		return TCX_NEXT;
 	if (!is_own_address(&p.tuple.source))
