@@ -1,6 +1,6 @@
-"""Throughput and round trips on every path through the lab, against the kernel's plain routing.
+"""Throughput and times on every path through the lab, against the kernel's plain routing.
 
-    pods, ClusterIP, VIP  ->  Mbit/s and round trips per second, and the ratio to the plain path
+    pods, ClusterIP, VIP  ->  Mbit/s and ns per round trip, and the ratio to the plain path
 
 Each path has a twin in plain.py with the same cables and hops. Both take turns, second by second.
 Node to node passes the uplink's programs, which leave it alone, and the connection tracking of the
@@ -10,26 +10,30 @@ node's own stack, which masquerading pods needs and which the plain nodes do wit
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import running
 from plain import Plain, built
-from row import Row, compare, take_turns
+from row import Aim, Row, compare, take_turns
 from running import LabRun, wait_for
 from traffic import (
     ECHO_PORT,
     IPERF_PORT,
     Place,
+    connection_ns,
     in_lab,
     in_netns,
     mbit_per_s,
     server_commands,
     serving,
-    trips_per_s,
+    trip_ns,
 )
 
 ROUNDS = 7
+TRIP_ROUNDS = 25
+MANY_SERVICES = 5000
+THROUGHPUT, TRIP, CONNECTION = Aim(1.0, at_least=True), Aim(0.92), Aim(0.95)
 FAR, NEAR, CLIENT = "bench-far", "bench-near", "bench-client"
 SERVICE = "bench"
 
@@ -50,10 +54,12 @@ class Path:
     """Where the client of the plain network runs."""
     plain_address: str
     """What that asks."""
+    has_aims: bool = True
+    """Whether the path is meant to beat the plain one."""
 
 
 def run() -> list[Row]:
-    """Measure every path."""
+    """Measure every path, and the way through a ClusterIP once more beside many Services."""
     lab = running.lab()
     with built() as plain, pods(lab) as addresses:
         twins = [plain.netns(host) for host in ("node-2", "pod-b", "pod-c")]
@@ -65,7 +71,46 @@ def run() -> list[Row]:
                     (path.plain_source, path.plain_address),
                 ):
                     wait_for(f"{path.name}: {address}", partial(answers, place, address))
-            return [row for path in listed for row in rows(path)]
+            found = [row for path in listed for row in rows(path)]
+            with many_services(lab):
+                through = next(path for path in listed if path.address == addresses["cluster"])
+                beside = replace(through, name=f"{through.name}, {MANY_SERVICES:,} Services")
+                return [*found, *rows(beside)]
+
+
+@contextmanager
+def many_services(lab: LabRun) -> Iterator[None]:
+    """Let the cluster have many more Services, and every node know them."""
+    names = [f"bench-many-{number}" for number in range(MANY_SERVICES)]
+    items = [
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": name, "labels": {"bench": "many"}},
+            "spec": {"selector": {"app": FAR}, "ports": [{"port": 80}]},
+        }
+        for name in names
+    ]
+    lab.kubectl(
+        "create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+    )
+    try:
+        last = lab.get("service", names[-1])["spec"]["clusterIP"]
+        wait_for("the last Service", partial(refuses_or_answers, lab, last), within_s=120)
+        yield
+    finally:
+        lab.kubectl("delete", "service", "-l", "bench=many", "--wait=false")
+
+
+def refuses_or_answers(lab: LabRun, address: str) -> bool:
+    """Return whether sockets of the client's node are translated for this address."""
+    script = f"exec 3<>/dev/tcp/{address}/80"
+    place = in_lab(lab, f"pod/default/{CLIENT}")
+    try:
+        place.output("timeout", "1", "bash", "-c", script)
+    except AssertionError as error:
+        return "refused" in str(error)
+    return True
 
 
 def answers(place: Place, address: str) -> bool:
@@ -87,13 +132,19 @@ def rows(path: Path) -> Iterator[Row]:
             ROUNDS,
         )
         plural = "stream" if streams == 1 else "streams"
-        yield compare(f"{path.name}, {streams} {plural}", "Mbit/s", pairs, path.meaning)
-    pairs = take_turns(
-        partial(trips_per_s, path.source, path.address),
-        partial(trips_per_s, path.plain_source, path.plain_address),
-        ROUNDS,
-    )
-    yield compare(f"{path.name}, round trips", "/s", pairs, path.meaning)
+        aim = THROUGHPUT if path.has_aims else None
+        yield compare(f"{path.name}, {streams} {plural}", "Mbit/s", pairs, path.meaning, aim)
+    for what, measure, limit in (
+        ("round trip", trip_ns, TRIP),
+        ("connection", connection_ns, CONNECTION),
+    ):
+        pairs = take_turns(
+            partial(measure, path.source, path.address),
+            partial(measure, path.plain_source, path.plain_address),
+            TRIP_ROUNDS,
+        )
+        aim = limit if path.has_aims else None
+        yield compare(f"{path.name}, {what}", "ns", pairs, path.meaning, aim)
 
 
 def paths(lab: LabRun, plain: Plain, addresses: dict[str, str]) -> list[Path]:
@@ -105,7 +156,7 @@ def paths(lab: LabRun, plain: Plain, addresses: dict[str, str]) -> list[Path]:
         Path(
             "node to node", "beside the uplink's programs: connection tracking, for masquerade",
             in_lab(lab, "node-1"), running.NODES[1],
-            in_netns(plain.netns("node-1")), "192.168.1.11",
+            in_netns(plain.netns("node-1")), "192.168.1.11", has_aims=False,
         ),
         Path(
             "pod to pod, one node", "redirected by BPF, the node's stack left out",
@@ -122,7 +173,7 @@ def paths(lab: LabRun, plain: Plain, addresses: dict[str, str]) -> list[Path]:
         Path(
             "client-1 to VIP", "translated both ways, tracked; the plain path asks the pod itself",
             in_lab(lab, "client-1"), addresses["vip"],
-            in_netns(plain.netns("client-1")), far,
+            in_netns(plain.netns("client-1")), far, has_aims=False,
         ),
     ]  # fmt: skip
 

@@ -53,20 +53,43 @@ def take_turns(subject: Measure, baseline: Measure, rounds: int) -> list[tuple[f
     return pairs
 
 
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What the ratio of subject to baseline should be."""
+
+    limit: float
+    """The ratio."""
+    at_least: bool = False
+    """Whether more is better."""
+
+    def __str__(self) -> str:
+        return f"ratio {'≥' if self.at_least else '≤'} {self.limit:g}"
+
+    def met(self, ratio: float) -> bool:
+        """Return whether a ratio is good enough."""
+        return ratio >= self.limit if self.at_least else ratio <= self.limit
+
+
 def compare(
-    figure: str, unit: str, pairs: Sequence[tuple[float, float]], meaning: str, aim: str = ""
+    figure: str,
+    unit: str,
+    pairs: Sequence[tuple[float, float]],
+    meaning: str,
+    aim: Aim | None = None,
 ) -> Row:
     """Return the row of rounds that took turns."""
     ratios = [subject / base for subject, base in pairs]
+    ratio = statistics.median(ratios)
     return Row(
         figure=figure,
         value=statistics.median(subject for subject, _ in pairs),
         unit=unit,
         meaning=meaning,
         baseline=statistics.median(base for _, base in pairs),
-        ratio=statistics.median(ratios),
+        ratio=ratio,
         spread=(min(ratios), max(ratios)),
-        aim=aim,
+        aim=str(aim) if aim else "",
+        met=aim.met(ratio) if aim else None,
     )
 
 

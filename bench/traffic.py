@@ -6,11 +6,12 @@ Invariants  Both kinds of place run the same programs with the same options; onl
             command into its namespace differs, and that is over before the measuring begins.
             Each has a session of its own, as pods have: the kernel shares the processor out by
             session, and two ends in one are woken sooner than two ends in two.
+            Both ends of a request share one core, so that its time is what the path costs, and not
+            how long the other core takes to wake up.
 """
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,10 @@ from pathlib import Path
 
 from running import CAIRN, LabRun
 
-SCRIPT = str(Path(__file__).with_name("round_trip.py"))
+SOURCE = Path(__file__).with_name("ping_pong.c")
+PING_PONG = Path(__file__).resolve().parents[1] / ".cache" / "bench" / "ping_pong"
+ONE_CORE = ("taskset", "-c", "0")
+TRIP_S = 0.15
 IPERF_PORT, ECHO_PORT = 5201, 5202
 ROUND_S = 1
 TIMEOUT_S = 30
@@ -67,17 +71,28 @@ def mbit_per_s(place: Place, address: str, streams: int) -> float:
     raise AssertionError(f"iperf3 -c {address}: {report.get('error', 'no report')}")
 
 
-def trips_per_s(place: Place, address: str) -> float:
-    """Return round trips of one octet over one connection."""
-    words = (sys.executable, SCRIPT, "ask", address, str(ECHO_PORT), str(ROUND_S))
-    return float(json.loads(place.output(*words))["rate_per_s"])
+def trip_ns(place: Place, address: str) -> float:
+    """Return the time of one octet there and back over one connection."""
+    return _ask(place, "trips", address)
+
+
+def connection_ns(place: Place, address: str) -> float:
+    """Return the time of connect, request, response and close."""
+    return _ask(place, "connections", address)
+
+
+def _ask(place: Place, mode: str, address: str) -> float:
+    words = (*ONE_CORE, str(PING_PONG), mode, address, str(ECHO_PORT), str(TRIP_S))
+    return float(place.output(*words))
 
 
 def server_commands() -> tuple[list[str], list[str]]:
     """Return the commands that both kinds of client want to meet."""
+    PING_PONG.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["clang-19", "-O2", "-Wall", "-o", str(PING_PONG), str(SOURCE)], check=True)
     return (
         ["iperf3", "-s", "-p", str(IPERF_PORT)],
-        [sys.executable, SCRIPT, "serve", str(ECHO_PORT)],
+        [*ONE_CORE, str(PING_PONG), "serve", str(ECHO_PORT)],
     )
 
 

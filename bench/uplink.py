@@ -111,7 +111,8 @@ def cases(node: trial.Trial, empty: Callable[[int], int]) -> list[Case]:
         Case("a pod's answer, translated back", warm(node, answer, pod)),
         Case("a pod's packet to a pod here", warm(node, trial.from_pod(trial.OTHER_POD, 80), pod)),
         Case(
-            "a pod's packet to another node's", warm(node, trial.from_pod(trial.REMOTE_POD, 80), pod)
+            "a pod's packet to another node's",
+            warm(node, trial.from_pod(trial.REMOTE_POD, 80), pod),
         ),
     ]
 
