@@ -2,7 +2,7 @@
 
     (nothing)  ->  SERVICE, ENDPOINT_SLICE, ENDPOINTS, NETWORK_POLICY
 
-Not here    Defaults and rules of Services (builtin_service_rules).
+Not here    Defaults (builtin_service_defaults) and rules (builtin_service_rules) of Services.
 """
 
 from cairn.apiserver.builtin_meta import CONDITIONS, LABEL_SELECTOR, OBJECT_REFERENCE
@@ -78,7 +78,9 @@ _SERVICE_SPEC = obj(
             timeoutSeconds=integer("Seconds without traffic until it ends.", low=1, high=86400),
         ),
     ),
-    trafficDistribution=string("Preference for near pods, as PreferClose."),
+    trafficDistribution=string(
+        "Preference for near pods: PreferSameZone, as PreferClose, or PreferSameNode."
+    ),
 )
 SERVICE = obj(
     "An address under which a set of pods is reached.",
