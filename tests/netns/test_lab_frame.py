@@ -107,7 +107,8 @@ def test_every_host_reaches_every_other(lab: Lab) -> None:
     hosts = home_network(lab.nodes).hosts
     for host in hosts:
         for other in hosts:
-            assert reaches(lab, host.name, other.address), f"{host.name} -> {other.name}"
+            for address in other.addresses:
+                assert reaches(lab, host.name, address), f"{host.name} -> {other.name} {address}"
 
 
 def test_building_again_mends_only_what_is_missing(lab: Lab) -> None:
@@ -368,12 +369,22 @@ def test_exec_sees_the_hosts_network_names_and_pins(lab: Lab) -> None:
     mount.ensure_bpffs()
     (lab.pins / "node-1" / "cairn").mkdir(parents=True)
     (lab.node_files("node-1") / "run/cairn").mkdir(parents=True)
-    script = "hostname -I; getent hosts router; ls /sys/fs/bpf; ls /run/cairn | wc -l; cat -"
+    script = (
+        "hostname -I; for family in 4 6; do getent ahostsv$family router | head -1; done;"
+        "ls /sys/fs/bpf; ls /run/cairn | wc -l; cat -"
+    )
     done = cairn(
         *("lab", "exec", "--name", lab.name, "node-1", "--", "sh", "-c", script), input="typed\n"
     )
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
-    assert lines == ["192.168.1.10", "192.168.1.1 router", "cairn", "0", "typed"], done.stderr
+    assert lines == [
+        "192.168.1.10 fd00:1::a",
+        "192.168.1.1 STREAM router",
+        "fd00:1::1 STREAM router",
+        "cairn",
+        "0",
+        "typed",
+    ], done.stderr
     assert (lab.run / "lab.json").exists(), "the machine itself sees what it saw"
 
 

@@ -133,9 +133,11 @@ class CniServer:
     def _new_endpoint(self, call: Mapping[str, Any]) -> PodEndpoint:
         names = _arguments(call.get("args") or "")
         used, last = self._store.used(), self._store.last
-        addresses = tuple(next_address(network, used, last) for network in self._networks)
-        if addresses:
-            self._store.last = addresses[0]
+        addresses = tuple(
+            next_address(network, used, next((a for a in last if a in network), None))
+            for network in self._networks
+        )
+        self._store.last = addresses
         return PodEndpoint(
             container_id=call["containerID"],
             ifname=call["ifname"],

@@ -53,16 +53,17 @@ class EndpointStore:
         return {address for endpoint in self for address in endpoint.addresses}
 
     @property
-    def last(self) -> Address | None:
-        """The address that was given last."""
+    def last(self) -> tuple[Address, ...]:
+        """The addresses that were given last, one from each of the node's networks."""
         try:
-            return parse_address((self._directory / LAST_GIVEN).read_text().strip())
+            words = (self._directory / LAST_GIVEN).read_text().split()
+            return tuple(parse_address(word) for word in words)
         except (OSError, ValueError):
-            return None
+            return ()
 
     @last.setter
-    def last(self, address: Address) -> None:
-        self._write(self._directory / LAST_GIVEN, str(address))
+    def last(self, addresses: tuple[Address, ...]) -> None:
+        self._write(self._directory / LAST_GIVEN, "\n".join(map(str, addresses)))
 
     def _path(self, endpoint: PodEndpoint) -> Path:
         return self._directory / f"{endpoint.container_id}-{endpoint.ifname}.json"

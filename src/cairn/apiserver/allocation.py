@@ -4,7 +4,8 @@
 
 Invariants  No two Services hold one address or node port, also within one transaction.
             An address that was asked for is given or refused, never exchanged for another.
-Standards   KEP-3070 (the lower part of the range is for addresses that are asked for)
+Standards   KEP-3070, KEP-3668 (the lower part of a range is for those who ask for an address or
+            a node port of their own)
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +20,8 @@ from cairn.kube.metadata import Key
 NODE_PORTS = range(30000, 32768)
 ASKED_FOR = 256
 """Addresses at the beginning of a range that are given only to those who ask for one."""
+PORTS_ASKED_FOR = 86
+"""Node ports at the beginning of the range that are given unasked only when no other is free."""
 
 
 class Allocations:
@@ -29,6 +32,11 @@ class Allocations:
         self._held: dict[str | int, Key] = {}
         self._pending: dict[str | int, Key] = {}
         self._next: dict[str, int] = {}
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The families of the ranges, the default one first."""
+        return tuple(self._ranges)
 
     def observe(self, changes: Iterable[Change]) -> None:
         """Take over committed changes and forget what was only reserved."""
@@ -48,16 +56,14 @@ class Allocations:
 
     def address(self, family: str, wanted: str | None, owner: Key) -> str:
         """Return the address now reserved for `owner`; raises AllocationError."""
-        network = self._ranges.get(family)
-        if network is None:
-            raise AllocationError(f"this cluster has no {family} addresses for Services")
+        network = self._ranges[family]
         if wanted:
             return self._take_address(network, wanted, owner)
         size = min(network.num_addresses, 1 << 16)
         first = ASKED_FOR if size > 2 * ASKED_FOR else 1
         free = self._search(family, range(first, size - 1), lambda n: str(network[n]))
         if free is None:
-            raise AllocationError(f"every address of {network} is in use")
+            raise AllocationError(f"range is full: every address of {network} is in use")
         self._pending[free] = owner
         return str(free)
 
@@ -65,13 +71,17 @@ class Allocations:
         """Return the node port now reserved for `owner`; raises AllocationError."""
         if wanted:
             if wanted not in NODE_PORTS:
-                limits = f"{NODE_PORTS[0]}-{NODE_PORTS[-1]}"
-                raise AllocationError(f"node port {wanted} is not in the range {limits}")
-            self._take(wanted, owner, f"node port {wanted}")
+                raise AllocationError(
+                    "provided port is not in the valid range. The range of valid ports is "
+                    f"{NODE_PORTS[0]}-{NODE_PORTS[-1]}"
+                )
+            self._take(wanted, owner, "port")
             return wanted
-        free = self._search("port", NODE_PORTS, lambda port: port)
+        free = self._search("port", NODE_PORTS[PORTS_ASKED_FOR:], lambda port: port)
         if free is None:
-            raise AllocationError("every node port is in use")
+            free = self._search("low port", NODE_PORTS[:PORTS_ASKED_FOR], lambda port: port)
+        if free is None:
+            raise AllocationError("range is full: every node port is in use")
         self._pending[free] = owner
         return int(free)
 
@@ -81,14 +91,17 @@ class Allocations:
         except ValueError as error:
             raise AllocationError(f"{wanted!r} is not an address") from error
         if address not in network or address == network.network_address:
-            raise AllocationError(f"{address} is not within the Services' range {network}")
-        self._take(str(address), owner, str(address))
+            raise AllocationError(
+                f"the provided IP ({address}) is not in the valid range. "
+                f"The range of valid IPs is {network}"
+            )
+        self._take(str(address), owner, "IP")
         return str(address)
 
     def _take(self, item: str | int, owner: Key, what: str) -> None:
         holder = self._holder(item)
         if holder not in (None, owner):
-            raise AllocationError(f"{what} is already allocated to Service {holder}")
+            raise AllocationError(f"provided {what} is already allocated to Service {holder}")
         self._pending[item] = owner
 
     def _holder(self, item: str | int) -> Key | None:
@@ -116,6 +129,11 @@ class ServiceContext:
     """Who holds what."""
     key: Key
     """The object being completed."""
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Families that Services can have addresses of, the default one first."""
+        return self.allocations.families
 
     def allocate_cluster_ip(self, family: str, wanted: str | None) -> str:
         """Reserve an address."""

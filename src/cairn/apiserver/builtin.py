@@ -15,7 +15,8 @@ from cairn.apiserver import builtin_workload as workload
 from cairn.apiserver import columns, crd
 from cairn.apiserver.builtin_pod import POD
 from cairn.apiserver.builtin_pod_rules import complete_pod, pod_errors
-from cairn.apiserver.builtin_service_rules import complete_service, service_errors
+from cairn.apiserver.builtin_service_defaults import complete_service
+from cairn.apiserver.builtin_service_rules import service_errors
 from cairn.apiserver.columns_pod import POD as POD_COLUMNS
 from cairn.apiserver.kind import Kind, Scale
 from cairn.apiserver.notes import template_warnings, warnings

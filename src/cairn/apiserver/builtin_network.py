@@ -2,11 +2,12 @@
 
     (nothing)  ->  SERVICE, ENDPOINT_SLICE, ENDPOINTS, NETWORK_POLICY
 
-Not here    Defaults and rules of Services (builtin_service_rules).
+Not here    Defaults (builtin_service_defaults) and rules (builtin_service_rules) of Services.
 """
 
 from cairn.apiserver.builtin_meta import CONDITIONS, LABEL_SELECTOR, OBJECT_REFERENCE
 from cairn.apiserver.notation import (
+    Schema,
     anything,
     boolean,
     int_or_string,
@@ -78,7 +79,9 @@ _SERVICE_SPEC = obj(
             timeoutSeconds=integer("Seconds without traffic until it ends.", low=1, high=86400),
         ),
     ),
-    trafficDistribution=string("Preference for near pods, as PreferClose."),
+    trafficDistribution=string(
+        "Preference for near pods: PreferSameZone, as PreferClose, or PreferSameNode."
+    ),
 )
 SERVICE = obj(
     "An address under which a set of pods is reached.",
@@ -105,6 +108,11 @@ SERVICE = obj(
     ),
 )
 
+
+def _named(title: str, what: str) -> Schema:
+    return obj(f"One {what}.", title=title, required=("name",), name=string(f"Name of the {what}."))
+
+
 _CONDITIONS = obj(
     "State of the endpoint.",
     title="EndpointConditions",
@@ -122,7 +130,12 @@ _ENDPOINT = obj(
     nodeName=string("Node of the backend."),
     zone=string("Zone of the node."),
     targetRef=OBJECT_REFERENCE,
-    hints=anything("For whom the backend is meant."),
+    hints=obj(
+        "For whom the backend is meant.",
+        title="EndpointHints",
+        forZones=list_of(_named("ForZone", "zone"), "Zones whose clients should use it."),
+        forNodes=list_of(_named("ForNode", "node"), "Nodes whose clients should use it."),
+    ),
     deprecatedTopology=map_of(string()),
 )
 _SLICE_PORT = obj(

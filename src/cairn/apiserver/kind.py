@@ -50,7 +50,15 @@ class FieldError:
 
 
 class AllocationError(Exception):
-    """A wanted cluster IP or node port is taken or outside its range; the text says which."""
+    """A wanted cluster IP or node port is taken or outside its range; the text says why."""
+
+
+class CompletionError(Exception):
+    """An object that cannot be completed."""
+
+    def __init__(self, errors: list[FieldError]) -> None:
+        super().__init__("; ".join(map(str, errors)))
+        self.errors = errors
 
 
 class Context(Protocol):
@@ -59,6 +67,10 @@ class Context(Protocol):
     @property
     def old(self) -> Mapping[str, Any] | None:
         """The stored object that is being replaced; None at creation."""
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Families that Services can have addresses of, the default one first."""
 
     def allocate_cluster_ip(self, family: str, wanted: str | None) -> str:
         """Reserve `wanted`, or any free address of "IPv4" or "IPv6"; raises AllocationError."""
@@ -132,7 +144,7 @@ class Kind:
     columns: tuple[Column, ...] = ()
     """Columns after Name; none means Age alone."""
     default: Callable[[Json, Context], None] | None = None
-    """Completes an admitted object in place; raises AllocationError."""
+    """Completes an admitted object in place; raises CompletionError."""
     validate: Callable[[Mapping[str, Any], Mapping[str, Any] | None], list[FieldError]] | None = (
         None
     )

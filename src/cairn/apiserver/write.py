@@ -17,7 +17,7 @@ from cairn.apiserver.allocation import Allocations, ServiceContext
 from cairn.apiserver.apply import ApplyConflict, server_side_apply
 from cairn.apiserver.entry import Entry
 from cairn.apiserver.environment import Environment, timestamp
-from cairn.apiserver.kind import AllocationError, FieldError, Json, Kind, Reason
+from cairn.apiserver.kind import CompletionError, FieldError, Json, Kind, Reason
 from cairn.apiserver.patch import PatchError, apply_patch
 from cairn.apiserver.registry import CRDS, resource_of
 from cairn.apiserver.schema import admit
@@ -199,9 +199,8 @@ class Writer:
         if kind.default is not None:
             try:
                 kind.default(obj, ServiceContext(old, self.allocations, key))
-            except AllocationError as error:
-                found = FieldError("spec", Reason.INVALID, f"Invalid value: {error}")
-                raise invalid(kind, key.name, [found]) from error
+            except CompletionError as error:
+                raise invalid(kind, key.name, error.errors) from error
         if kind.validate is not None and (errors := kind.validate(obj, old)):
             raise invalid(kind, key.name, errors)
         if kind.warn is not None:

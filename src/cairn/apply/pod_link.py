@@ -110,6 +110,7 @@ def _configure_host(host: IPRoute, endpoint: PodEndpoint) -> None:
             f"net/ipv4/conf/{endpoint.host_ifname}/rp_filter": "0",
             f"net/ipv4/conf/{endpoint.host_ifname}/forwarding": "1",
             f"net/ipv6/conf/{endpoint.host_ifname}/accept_ra": "0",
+            f"net/ipv6/conf/{endpoint.host_ifname}/accept_dad": "0",
         },
         optional=True,
     )
@@ -126,7 +127,13 @@ def _configure_pod(endpoint: PodEndpoint) -> None:
     with IPRoute() as pod:
         loopback, index = _index(pod, "lo"), _index(pod, endpoint.ifname)
         pod.link("set", index=loopback, state="up")
-        sysctl.write_settings({f"net/ipv6/conf/{endpoint.ifname}/accept_dad": "0"}, optional=True)
+        sysctl.write_settings(
+            {
+                f"net/ipv6/conf/{endpoint.ifname}/accept_dad": "0",
+                f"net/ipv6/conf/{endpoint.ifname}/accept_ra": "0",
+            },
+            optional=True,
+        )
         pod.link("set", index=index, state="up")
         for address in endpoint.addresses:
             gateway = GATEWAY_V4 if address.version == 4 else GATEWAY_V6

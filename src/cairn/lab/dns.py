@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -204,7 +205,9 @@ def main(argv: list[str]) -> int:
     """Serve until SIGTERM; return the exit status."""
     parser = argparse.ArgumentParser(prog="cairn lab dns", description="Name server of a cluster.")
     parser.add_argument("--kubeconfig", help="file (default: $KUBECONFIG, or the pod's account)")
-    parser.add_argument("--listen", default="0.0.0.0:53", help="ADDRESS:PORT")
+    parser.add_argument(
+        "--listen", default="[::]:53", help="ADDRESS:PORT; the address :: stands for both families"
+    )
     parser.add_argument("--domain", default="cluster.local")
     parser.add_argument("--upstream", action="append", help="server for other names (repeatable)")
     parser.add_argument("--verbose", action="store_true", help="log details")
@@ -239,8 +242,9 @@ async def _run(
             zone.put_slice(Key(key.namespace, service), key.name, new)
 
     loop = asyncio.get_running_loop()
-    await loop.create_datagram_endpoint(lambda: _Datagrams(server), local_addr=listen)
-    stream_server = await asyncio.start_server(serve, *listen)
+    datagrams, stream = _listening(*listen)
+    await loop.create_datagram_endpoint(lambda: _Datagrams(server), sock=datagrams)
+    stream_server = await asyncio.start_server(serve, sock=stream)
     async with Client.connect(kubeconfig) as client, asyncio.TaskGroup() as group:
         services = Informer(client, SERVICES, on_change=service_changed)
         slices = Informer(client, ENDPOINT_SLICES, on_change=slice_changed)
@@ -251,7 +255,22 @@ async def _run(
         await slices.synced.wait()
         server.ready = True
         outer = ", ".join(map(str, upstreams)) or "nobody"
-        log.info("serving %s at %s:%d; other names from %s", domain, *listen, outer)
+        log.info("serving %s at %s port %d; other names from %s", domain, *listen, outer)
+
+
+def _listening(host: str, port: int) -> tuple[socket.socket, socket.socket]:
+    """Return a UDP and a TCP socket at an address; asyncio itself never makes one for both
+    families."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::"
+    stream = socket.create_server((host, port), family=family, dualstack_ipv6=both)
+    datagrams = socket.socket(family, socket.SOCK_DGRAM)
+    if family == socket.AF_INET6:
+        datagrams.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both)
+    datagrams.bind((host, port))
+    datagrams.setblocking(False)
+    stream.setblocking(False)
+    return datagrams, stream
 
 
 def nameservers(path: Path) -> list[Address]:

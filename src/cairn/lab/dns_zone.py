@@ -119,12 +119,15 @@ class Zone:
         return self._pod(name[: -len(self.origin)])
 
     def _pod(self, labels: Name) -> dict[int, list[Data]] | None:
-        """Return the record of a-b-c-d.NAMESPACE.pod, which says only what it spells."""
+        """Return the record of a-b-c-d.NAMESPACE.pod, which says only what it spells.
+
+        An IPv6 address is spelled likewise, with - for its colons.
+        """
         if len(labels) != 3 or labels[2] != b"pod":
             return None
         text = labels[0].decode("latin-1")
         try:
-            if text.count("-") == 3 and ":" not in text:
+            if text.count("-") == 3 and "--" not in text and ":" not in text:
                 return {Type.A: [parse_address(text.replace("-", "."))]}
             return {Type.AAAA: [parse_address(text.replace("-", ":"))]}
         except ValueError:
@@ -180,6 +183,8 @@ def reverse_name(address: Address) -> Name:
 
 def _add_endpoints(made: Records, base: Name, slices: Iterable[Object]) -> None:
     for item in slices:
+        if item.get("addressType") == "FQDN":
+            continue  # names, which have addresses elsewhere
         for endpoint in item.get("endpoints") or ():
             if (endpoint.get("conditions") or {}).get("ready") is False:
                 continue
@@ -206,4 +211,7 @@ def _add_port(
 ) -> None:
     if name:
         label = (b"_" + name.encode(), b"_" + (protocol or "TCP").lower().encode(), *base)
-        made[label][Type.SRV].append(Srv(0, 100, port, target))
+        record = Srv(0, 100, port, target)
+        # An endpoint with a host name of its own stands in the slices of both families.
+        if record not in made[label][Type.SRV]:
+            made[label][Type.SRV].append(record)

@@ -12,6 +12,7 @@ from typing import Any
 
 from pyroute2 import IPRoute, NetlinkError
 from pyroute2.ethtool.ioctl import IoctlEthtool
+from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD
 
 from cairn.lab.state import Lab, LabError, write_whole
 from cairn.lab.topology import SWITCH, Host, Interface, Segment, Topology, hosts_file, resolver_file
@@ -143,11 +144,14 @@ def _configure_host(host: Host) -> bool:
             ip.link("set", index=index, state="up")
             for address in interface.addresses:
                 text, _, length = address.partition("/")
-                changed |= _unless_there(
-                    ip.addr, "add", index=index, address=text, prefixlen=int(length)
-                )
-        if host.gateway is not None:
-            changed |= _unless_there(ip.route, "add", dst="0.0.0.0/0", gateway=host.gateway)
+                wanted = {"index": index, "address": text, "prefixlen": int(length)}
+                if ":" in text:
+                    # Nobody else can have it: it is usable at once, without being looked for.
+                    wanted["flags"] = IFA_F_NODAD
+                changed |= _unless_there(ip.addr, "add", **wanted)
+        for gateway in host.gateways:
+            everywhere = "::/0" if ":" in gateway else "0.0.0.0/0"
+            changed |= _unless_there(ip.route, "add", dst=everywhere, gateway=gateway)
     return changed
 
 

@@ -21,7 +21,9 @@ from cairn.lab.topology import (
     ASN,
     CONTROL_PLANE,
     NODES_SEGMENT,
+    POD_NETWORKS,
     ROUTER,
+    SERVICE_NETWORKS,
     node_name,
 )
 
@@ -50,6 +52,7 @@ def api_process(lab: Lab) -> Process:
             *("--listen", f"{API_ADDRESS}:{API_PORT}"),
             *("--listen-fd", LISTENER),
             *("--advertise", f"{API_ADDRESS}:{API_PORT}"),
+            *(word for network in SERVICE_NETWORKS for word in ("--service-cidr", network)),
         ),
     )
 
@@ -57,7 +60,11 @@ def api_process(lab: Lab) -> Process:
 def controllers_process(lab: Lab) -> Process:
     """Return the controllers and the scheduler."""
     kubeconfig = lab.node_kubeconfig("controllers")
-    argv = (*cairn_command(), "lab", "controllers", "--kubeconfig", str(kubeconfig))
+    argv = (
+        *cairn_command(),
+        *("lab", "controllers", "--kubeconfig", str(kubeconfig)),
+        *(word for network in POD_NETWORKS for word in ("--pod-cidr", network)),
+    )
     return Process("controllers", CONTROL_PLANE, argv)
 
 
@@ -84,7 +91,7 @@ def router_plan(lab: Lab) -> RouterPlan:
         directory=lab.run / ROUTER,
         asn=ASN,
         router_id=ROUTER_ADDRESS,
-        peer_networks=[NODES_SEGMENT.network],
+        peer_networks=[NODES_SEGMENT.networks[0]],
         listen=[ROUTER_ADDRESS],
     )
 

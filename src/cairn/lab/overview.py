@@ -26,8 +26,8 @@ class HostRow:
 
     name: str
     """Its name."""
-    address: str
-    """Its main address."""
+    addresses: tuple[str, ...]
+    """The addresses of its main interface, one per family."""
     state: str
     """`up`, `paused`, or `missing`."""
     runs: tuple[str, ...]
@@ -113,7 +113,7 @@ async def take_overview(lab: Lab, client: Client | None) -> Overview:
     for host in home_network(lab.nodes).hosts:
         runs = [row.name for row in processes if row.host == host.name]
         runs += sorted(pods.get(host.name, []))
-        hosts.append(HostRow(host.name, host.address, _state(lab, host.name), tuple(runs)))
+        hosts.append(HostRow(host.name, host.addresses, _state(lab, host.name), tuple(runs)))
     return Overview(
         lab.name,
         lab.router,
@@ -141,7 +141,9 @@ async def show_overview(lab: Lab, screen: Screen, client: Client) -> None:
     view = await take_overview(lab, client)
     screen.line("")
     screen.table(
-        f"lab {lab.name}", ("HOST", "ADDRESS", "STATE", "RUNS"), [_host_row(h) for h in view.hosts]
+        f"lab {lab.name}",
+        ("HOST", "IPV4", "IPV6", "STATE", "RUNS"),
+        [_host_row(h) for h in view.hosts],
     )
 
 
@@ -149,7 +151,7 @@ def print_overview(view: Overview, screen: Screen) -> None:
     """Print everything as tables."""
     screen.table(
         f"lab {view.lab}: router {view.router}, API {view.api}, supervisor {view.supervisor}",
-        ("HOST", "ADDRESS", "STATE", "RUNS"),
+        ("HOST", "IPV4", "IPV6", "STATE", "RUNS"),
         [_host_row(host) for host in view.hosts],
     )
     screen.table(
@@ -175,8 +177,8 @@ def print_overview(view: Overview, screen: Screen) -> None:
         screen.line(f"fault in force: {fault} (cairn lab fault clear)")
 
 
-def _host_row(host: HostRow) -> tuple[str, str, str, str]:
-    return host.name, host.address, host.state, " ".join(host.runs)
+def _host_row(host: HostRow) -> tuple[str, ...]:
+    return host.name, *host.addresses, host.state, " ".join(host.runs)
 
 
 def _state(lab: Lab, host: str) -> str:

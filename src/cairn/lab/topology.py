@@ -3,6 +3,7 @@
     node numbers  ->  Topology
 
 Invariants  Pure. Equal arguments give equal topologies; a node added changes no other host.
+            Everything has both families; where several addresses stand together, IPv4 is first.
 Not here    Making it real (hosts.py).
 """
 
@@ -17,8 +18,8 @@ ROUTER = "router"
 CONTROL_PLANE = "control-plane"
 ASN = 64512
 CLUSTER_DNS = "10.96.0.10"
-POD_NETWORK = "10.244.0.0/16"
-SERVICE_NETWORK = "10.96.0.0/16"
+POD_NETWORKS = ("10.244.0.0/16", "fd00:10:244::/48")
+SERVICE_NETWORKS = ("10.96.0.0/16", "fd00:10:96::/112")
 API_ADDRESS = "192.168.1.5"
 API_PORT = 6443
 _MTU = 1500
@@ -41,8 +42,8 @@ class Segment:
     """Its name for people."""
     bridge: str
     """Name of the bridge."""
-    network: str
-    """Its IPv4 network."""
+    networks: tuple[str, ...]
+    """Its networks, IPv4 first; the router has the first address of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +77,20 @@ class Host:
     """What it is for."""
     interfaces: tuple[Interface, ...]
     """Its interfaces, the main one first."""
-    gateway: str | None = None
-    """Where its default route leads."""
+    gateways: tuple[str, ...] = ()
+    """Where its default routes lead, one per family."""
     settings: dict[str, str] = field(default_factory=dict)
     """Kernel settings of its namespace, set before any interface is there."""
 
     @property
     def address(self) -> str:
         """Its main address, without the length."""
-        return self.interfaces[0].addresses[0].split("/")[0]
+        return self.addresses[0]
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses of its main interface, without the length."""
+        return tuple(text.split("/")[0] for text in self.interfaces[0].addresses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +110,17 @@ class Topology:
         raise KeyError(name)
 
 
-NODES_SEGMENT = Segment("nodes", "br-nodes", "192.168.1.0/24")
-LAN_SEGMENT = Segment("lan", "br-lan", "192.168.50.0/24")
+NODES_SEGMENT = Segment("nodes", "br-nodes", ("192.168.1.0/24", "fd00:1::/64"))
+LAN_SEGMENT = Segment("lan", "br-lan", ("192.168.50.0/24", "fd00:50::/64"))
 
 _EVERY_HOST = {
     "net.ipv6.conf.all.accept_dad": "0",
     "net.ipv6.conf.default.accept_dad": "0",
     "net.ipv6.conf.all.accept_ra": "0",
     "net.ipv6.conf.default.accept_ra": "0",
+    "net.ipv6.conf.all.accept_redirects": "0",
+    "net.ipv6.conf.default.accept_redirects": "0",
+    "net.ipv6.conf.default.router_solicitations": "0",
     "net.ipv4.conf.all.rp_filter": "0",
     "net.ipv4.conf.default.rp_filter": "0",
     "net.ipv4.conf.all.send_redirects": "0",
@@ -120,7 +129,11 @@ _EVERY_HOST = {
     "net.ipv4.conf.default.accept_redirects": "0",
     "net.ipv4.ping_group_range": "0 2147483647",
 }
-_FORWARDING = {"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1"}
+_FORWARDING = {
+    "net.ipv4.ip_forward": "1",
+    "net.ipv6.conf.all.forwarding": "1",
+    "net.ipv6.conf.default.forwarding": "1",
+}
 
 
 def node_name(number: int) -> str:
@@ -128,14 +141,14 @@ def node_name(number: int) -> str:
     return f"node-{number}"
 
 
-def node_address(number: int) -> str:
-    """Return the address of node `number`, 192.168.1.10 for the first."""
-    return f"192.168.1.{9 + number}"
+def node_addresses(number: int) -> tuple[str, ...]:
+    """Return the addresses of node `number`: 192.168.1.10 and fd00:1::a for the first."""
+    return _addresses(NODES_SEGMENT, 9 + number)
 
 
-def pod_network(number: int) -> str:
-    """Return the network that the pods of node `number` live in."""
-    return f"10.244.{number}.0/24"
+def pod_networks(number: int) -> tuple[str, ...]:
+    """Return the networks that the pods of node `number` live in."""
+    return (f"10.244.{number}.0/24", f"fd00:10:244:{number:x}::/64")
 
 
 def home_network(nodes: Iterable[int] = (1, 2, 3)) -> Topology:
@@ -147,15 +160,15 @@ def home_network(nodes: Iterable[int] = (1, 2, 3)) -> Topology:
         ROUTER,
         Role.ROUTER,
         (
-            _interface("eth0", ROUTER, NODES_SEGMENT, "192.168.1.1", offload=False),
-            _interface("eth1", f"{ROUTER}-lan", LAN_SEGMENT, "192.168.50.1", offload=False),
+            _interface("eth0", ROUTER, NODES_SEGMENT, 1, offload=False),
+            _interface("eth1", f"{ROUTER}-lan", LAN_SEGMENT, 1, offload=False),
         ),
         settings=_EVERY_HOST | _FORWARDING,
     )
-    control = _single(CONTROL_PLANE, Role.CONTROL_PLANE, NODES_SEGMENT, API_ADDRESS)
+    control = _single(CONTROL_PLANE, Role.CONTROL_PLANE, NODES_SEGMENT, 5)
     clients = (
-        _single("client-1", Role.CLIENT, LAN_SEGMENT, "192.168.50.10"),
-        _single("client-2", Role.CLIENT, NODES_SEGMENT, "192.168.1.50"),
+        _single("client-1", Role.CLIENT, LAN_SEGMENT, 10),
+        _single("client-2", Role.CLIENT, NODES_SEGMENT, 50),
     )
     workers = tuple(node_host(number) for number in numbers)
     return Topology((NODES_SEGMENT, LAN_SEGMENT), (router, control, *workers, *clients))
@@ -163,39 +176,38 @@ def home_network(nodes: Iterable[int] = (1, 2, 3)) -> Topology:
 
 def node_host(number: int) -> Host:
     """Return node `number` as a host."""
-    return _single(
-        node_name(number), Role.NODE, NODES_SEGMENT, node_address(number), settings=_FORWARDING
-    )
+    name = node_name(number)
+    return _single(name, Role.NODE, NODES_SEGMENT, 9 + number, settings=_FORWARDING)
 
 
 def hosts_file(topology: Topology, host: str) -> str:
     """Return the text of /etc/hosts on a host: itself, and every other host by name."""
     lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost", f"127.0.1.1 {host}"]
-    lines += [f"{other.address} {other.name}" for other in topology.hosts]
+    lines += [f"{address} {other.name}" for other in topology.hosts for address in other.addresses]
     return "\n".join(lines) + "\n"
 
 
 def resolver_file(host: Host) -> str:
     """Return the text of /etc/resolv.conf on a host: the home router answers, as at home."""
-    server = host.gateway or "127.0.0.1"
+    server = host.gateways[0] if host.gateways else "127.0.0.1"
     return f"search home.arpa\nnameserver {server}\noptions timeout:1 attempts:1\n"
 
 
 def _single(
-    name: str,
-    role: Role,
-    segment: Segment,
-    address: str,
-    *,
-    settings: dict[str, str] | None = None,
+    name: str, role: Role, segment: Segment, number: int, *, settings: dict[str, str] | None = None
 ) -> Host:
-    first = next(ipaddress.ip_network(segment.network).hosts())
-    interface = _interface("eth0", name, segment, address, offload=role is not Role.CLIENT)
-    return Host(name, role, (interface,), str(first), _EVERY_HOST | (settings or {}))
+    interface = _interface("eth0", name, segment, number, offload=role is not Role.CLIENT)
+    return Host(name, role, (interface,), _addresses(segment, 1), _EVERY_HOST | (settings or {}))
 
 
-def _interface(name: str, port: str, segment: Segment, address: str, *, offload: bool) -> Interface:
-    length = ipaddress.ip_network(segment.network).prefixlen
-    octets = ipaddress.ip_address(address).packed
-    mac = "02:ca:" + octets.hex(":")
-    return Interface(name, port, segment.bridge, (f"{address}/{length}",), mac, offload=offload)
+def _interface(name: str, port: str, segment: Segment, number: int, *, offload: bool) -> Interface:
+    addresses = _addresses(segment, number)
+    lengths = (ipaddress.ip_network(text).prefixlen for text in segment.networks)
+    mac = "02:ca:" + ipaddress.ip_address(addresses[0]).packed.hex(":")
+    with_lengths = tuple(f"{a}/{length}" for a, length in zip(addresses, lengths, strict=True))
+    return Interface(name, port, segment.bridge, with_lengths, mac, offload=offload)
+
+
+def _addresses(segment: Segment, number: int) -> tuple[str, ...]:
+    """Return the addresses of the host that has this number on a segment."""
+    return tuple(str(ipaddress.ip_network(text)[number]) for text in segment.networks)

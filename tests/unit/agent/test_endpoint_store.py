@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cairn.agent.endpoint_store import EndpointStore
+from cairn.agent.endpoint_store import LAST_GIVEN, EndpointStore
 from cairn.desired.endpoint import PodEndpoint
 from cairn.net import parse_address
 
@@ -26,11 +26,11 @@ def endpoint(name: str = "a", address: str = "10.244.1.2") -> PodEndpoint:
 def test_records_come_back(tmp_path: Path) -> None:
     store = EndpointStore(tmp_path)
     store.put(endpoint())
-    store.last = parse_address("10.244.1.2")
+    store.last = endpoint().addresses
     again = EndpointStore(tmp_path)
     assert tuple(again) == (endpoint(),)
     assert again.get("id-a", "eth0") == endpoint()
-    assert str(again.last) == "10.244.1.2"
+    assert again.last == endpoint().addresses
     assert again.used() == set(endpoint().addresses)
 
 
@@ -51,4 +51,9 @@ def test_a_damaged_record_is_set_aside_and_named(tmp_path: Path) -> None:
 
 
 def test_no_last_address_is_none(tmp_path: Path) -> None:
-    assert EndpointStore(tmp_path).last is None
+    assert EndpointStore(tmp_path).last == ()
+
+
+def test_one_address_alone_is_read_as_it_was_written_before(tmp_path: Path) -> None:
+    (tmp_path / LAST_GIVEN).write_text("10.244.1.2")
+    assert EndpointStore(tmp_path).last == (parse_address("10.244.1.2"),)

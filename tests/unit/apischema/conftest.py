@@ -13,8 +13,11 @@ from cairn.kube.crds import load
 class Allocator:
     """Addresses and ports in order; what is taken is refused."""
 
-    def __init__(self, old: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, old: dict[str, Any] | None = None, families: tuple[str, ...] = ("IPv4", "IPv6")
+    ) -> None:
         self.old = old
+        self.families = families
         self.taken: set[Any] = set()
 
     def allocate_cluster_ip(self, family: str, wanted: str | None) -> str:

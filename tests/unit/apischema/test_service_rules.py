@@ -5,13 +5,21 @@ from typing import Any
 
 import pytest
 
-from cairn.apiserver.builtin_service_rules import complete_service, service_errors
-from cairn.apiserver.kind import AllocationError
+from cairn.apiserver.builtin_service_defaults import complete_service
+from cairn.apiserver.builtin_service_rules import service_errors
+from cairn.apiserver.kind import CompletionError
 from cairn.apiserver.schema import admit
+from cairn.kube.service import SOURCE_RANGES
 
 
 def service(**spec: Any) -> dict[str, Any]:
     return {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}], **spec}}
+
+
+def annotated(ranges: str) -> dict[str, Any]:
+    made = service(type="LoadBalancer")
+    made["metadata"]["annotations"] = {SOURCE_RANGES: ranges}
+    return made
 
 
 @pytest.fixture
@@ -81,6 +89,28 @@ def test_dual_stack(make: Any) -> None:
     assert len(spec["clusterIPs"]) == 2
 
 
+def test_the_family_of_an_address_that_was_asked_for(make: Any) -> None:
+    spec = make(service(clusterIP="fd00::77"))["spec"]
+    assert (spec["ipFamilies"], spec["clusterIPs"]) == (["IPv6"], ["fd00::77"])
+
+
+def test_sctp(make: Any) -> None:
+    obj = make(service(type="NodePort", ports=[{"port": 7, "protocol": "SCTP"}]))
+    assert obj["spec"]["ports"][0]["protocol"] == "SCTP"
+    assert service_errors(obj, None) == []
+
+
+def test_external_ips_may_have_a_policy(make: Any) -> None:
+    obj = make(service(externalIPs=["203.0.113.7", "2001:db8::7"], externalTrafficPolicy="Local"))
+    assert service_errors(obj, None) == []
+    assert make(service(externalIPs=["203.0.113.7"]))["spec"]["externalTrafficPolicy"] == "Cluster"
+
+
+@pytest.mark.parametrize("word", ["PreferClose", "PreferSameZone", "PreferSameNode"])
+def test_traffic_distributions(make: Any, word: str) -> None:
+    assert service_errors(make(service(trafficDistribution=word)), None) == []
+
+
 def test_affinity_has_a_time(make: Any) -> None:
     spec = make(service(sessionAffinity="ClientIP"))["spec"]
     assert spec["sessionAffinityConfig"] == {"clientIP": {"timeoutSeconds": 10800}}
@@ -106,7 +136,7 @@ def test_a_taken_address_is_refused(allocator: Any) -> None:
     context = allocator()
     context.allocate_cluster_ip("IPv4", "10.96.0.10")
     obj = service(clusterIP="10.96.0.10")
-    with pytest.raises(AllocationError, match=r"10\.96\.0\.10 is taken"):
+    with pytest.raises(CompletionError, match=r"failed to allocate IP 10\.96\.0\.10: .* is taken"):
         complete_service(obj, context)
 
 
@@ -127,9 +157,67 @@ REFUSED = [
         "spec.ports[0].nodePort",
         "30000-32767",
     ),
-    (service(externalIPs=["1.2.3"]), "spec.externalIPs", "valid IP address"),
-    (service(loadBalancerSourceRanges=["x"]), "spec.loadBalancerSourceRanges[0]", "a network"),
-    (service(type="NodePort", clusterIP="None"), "spec.clusterIPs[0]", "may not be 'None'"),
+    (service(externalIPs=["1.2.3"]), "spec.externalIPs[0]", "valid IP address"),
+    (service(externalIPs=["fd00::1", "::"]), "spec.externalIPs[1]", "may not be unspecified"),
+    (service(externalIPs=["127.0.0.1"]), "spec.externalIPs[0]", "loopback range"),
+    (service(externalIPs=["fe80::1"]), "spec.externalIPs[0]", "link-local range"),
+    (service(externalIPs=["224.0.0.1"]), "spec.externalIPs[0]", "multicast"),
+    (
+        service(type="LoadBalancer", loadBalancerSourceRanges=["10.0.0.0/8", "x"]),
+        "spec.loadBalancerSourceRanges[1]",
+        "valid CIDR value",
+    ),
+    (
+        service(type="LoadBalancer", loadBalancerSourceRanges=["10.0.0.1"]),
+        "spec.loadBalancerSourceRanges[0]",
+        "valid CIDR value",
+    ),
+    (
+        service(loadBalancerSourceRanges=["10.0.0.0/8"]),
+        "spec.loadBalancerSourceRanges",
+        "may only be used when `type` is 'LoadBalancer'",
+    ),
+    (annotated("10.0.0.0/8, x"), f"metadata.annotations[{SOURCE_RANGES}]", "valid CIDR value"),
+    (
+        service(type="NodePort", clusterIP="None"),
+        "spec.clusterIPs[0]",
+        "may not be set to 'None' for NodePort services",
+    ),
+    (
+        service(type="LoadBalancer", ports=[{"port": 10250}]),
+        "spec.ports[0]",
+        "may not expose port 10250 externally since it is used by kubelet",
+    ),
+    (service(ports=[{"port": 1, "appProtocol": "a b"}]), "spec.ports[0].appProtocol", "letters"),
+    (
+        service(trafficDistribution="Nearest"),
+        "spec.trafficDistribution",
+        'Unsupported value: "Nearest": supported values: "PreferClose", "PreferSameNode", '
+        '"PreferSameZone"',
+    ),
+    (
+        service(allocateLoadBalancerNodePorts=True),
+        "spec.allocateLoadBalancerNodePorts",
+        "may only be used when `type` is 'LoadBalancer'",
+    ),
+    (service(loadBalancerClass="x"), "spec.loadBalancerClass", "may only be used"),
+    (service(type="LoadBalancer", loadBalancerClass="a b"), "spec.loadBalancerClass", "letters"),
+    (
+        service(externalTrafficPolicy="Local"),
+        "spec.externalTrafficPolicy",
+        "may only be set for externally-accessible services",
+    ),
+    (
+        service(type="LoadBalancer", healthCheckNodePort=30001),
+        "spec.healthCheckNodePort",
+        "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'",
+    ),
+    ({"metadata": {"name": "s"}, "spec": {"type": "ExternalName"}}, "spec.externalName", "Req"),
+    (
+        service(type="ExternalName", externalName="a.b", ipFamilyPolicy="SingleStack"),
+        "spec.ipFamilyPolicy",
+        "may not be set for ExternalName services",
+    ),
     (service(selector={"a": "b c"}), "spec.selector", "a valid label"),
     (
         {"metadata": {"name": "s"}, "spec": {"type": "ExternalName", "externalName": "a_b"}},
@@ -156,4 +244,49 @@ def test_cluster_ip_is_immutable(make: Any) -> None:
     old = make(service())
     new = copy.deepcopy(old)
     new["spec"] |= {"clusterIP": "10.96.9.9", "clusterIPs": ["10.96.9.9"]}
-    assert [e.field for e in service_errors(new, old)] == ["spec.clusterIP"]
+    (error,) = service_errors(new, old)
+    assert str(error) == (
+        'spec.clusterIPs[0]: Invalid value: []string{"10.96.9.9"}: may not change once set'
+    )
+
+
+def test_the_health_port_is_immutable(make: Any) -> None:
+    old = make(service(type="LoadBalancer", externalTrafficPolicy="Local"))
+    changed = copy.deepcopy(old)
+    changed["spec"]["healthCheckNodePort"] = 30077
+    (error,) = service_errors(make(changed, old), old)
+    assert str(error) == "spec.healthCheckNodePort: Forbidden: field is immutable"
+
+
+def test_what_the_new_type_has_no_use_for_goes_if_nobody_touched_it(make: Any) -> None:
+    old = make(service(type="LoadBalancer", externalTrafficPolicy="Local", loadBalancerClass="c"))
+    plain = make({**copy.deepcopy(old), "spec": {**old["spec"], "type": "ClusterIP"}}, old)
+    gone = {
+        "externalTrafficPolicy",
+        "healthCheckNodePort",
+        "allocateLoadBalancerNodePorts",
+        "loadBalancerClass",
+    }
+    assert not gone & set(plain["spec"])
+    assert service_errors(plain, old) == []
+    touched = {**old["spec"], "type": "ClusterIP", "externalTrafficPolicy": "Cluster"}
+    errors = service_errors(make({**copy.deepcopy(old), "spec": touched}, old), old)
+    assert [error.field for error in errors] == ["spec.externalTrafficPolicy"]
+
+
+def test_a_changed_port_keeps_its_node_port_by_name(make: Any) -> None:
+    ports = [{"name": "a", "port": 80}, {"name": "b", "port": 81}]
+    old = make(service(type="NodePort", ports=ports))
+    numbers = {p["name"]: p["nodePort"] for p in old["spec"]["ports"]}
+    ports = [{"name": "b", "port": 8081}, {"name": "a", "port": 80}]
+    new = make(service(type="NodePort", ports=ports), old)
+    assert {p["name"]: p["nodePort"] for p in new["spec"]["ports"]} == numbers
+
+
+def test_a_port_asked_for_once_counts_for_both_protocols(make: Any) -> None:
+    ports = [
+        {"name": "a", "port": 53},
+        {"name": "b", "port": 53, "protocol": "UDP", "nodePort": 30053},
+    ]
+    spec = make(service(type="NodePort", ports=ports))["spec"]
+    assert [port["nodePort"] for port in spec["ports"]] == [30053, 30053]

@@ -204,10 +204,50 @@ def test_services_get_addresses_that_nobody_else_has(core: Core) -> None:
     assert taken.code == 422
     assert "already allocated to Service default/one" in taken.value["message"]
     wrong = core.send("POST", services, service("three", clusterIP="192.0.2.1"))
-    assert "not within the Services' range" in wrong.value["message"]
+    assert (
+        'spec.clusterIPs: Invalid value: []string{"192.0.2.1"}: failed to allocate IP 192.0.2.1: '
+        "the provided IP (192.0.2.1) is not in the valid range. "
+        "The range of valid IPs is 10.96.0.0/16"
+    ) in wrong.value["message"]
     core.send("DELETE", f"{services}/one")
     reused = core.create(services, service("three", clusterIP=one["spec"]["clusterIP"]))
     assert reused["spec"]["clusterIP"] == one["spec"]["clusterIP"]
+
+
+def test_node_ports_collide_whatever_the_protocol(core: Core) -> None:
+    services = "/api/v1/namespaces/default/services"
+
+    def service(name: str, number: int, protocol: str = "TCP") -> dict[str, Any]:
+        port = {"port": 80, "nodePort": number, "protocol": protocol}
+        return {"metadata": {"name": name}, "spec": {"type": "NodePort", "ports": [port]}}
+
+    core.create(services, service("one", 30080))
+    taken = core.send("POST", services, service("two", 30080, "UDP"))
+    assert taken.value["message"] == (
+        'Service "two" is invalid: spec.ports[0].nodePort: Invalid value: 30080: '
+        "provided port is already allocated to Service default/one"
+    )
+    assert taken.value["details"]["causes"][0]["field"] == "spec.ports[0].nodePort"
+    outside = core.send("POST", services, service("two", 29999))
+    assert outside.code == 422
+    assert "The range of valid ports is 30000-32767" in outside.value["message"]
+    twice = service("two", 30090)
+    twice["spec"]["ports"] = [
+        {"name": name, "port": port, "nodePort": 30090} for name, port in (("a", 80), ("b", 81))
+    ]
+    refused = core.send("POST", services, twice)
+    assert refused.value["message"].endswith("spec.ports[1].nodePort: Duplicate value: 30090")
+    balancer = service("three", 30081)
+    balancer["spec"] |= {
+        "type": "LoadBalancer",
+        "externalTrafficPolicy": "Local",
+        "healthCheckNodePort": 30080,
+    }
+    health = core.send("POST", services, balancer)
+    assert health.value["details"]["causes"][0]["field"] == "spec.healthCheckNodePort"
+    given = core.create(services, {"metadata": {"name": "four"}, "spec": {
+        "type": "NodePort", "ports": [{"port": 80}]}})  # fmt: skip
+    assert given["spec"]["ports"][0]["nodePort"] >= 30086, "the lower ones are for who asks"
 
 
 def test_binding_puts_a_pod_on_a_node_once(core: Core) -> None:

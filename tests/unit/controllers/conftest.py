@@ -60,8 +60,9 @@ def kubeconfig(processes: Processes, tmp_path: Path, free_port: int) -> Path:
     address = f"127.0.0.1:{free_port}"
     pki = tmp_path / "pki"
     server = processes.start(
-        "api", "api", "--data", str(tmp_path / "data"), "--pki", str(pki), "--listen", address
-    )
+        "api", "api", "--data", str(tmp_path / "data"), "--pki", str(pki), "--listen", address,
+        "--service-cidr", "10.96.0.0/16", "--service-cidr", "fd00:10:96::/112",
+    )  # fmt: skip
     deadline = time.monotonic() + DEADLINE_S
     while "serving on" not in processes.log("api"):
         assert server.poll() is None, processes.log("api")

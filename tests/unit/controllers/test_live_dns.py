@@ -12,8 +12,8 @@ from cairn.kube.metadata import Key
 from cairn.kube.resource import SERVICES
 
 
-async def dig(port: int, *words: str) -> str:
-    argv = ["dig", "@127.0.0.1", "-p", str(port), "+tries=1", "+time=3", *words]
+async def dig(port: int, *words: str, at: str = "127.0.0.1") -> str:
+    argv = ["dig", f"@{at}", "-p", str(port), "+tries=1", "+time=3", *words]
 
     def run() -> str:
         return subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False).stdout
@@ -32,7 +32,7 @@ async def test_dig(
     body = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
     address = (await client.create(SERVICES, body))["spec"]["clusterIP"]
     processes.start(
-        "dns", "lab", "dns", "--kubeconfig", str(kubeconfig), "--listen", f"127.0.0.1:{port}",
+        "dns", "lab", "dns", "--kubeconfig", str(kubeconfig), "--listen", f"[::]:{port}",
         "--upstream", address,
     )  # fmt: skip
     name = "web.default.svc.cluster.local"
@@ -56,6 +56,17 @@ async def test_dig(
     # Its only outer server is a Service of the cluster: asking there would go round in circles.
     assert "status: REFUSED" in await dig(port, "example.org")
     assert "refused: no server" in await dig(port, "CH", "TXT", "counters.cairn")
+    both = {"ipFamilyPolicy": "RequireDualStack"}
+    changed = await client.patch(SERVICES, Key("default", "web"), {"spec": both})
+    assert changed["spec"]["clusterIPs"][0] == address
+    other = changed["spec"]["clusterIPs"][1]
+
+    async def has_both() -> Any:
+        return await dig(port, "+short", "AAAA", name, at="::1") == f"{other}\n"
+
+    await until(has_both, "the other family")
+    assert await dig(port, "+short", "+tcp", "AAAA", name, at="::1") == f"{other}\n"
+    assert await dig(port, "+short", "-x", other) == f"{name}.\n"
     await client.delete(SERVICES, Key("default", "web"))
 
     async def gone() -> Any:

@@ -1,6 +1,5 @@
 """Which node a pod gets, as a table; and what taints and networks follow from a node's state."""
 
-from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ from cairn.lab.controllers.node_life import choose_network, patience_s, with_tai
 from cairn.lab.controllers.placement import Load, choose_node, tolerates
 from cairn.lab.controllers.pod_state import template_hash
 from cairn.lab.controllers.replica_set import surplus
+from cairn.net import parse_network
 
 READY = {"conditions": [{"type": "Ready", "status": "True"}]}
 
@@ -102,20 +102,23 @@ def test_how_long_a_pod_stays() -> None:
 
 
 NETWORKS = [
-    ("node-2", [], "10.244.2.0/24"),
-    ("node-2", ["10.244.2.0/24"], "10.244.1.0/24"),
-    ("control-plane", ["10.244.1.0/24"], "10.244.2.0/24"),
-    ("node-900", [], "10.244.1.0/24"),
+    ("10.244.0.0/16", "node-2", [], "10.244.2.0/24"),
+    ("10.244.0.0/16", "node-2", ["10.244.2.0/24"], "10.244.1.0/24"),
+    ("10.244.0.0/16", "control-plane", ["10.244.1.0/24"], "10.244.2.0/24"),
+    ("10.244.0.0/16", "node-900", [], "10.244.1.0/24"),
+    ("fd00:10:244::/48", "node-2", [], "fd00:10:244:2::/64"),
+    ("fd00:10:244::/48", "node-900", ["fd00:10:244:384::/64"], "fd00:10:244:1::/64"),
+    ("fd00:10:244::/48", "other", ["fd00:10:244:1::/64"], "fd00:10:244:2::/64"),
 ]
 
 
-@pytest.mark.parametrize(("name", "taken", "network"), NETWORKS)
-def test_networks_of_nodes(name: str, taken: list[str], network: str) -> None:
-    assert choose_network(name, IPv4Network("10.244.0.0/16"), taken) == network
+@pytest.mark.parametrize(("whole", "name", "taken", "network"), NETWORKS)
+def test_networks_of_nodes(whole: str, name: str, taken: list[str], network: str) -> None:
+    assert choose_network(name, parse_network(whole), taken) == network
 
 
 def test_no_network_is_left() -> None:
-    whole = IPv4Network("10.0.0.0/24")
+    whole = parse_network("10.0.0.0/24")
     assert choose_network("n", whole, ["10.0.0.0/24"]) == ""
 
 

@@ -46,7 +46,8 @@ CONDITIONS = [
     (pod("a", "10.0.0.1", ready=False), {}, (False, False, False)),
     (pod("a", "10.0.0.1", deleting=True), {}, (False, True, True)),
     (pod("a", "10.0.0.1", deleting=True, ready=False), {}, (False, False, True)),
-    (pod("a", "10.0.0.1", ready=False), {"publishNotReadyAddresses": True}, (True, True, False)),
+    (pod("a", "10.0.0.1", ready=False), {"publishNotReadyAddresses": True}, (True, False, False)),
+    (pod("a", "10.0.0.1", deleting=True), {"publishNotReadyAddresses": True}, (True, True, True)),
 ]
 
 
@@ -92,9 +93,54 @@ def test_no_pod_is_an_empty_slice_per_family() -> None:
 
 def test_both_families() -> None:
     one = pod("a", "10.0.0.1", ips=["10.0.0.1", "fd00::1"])
-    slices = slices_of(service(ipFamilies=["IPv4", "IPv6"]), [one])
+    both = service(ipFamilies=["IPv4", "IPv6"])
+    slices = slices_of(both, [one])
     found = {s["addressType"]: s["endpoints"][0]["addresses"] for s in slices.values()}
     assert found == {"IPv4": ["10.0.0.1"], "IPv6": ["fd00::1"]}
+    (subset,) = endpoints_of(both, slices.values())["subsets"]
+    assert [a["ip"] for a in subset["addresses"]] == ["10.0.0.1"], "the first family alone"
+
+
+def test_a_pod_that_lacks_a_family_is_missing_there() -> None:
+    slices = slices_of(service(ipFamilies=["IPv6", "IPv4"]), [pod("a", "10.0.0.1")])
+    assert {s["addressType"]: len(s["endpoints"]) for s in slices.values()} == {
+        "IPv4": 1,
+        "IPv6": 0,
+    }
+
+
+ZONES = {"node-of-a": "attic"}
+HINTS: list[tuple[str | None, bool, dict[str, str], dict[str, Any] | None]] = [
+    (None, True, ZONES, None),
+    ("PreferClose", True, ZONES, {"forZones": [{"name": "attic"}]}),
+    ("PreferSameZone", True, ZONES, {"forZones": [{"name": "attic"}]}),
+    ("PreferSameZone", True, {}, None),
+    ("PreferSameZone", False, ZONES, None),
+    (
+        "PreferSameNode",
+        True,
+        ZONES,
+        {"forZones": [{"name": "attic"}], "forNodes": [{"name": "node-of-a"}]},
+    ),
+    ("PreferSameNode", True, {}, {"forNodes": [{"name": "node-of-a"}]}),
+]
+
+
+@pytest.mark.parametrize(("wanted", "ready", "zones", "hints"), HINTS)
+def test_hints_are_the_endpoints_own_zone_and_node(
+    wanted: str | None, ready: bool, zones: dict[str, str], hints: dict[str, Any] | None
+) -> None:
+    near = service(trafficDistribution=wanted)
+    (endpoint,) = only(slices_of(near, [pod("a", "10.0.0.1", ready=ready)], zones))["endpoints"]
+    assert endpoint.get("hints") == hints
+    assert endpoint.get("zone") == zones.get("node-of-a")
+
+
+def test_a_sidecars_named_port_counts() -> None:
+    ports = [{"name": "web", "containerPort": 9000}]
+    spec = {"containers": [], "initContainers": [{"restartPolicy": "Always", "ports": ports}]}
+    found = only(slices_of(service(), [pod("a", "10.0.0.1", spec=spec)]))
+    assert [port["port"] for port in found["ports"]] == [9000]
 
 
 def test_ended_pods_and_pods_without_an_address_are_left_out() -> None:

@@ -1,5 +1,6 @@
 """The cluster's names by example: objects in, answers out."""
 
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -29,6 +30,16 @@ def zone() -> Zone:
         "ports": [{"name": "sql", "protocol": "TCP", "port": 5432}],
     }
     found.put_slice(Key("default", "db"), "db-x", item)
+    item = {
+        "endpoints": [
+            {"addresses": ["fd00:1::5"], "conditions": {"ready": True}, "hostname": "db-0"},
+            {"addresses": ["fd00:2::5"], "conditions": {"ready": True}},
+        ],
+        "ports": [{"name": "sql", "protocol": "TCP", "port": 5432}],
+    }
+    found.put_slice(Key("default", "db"), "db-y", item | {"addressType": "IPv6"})
+    names = [{"addresses": ["db.example.org"], "conditions": {"ready": True}}]
+    found.put_slice(Key("default", "db"), "db-z", {"addressType": "FQDN", "endpoints": names})
     alias = service("alias", type="ExternalName", externalName="web.default.svc.cluster.local")
     found.put_service(Key("default", "alias"), alias)
     outer = service("outer", type="ExternalName", externalName="example.org")
@@ -50,6 +61,10 @@ def ask(zone: Zone, name: str, kind: Type) -> tuple[Rcode, list[str]]:
     return answer.rcode, sorted(texts)
 
 
+def reverse_pointer(address: str) -> str:
+    return ip_address(address).reverse_pointer
+
+
 SVC = "default.svc.cluster.local"
 ANSWERS = [
     (f"web.{SVC}", Type.A, Rcode.NOERROR, ["10.96.3.4"]),
@@ -65,18 +80,26 @@ ANSWERS = [
         f"_sql._tcp.db.{SVC}",
         Type.SRV,
         Rcode.NOERROR,
-        [f"5432 10-244-2-5.db.{SVC}.", f"5432 db-0.db.{SVC}."],
+        [f"5432 10-244-2-5.db.{SVC}.", f"5432 db-0.db.{SVC}.", f"5432 fd00-2--5.db.{SVC}."],
     ),
-    (f"db.{SVC}", Type.AAAA, Rcode.NOERROR, []),
+    (f"db.{SVC}", Type.AAAA, Rcode.NOERROR, ["fd00:1::5", "fd00:2::5"]),
+    (f"db-0.db.{SVC}", Type.AAAA, Rcode.NOERROR, ["fd00:1::5"]),
+    (f"fd00-2--5.db.{SVC}", Type.AAAA, Rcode.NOERROR, ["fd00:2::5"]),
+    (f"fd00-2--5.db.{SVC}", Type.A, Rcode.NOERROR, []),
     (f"nothing.{SVC}", Type.A, Rcode.NXDOMAIN, []),
     (f"x.web.{SVC}", Type.A, Rcode.NXDOMAIN, []),
     (SVC, Type.A, Rcode.NOERROR, []),
     ("svc.cluster.local", Type.A, Rcode.NOERROR, []),
     ("cluster.local", Type.A, Rcode.NOERROR, []),
     ("10-244-1-7.default.pod.cluster.local", Type.A, Rcode.NOERROR, ["10.244.1.7"]),
+    ("fd00-10-244-1--7.default.pod.cluster.local", Type.AAAA, Rcode.NOERROR, ["fd00:10:244:1::7"]),
+    ("fd00--1-2.default.pod.cluster.local", Type.AAAA, Rcode.NOERROR, ["fd00::1:2"]),
     ("10-244-1-700.default.pod.cluster.local", Type.A, Rcode.NXDOMAIN, []),
     ("4.3.96.10.in-addr.arpa", Type.PTR, Rcode.NOERROR, [f"web.{SVC}."]),
     ("5.1.244.10.in-addr.arpa", Type.PTR, Rcode.NOERROR, [f"db-0.db.{SVC}."]),
+    (reverse_pointer("fd00::4"), Type.PTR, Rcode.NOERROR, [f"web.{SVC}."]),
+    (reverse_pointer("fd00:1::5"), Type.PTR, Rcode.NOERROR, [f"db-0.db.{SVC}."]),
+    (f"alias.{SVC}", Type.AAAA, Rcode.NOERROR, ["fd00::4", f"web.{SVC}."]),
     (f"alias.{SVC}", Type.A, Rcode.NOERROR, ["10.96.3.4", f"web.{SVC}."]),
     (f"outer.{SVC}", Type.A, Rcode.NOERROR, ["example.org."]),
 ]

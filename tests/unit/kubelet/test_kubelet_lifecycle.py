@@ -15,7 +15,9 @@ from cairn.linux.process import Identity
 
 T0 = "2026-01-01T00:00:00Z"
 RUNNING = Running(Identity(1, 1), Identity(2, 2), 0, "2026-01-01T00:00:01.5Z", "", "", "")
-STATE = PodState("192.168.1.10", ("10.244.1.5",), True, T0, T0)
+HOST = ("192.168.1.10", "fd00:1::a")
+OWN = ("10.244.1.5", "fd00:10:244:1::5")
+STATE = PodState(HOST, OWN, True, T0, T0)
 
 
 def pod(**spec: Any) -> dict[str, Any]:
@@ -117,7 +119,9 @@ def test_status_of_a_ready_pod() -> None:
     conditions = {c["type"]: c["status"] for c in status["conditions"]}
     assert status["phase"] == "Running"
     assert conditions["Ready"] == conditions["ContainersReady"] == "True"
-    assert status["podIP"] == "10.244.1.5"
+    assert (status["podIP"], status["hostIP"]) == (OWN[0], HOST[0])
+    assert [entry["ip"] for entry in status["podIPs"]] == list(OWN)
+    assert [entry["ip"] for entry in status["hostIPs"]] == list(HOST)
     started = status["containerStatuses"][0]["state"]["running"]["startedAt"]
     assert started == "2026-01-01T00:00:01Z"
 
@@ -126,7 +130,7 @@ def test_condition_times_stay_while_the_condition_stays() -> None:
     views = views_of(pod())
     run(views[0])
     first = pod_status(pod(), views, STATE)
-    later = PodState("192.168.1.10", ("10.244.1.5",), True, T0, "2026-02-02T00:00:00Z")
+    later = PodState(HOST, OWN, True, T0, "2026-02-02T00:00:00Z")
     second = pod_status({**pod(), "status": first}, views, later)
     assert second == first
     views[0].ready = False

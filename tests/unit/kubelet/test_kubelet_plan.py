@@ -22,8 +22,8 @@ from cairn.lab.state import Lab
 
 FACTS = PodFacts(
     node="node-1",
-    host_address="192.168.1.10",
-    pod_address="10.244.1.5",
+    host_addresses=("192.168.1.10", "fd00:1::a"),
+    pod_addresses=("10.244.1.5", "fd00:10:244:1::5"),
     service_host="10.96.0.1",
     service_port="443",
     config_maps={"settings": {"color": "blue", "size": "7"}},
@@ -72,6 +72,15 @@ def test_expand(text: str, result: str) -> None:
         ({"valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}, "shop"),
         ({"valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}, "node-1"),
         ({"valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}, "10.244.1.5"),
+        (
+            {"valueFrom": {"fieldRef": {"fieldPath": "status.podIPs"}}},
+            "10.244.1.5,fd00:10:244:1::5",
+        ),
+        ({"valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}, "192.168.1.10"),
+        (
+            {"valueFrom": {"fieldRef": {"fieldPath": "status.hostIPs"}}},
+            "192.168.1.10,fd00:1::a",
+        ),
         ({"valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['app']"}}}, "web"),
         ({"valueFrom": {"configMapKeyRef": {"name": "settings", "key": "color"}}}, "blue"),
         ({"valueFrom": {"secretKeyRef": {"name": "keys", "key": "token"}}}, "s3cret"),

@@ -10,30 +10,38 @@ from cairn.lab.topology import (
     home_network,
     hosts_file,
     node_host,
-    pod_network,
+    pod_networks,
     resolver_file,
 )
 
 EXPECTED = {
-    "router": ("192.168.1.1", None),
-    "control-plane": ("192.168.1.5", "192.168.1.1"),
-    "node-1": ("192.168.1.10", "192.168.1.1"),
-    "node-2": ("192.168.1.11", "192.168.1.1"),
-    "node-3": ("192.168.1.12", "192.168.1.1"),
-    "client-1": ("192.168.50.10", "192.168.50.1"),
-    "client-2": ("192.168.1.50", "192.168.1.1"),
+    "router": ("192.168.1.1", "fd00:1::1"),
+    "control-plane": ("192.168.1.5", "fd00:1::5"),
+    "node-1": ("192.168.1.10", "fd00:1::a"),
+    "node-2": ("192.168.1.11", "fd00:1::b"),
+    "node-3": ("192.168.1.12", "fd00:1::c"),
+    "client-1": ("192.168.50.10", "fd00:50::a"),
+    "client-2": ("192.168.1.50", "fd00:1::32"),
 }
 
 
 def test_reference_network_has_the_documents_addresses() -> None:
-    found = {host.name: (host.address, host.gateway) for host in home_network().hosts}
-    assert found == EXPECTED
+    hosts = home_network().hosts
+    assert {host.name: host.addresses for host in hosts} == EXPECTED
+    assert {host.name: host.gateways for host in hosts} == {
+        **dict.fromkeys(EXPECTED, EXPECTED["router"]),
+        "router": (),
+        "client-1": ("192.168.50.1", "fd00:50::1"),
+    }
 
 
 def test_router_stands_in_both_segments() -> None:
     router = home_network().host("router")
     addresses = [i.addresses for i in router.interfaces]
-    assert addresses == [("192.168.1.1/24",), ("192.168.50.1/24",)]
+    assert addresses == [
+        ("192.168.1.1/24", "fd00:1::1/64"),
+        ("192.168.50.1/24", "fd00:50::1/64"),
+    ]
     assert {i.bridge for i in router.interfaces} == {"br-nodes", "br-lan"}
 
 
@@ -54,7 +62,7 @@ def test_nothing_is_given_twice(count: int) -> None:
 @pytest.mark.parametrize("count", range(1, MAX_NODES + 1))
 def test_addresses_lie_in_their_segment_and_names_fit_the_kernel(count: int) -> None:
     topology = home_network(range(1, count + 1))
-    networks = {s.bridge: ipaddress.ip_network(s.network) for s in topology.segments}
+    networks = {s.bridge: set(map(ipaddress.ip_network, s.networks)) for s in topology.segments}
     for host in topology.hosts:
         for interface in host.interfaces:
             assert len(interface.port) <= 15
@@ -62,9 +70,10 @@ def test_addresses_lie_in_their_segment_and_names_fit_the_kernel(count: int) -> 
             assert first_octet & 3 == 2, "a local address of one machine"
             for address in interface.addresses:
                 found = ipaddress.ip_interface(address)
-                assert found.network == networks[interface.bridge]
-                if host.gateway and interface is host.interfaces[0]:
-                    assert ipaddress.ip_address(host.gateway) in found.network
+                assert found.network in networks[interface.bridge]
+                if host.gateways and interface is host.interfaces[0]:
+                    gateways = map(ipaddress.ip_address, host.gateways)
+                    assert any(gateway in found.network for gateway in gateways)
 
 
 def test_a_node_more_changes_no_other_host() -> None:
@@ -86,6 +95,7 @@ def test_only_nodes_and_router_forward() -> None:
         host.name
         for host in home_network().hosts
         if host.settings.get("net.ipv4.ip_forward") == "1"
+        and host.settings.get("net.ipv6.conf.all.forwarding") == "1"
     }
     assert forwarding == {"router", "node-1", "node-2", "node-3"}
 
@@ -93,7 +103,8 @@ def test_only_nodes_and_router_forward() -> None:
 def test_files_name_every_host_and_the_home_router() -> None:
     topology = home_network()
     text = hosts_file(topology, "client-1")
-    for name, (address, _) in EXPECTED.items():
-        assert f"{address} {name}" in text.splitlines()
+    for name, addresses in EXPECTED.items():
+        for address in addresses:
+            assert f"{address} {name}" in text.splitlines()
     assert "nameserver 192.168.50.1" in resolver_file(topology.host("client-1"))
-    assert pod_network(2) == "10.244.2.0/24"
+    assert pod_networks(2) == ("10.244.2.0/24", "fd00:10:244:2::/64")

@@ -1,6 +1,6 @@
 """EndpointSlices and Endpoints kept in step with pods, within milliseconds.
 
-    Services, Pods  ->  EndpointSlices, Endpoints
+    Services, Pods, Nodes (their zones)  ->  EndpointSlices, Endpoints
 
 Not here    What they should say (slices.py).
 """
@@ -12,7 +12,8 @@ from typing import Any
 from cairn.drive.kube_client import ApiError
 from cairn.drive.work_queue import WorkQueue
 from cairn.kube.metadata import Key
-from cairn.kube.resource import ENDPOINT_SLICES, ENDPOINTS, PODS, SERVICES
+from cairn.kube.node import ZONE
+from cairn.kube.resource import ENDPOINT_SLICES, ENDPOINTS, NODES, PODS, SERVICES
 from cairn.lab.controllers.slices import (
     MANAGED_LABEL,
     MANAGER,
@@ -36,6 +37,7 @@ class EndpointSlices:
         self._selecting: dict[str, set[Key]] = defaultdict(set)
         world.follow(SERVICES, self._service_changed)
         world.follow(PODS, self._pod_changed)
+        world.follow(NODES, self._node_changed)
         world.follow(ENDPOINT_SLICES, self._slice_changed)
         world.follow(ENDPOINTS, lambda key, old, new: self._endpoints_changed(key, new))
 
@@ -53,6 +55,12 @@ class EndpointSlices:
             if service and any(pod and _selects(service, pod) for pod in (old, new)):
                 self.queue.add(service_key)
 
+    def _node_changed(self, _key: Key, old: Raw | None, new: Raw | None) -> None:
+        if _zone(old) != _zone(new):
+            for keys in self._selecting.values():
+                for service_key in keys:
+                    self.queue.add(service_key)
+
     def _slice_changed(self, key: Key, old: Raw | None, new: Raw | None) -> None:
         labels = (new or old or {"metadata": {}})["metadata"].get("labels") or {}
         if labels.get(MANAGED_LABEL) == MANAGER and labels.get(SERVICE_LABEL):
@@ -69,7 +77,8 @@ class EndpointSlices:
         if service is not None and not is_deleting(service):
             if not service["spec"].get("selector"):
                 return
-            desired = slices_of(service, self._pods(service))
+            zones = {node["metadata"]["name"]: _zone(node) for node in self._world.all(NODES)}
+            desired = slices_of(service, self._pods(service), zones)
         changes = plan(
             {name: _content(item) for name, item in actual.items()},
             {name: _content(item) for name, item in desired.items()},
@@ -132,6 +141,11 @@ def _selects(service: Raw, pod: Raw) -> bool:
     labels = pod["metadata"].get("labels") or {}
     selector = service["spec"].get("selector") or {}
     return bool(selector) and all(labels.get(k) == v for k, v in selector.items())
+
+
+def _zone(node: Raw | None) -> str:
+    labels = (node or {"metadata": {}})["metadata"].get("labels") or {}
+    return str(labels.get(ZONE) or "")
 
 
 def _meaning(service: Raw) -> Any:

@@ -7,7 +7,6 @@ import argparse
 import asyncio
 import base64
 import logging
-from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from cairn.lab.controllers.node_life import NodeLife
 from cairn.lab.controllers.replica_set import ReplicaSets
 from cairn.lab.controllers.scheduler import Scheduler
 from cairn.lab.controllers.world import World
+from cairn.net import parse_network
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,12 @@ def main(argv: list[str]) -> int:
         prog="cairn lab controllers", description="Controllers and scheduler of the lab."
     )
     parser.add_argument("--kubeconfig", help="file (default: $KUBECONFIG)")
-    parser.add_argument("--pod-cidr", type=IPv4Network, default=IPv4Network("10.244.0.0/16"))
+    parser.add_argument(
+        "--pod-cidr",
+        type=parse_network,
+        action="append",
+        help="network of all pods (repeatable, one per family; default: 10.244.0.0/16)",
+    )
     parser.add_argument(
         "--node-grace", type=float, default=40.0, help="seconds of silence until a node is lost"
     )
@@ -47,7 +52,8 @@ async def _run(args: argparse.Namespace) -> None:
     async with Client.connect(args.kubeconfig) as client:
         recorder = EventRecorder(client, "cairn-controllers")
         world = World(client, recorder)
-        nodes = NodeLife(world, grace_s=args.node_grace, pod_network=args.pod_cidr)
+        pods = tuple(args.pod_cidr or [parse_network("10.244.0.0/16")])
+        nodes = NodeLife(world, grace_s=args.node_grace, pod_networks=pods)
         slices = EndpointSlices(world)
         controllers = (
             slices,

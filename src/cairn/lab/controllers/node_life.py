@@ -1,14 +1,14 @@
 """Nodes' lives: their pod networks, whether they still answer, and what becomes of their pods.
 
-    Nodes, Leases  ->  podCIDR, Ready=Unknown, taints, pods unready, evicted or forgotten
+    Nodes, Leases  ->  podCIDRs, Ready=Unknown, taints, pods unready, evicted or forgotten
 
 Invariants  A node's silence is measured by our own clock from when we saw its Lease change.
 Standards   Kubernetes node lifecycle; taint-based eviction (toleration seconds, 300 by default)
 """
 
 import asyncio
-from collections.abc import Iterable
-from ipaddress import IPv4Network
+from collections.abc import Container
+from itertools import chain
 
 from cairn.drive.rfc3339 import now_text
 from cairn.drive.work_queue import WorkQueue
@@ -18,21 +18,24 @@ from cairn.lab.controllers.conditions import find, put
 from cairn.lab.controllers.placement import node_ready, toleration_of
 from cairn.lab.controllers.pod_state import is_active, is_ready, node_of
 from cairn.lab.controllers.world import Raw, World, ignore_gone, is_deleting
+from cairn.net import Network
 
 LEASE_NAMESPACE = "kube-node-lease"
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
 EVICT_AFTER_S = 300.0
 CHECK_S = 1.0
+NODE_BITS = {4: 24, 6: 64}
+"""Prefix length of one node's network, by IP version (Kubernetes' own defaults)."""
 
 
 class NodeLife:
     """Reconciles every Node."""
 
-    def __init__(self, world: World, *, grace_s: float, pod_network: IPv4Network) -> None:
+    def __init__(self, world: World, *, grace_s: float, pod_networks: tuple[Network, ...]) -> None:
         self._world = world
         self._grace_s = grace_s
-        self._pod_network = pod_network
+        self._pod_networks = pod_networks
         self.queue: WorkQueue[Key] = WorkQueue("Node", self._reconcile, workers=1)
         """Keys of Nodes that changed."""
         self._heard: dict[str, float] = {}
@@ -82,13 +85,16 @@ class NodeLife:
         await self._evict(node, now - self._unwell_since[key.name])
 
     async def _give_network(self, node: Raw) -> Raw:
-        taken = [n["spec"].get("podCIDR") or "" for n in self._world.all(NODES)]
-        network = choose_network(node["metadata"]["name"], self._pod_network, taken)
-        if not network:
-            text = f"no /24 of {self._pod_network} is free: remove a node"
-            self._world.recorder.record(node, "CIDRNotAvailable", text, warning=True)
-            return node
-        patch = {"spec": {"podCIDR": network, "podCIDRs": [network]}}
+        taken = {text for n in self._world.all(NODES) for text in n["spec"].get("podCIDRs") or ()}
+        chosen = []
+        for whole in self._pod_networks:
+            network = choose_network(node["metadata"]["name"], whole, taken)
+            if not network:
+                text = f"no /{NODE_BITS[whole.version]} of {whole} is free: remove a node"
+                self._world.recorder.record(node, "CIDRNotAvailable", text, warning=True)
+                return node
+            chosen.append(network)
+        patch = {"spec": {"podCIDR": chosen[0], "podCIDRs": chosen}}
         return await self._world.patch(NODES, key_of(node), patch)
 
     async def _declare_unknown(self, node: Raw) -> Raw:
@@ -176,14 +182,18 @@ def with_taint(taints: list[Raw], key: str, now: str) -> list[Raw]:
     return [*others, *({"key": key, "effect": effect, "timeAdded": now} for effect in effects)]
 
 
-def choose_network(name: str, whole: IPv4Network, taken: Iterable[str]) -> str:
-    """Return a free /24: node-N gets the Nth if it is free, any other node the lowest free one."""
-    used = set(taken)
-    count = 1 << max(0, 24 - whole.prefixlen)
+def choose_network(name: str, whole: Network, taken: Container[str]) -> str:
+    """Return a free network of one node: node-N gets the Nth, any other node the lowest free one.
+
+    Empty if none is free.
+    """
+    bits = NODE_BITS[whole.version]
+    count = 1 << max(0, bits - whole.prefixlen)
+    size = 1 << (whole.max_prefixlen - bits)
     digits = name[len(name.rstrip("0123456789")) :]
     preferred = [int(digits)] if digits and int(digits) < count else []
-    for number in [*preferred, *range(1, count), 0]:
-        network = str(IPv4Network((int(whole.network_address) + number * 256, 24)))
-        if network not in used:
+    for number in chain(preferred, range(1, count), (0,)):
+        network = f"{whole.network_address + number * size}/{bits}"
+        if network not in taken:
             return network
     return ""

@@ -1,15 +1,16 @@
 """Which pods stand behind a Service, as EndpointSlices and as Endpoints.
 
-    Service, its pods  ->  EndpointSlice objects, Endpoints object
+    Service, its pods, zones of nodes  ->  EndpointSlice objects, Endpoints object
 
 Invariants  A slice's name depends on Service, family, ports and number alone, so that a changed
             pod changes one slice in place. Endpoints are in order of pod names.
-Standards   KEP-752 (EndpointSlice), KEP-1669 (terminating endpoints)
+Standards   KEP-752 (EndpointSlice), KEP-1669 (terminating endpoints), KEP-3015 (hints)
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from cairn.lab.controllers.pod_state import is_ready, node_of, phase
@@ -23,12 +24,20 @@ HEADLESS_LABEL = "service.kubernetes.io/headless"
 MOST_PER_SLICE = 100
 MOST_IN_ENDPOINTS = 1000
 
+_CLOSE = ("PreferClose", "PreferSameZone", "PreferSameNode")
+_NOWHERE: Mapping[str, str] = MappingProxyType({})
+
 Ports = tuple[tuple[str, str, int, str], ...]
 """Name, protocol, number and application protocol of each port."""
 
 
-def slices_of(service: Raw, pods: Sequence[Raw]) -> dict[str, Raw]:
-    """Return a Service's slices by name; one empty slice per family if no pod matches."""
+def slices_of(
+    service: Raw, pods: Sequence[Raw], zones: Mapping[str, str] = _NOWHERE
+) -> dict[str, Raw]:
+    """Return a Service's slices by name; one empty slice per family if no pod matches.
+
+    `zones` tells in which zone a node stands.
+    """
     groups: dict[tuple[int, Ports], list[Raw]] = {}
     versions = _versions(service)
     for pod in sorted(pods, key=lambda pod: pod["metadata"]["name"]):
@@ -37,7 +46,7 @@ def slices_of(service: Raw, pods: Sequence[Raw]) -> dict[str, Raw]:
         ports = resolve_ports(service, pod)
         for version, address in _addresses(pod):
             if version in versions:
-                endpoint = _endpoint(service, pod, address)
+                endpoint = _endpoint(service, pod, address, zones.get(node_of(pod), ""))
                 groups.setdefault((version, ports), []).append(endpoint)
     for version in versions:
         if not any(known == version for known, _ in groups):
@@ -65,10 +74,11 @@ def resolve_ports(service: Raw, pod: Raw) -> Ports:
 
 
 def endpoints_of(service: Raw, slices: Iterable[Raw]) -> Raw:
-    """Return the Endpoints object that says the same as the slices."""
+    """Return the Endpoints object that says the same as the slices of the first family."""
+    first = f"IPv{_versions(service)[0]}"
     subsets = []
     for item in sorted(slices, key=lambda s: str(s["metadata"]["name"])):
-        if not item["endpoints"]:
+        if not item["endpoints"] or item["addressType"] != first:
             continue
         subset: dict[str, Any] = {}
         for name, ready in (("addresses", True), ("notReadyAddresses", False)):
@@ -133,7 +143,7 @@ def _port(name: str, protocol: str, number: int, application: str) -> Raw:
     return {**port, "appProtocol": application} if application else port
 
 
-def _endpoint(service: Raw, pod: Raw, address: str) -> Raw:
+def _endpoint(service: Raw, pod: Raw, address: str, zone: str) -> Raw:
     metadata, spec = pod["metadata"], pod["spec"]
     serving, terminating = is_ready(pod), is_deleting(pod)
     always = bool(service["spec"].get("publishNotReadyAddresses"))
@@ -141,7 +151,7 @@ def _endpoint(service: Raw, pod: Raw, address: str) -> Raw:
         "addresses": [address],
         "conditions": {
             "ready": always or (serving and not terminating),
-            "serving": always or serving,
+            "serving": serving,
             "terminating": terminating,
         },
         "targetRef": {
@@ -153,9 +163,24 @@ def _endpoint(service: Raw, pod: Raw, address: str) -> Raw:
     }
     if node_of(pod):
         endpoint["nodeName"] = node_of(pod)
+    if zone:
+        endpoint["zone"] = zone
+    if endpoint["conditions"]["ready"] and (hints := _hints(service, node_of(pod), zone)):
+        endpoint["hints"] = hints
     if spec.get("hostname") and spec.get("subdomain") == service["metadata"]["name"]:
         endpoint["hostname"] = spec["hostname"]
     return endpoint
+
+
+def _hints(service: Raw, node: str, zone: str) -> Raw:
+    """Return for whose clients an endpoint is meant: those of its own zone, or of its own node."""
+    wanted = service["spec"].get("trafficDistribution")
+    hints = {}
+    if wanted in _CLOSE and zone:
+        hints["forZones"] = [{"name": zone}]
+    if wanted == "PreferSameNode" and node:
+        hints["forNodes"] = [{"name": node}]
+    return hints
 
 
 def _versions(service: Raw) -> list[int]:
@@ -174,7 +199,9 @@ def _addresses(pod: Raw) -> list[tuple[int, str]]:
 
 
 def _named(pod: Raw, name: str, protocol: str) -> int:
-    for container in pod["spec"].get("containers") or ():
+    spec = pod["spec"]
+    sidecars = [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
+    for container in (*(spec.get("containers") or ()), *sidecars):
         for port in container.get("ports") or ():
             if port.get("name") == name and (port.get("protocol") or "TCP") == protocol:
                 return int(port["containerPort"])

@@ -30,10 +30,10 @@ class PodFacts:
 
     node: str
     """Name of its node."""
-    host_address: str
-    """The node's address."""
-    pod_address: str
-    """The pod's address."""
+    host_addresses: tuple[str, ...]
+    """The node's addresses, one per family."""
+    pod_addresses: tuple[str, ...]
+    """The pod's addresses, one per family."""
     service_host: str
     """Where the API server is, as pods see it."""
     service_port: str
@@ -131,10 +131,10 @@ def field_value(pod: Object, path: str, facts: PodFacts) -> str:
         "metadata.uid": metadata.get("uid", ""),
         "spec.nodeName": facts.node,
         "spec.serviceAccountName": spec.get("serviceAccountName") or "default",
-        "status.hostIP": facts.host_address,
-        "status.hostIPs": facts.host_address,
-        "status.podIP": facts.pod_address,
-        "status.podIPs": facts.pod_address,
+        "status.hostIP": ",".join(facts.host_addresses[:1]),
+        "status.hostIPs": ",".join(facts.host_addresses),
+        "status.podIP": ",".join(facts.pod_addresses[:1]),
+        "status.podIPs": ",".join(facts.pod_addresses),
     }
     if path in simple:
         return str(simple[path])

@@ -70,8 +70,8 @@ async def prepare_pod(station: Station, pod: Object, sandbox: Sandbox) -> PodFil
     host, port = station.api_address if on_host else SERVICE_ADDRESS
     facts = PodFacts(
         node=station.node,
-        host_address=station.address,
-        pod_address=sandbox.addresses[0] if sandbox.addresses else "",
+        host_addresses=station.addresses,
+        pod_addresses=sandbox.addresses,
         service_host=host,
         service_port=port,
         config_maps=config_maps,

@@ -8,6 +8,7 @@ as the lab finds its other parts.
 
 import importlib
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Protocol, cast
@@ -55,9 +56,9 @@ def account_of(pki: Pki, pod: Object) -> Account | None:
     return Account(token, pki.ca_pem.decode())
 
 
-def server_context(pki: Pki, node: str, address: str) -> ssl.SSLContext:
+def server_context(pki: Pki, node: str, addresses: Sequence[str]) -> ssl.SSLContext:
     """Return the TLS side of the kubelet's server: only the cluster's own clients get in."""
-    certificate, key = pki.issue_server(node, [node, address, "127.0.0.1"])
+    certificate, key = pki.issue_server(node, [node, *addresses, "127.0.0.1"])
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     # The ssl module takes certificate and key by file name only.
     with NamedTemporaryFile("wb", suffix=".pem") as file:

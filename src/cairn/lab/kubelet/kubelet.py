@@ -27,12 +27,12 @@ log = logging.getLogger(__name__)
 class Kubelet:
     """Runs all pods of one node."""
 
-    def __init__(self, station: Station, pod_network: str) -> None:
+    def __init__(self, station: Station, pod_networks: tuple[str, ...]) -> None:
         self.station = station
         self.workers: dict[str, PodWorker] = {}
         """Workers by the uid of their pod."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._reporter = NodeReporter(station, pod_network)
+        self._reporter = NodeReporter(station, pod_networks)
         self._informer = Informer(
             station.client,
             PODS,

@@ -25,7 +25,7 @@ from cairn.lab.kubelet.server import Server
 from cairn.lab.kubelet.station import Station
 from cairn.lab.kubelet.volumes import NameService
 from cairn.lab.state import Lab, LabError, load_lab
-from cairn.lab.topology import CLUSTER_DNS, node_address, pod_network
+from cairn.lab.topology import CLUSTER_DNS, node_addresses, pod_networks
 from cairn.linux import cgroup
 
 DOMAIN = "cluster.local"
@@ -58,23 +58,28 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--lab", required=True, help="name of the lab")
     parser.add_argument("--node", required=True, help="name of the node")
     parser.add_argument("--kubeconfig", help="how to reach the API server")
-    parser.add_argument("--address", help="the node's address (default: as node-N has it)")
-    parser.add_argument("--pod-network", help="the node's pod CIDR (default: as node-N has it)")
+    parser.add_argument(
+        "--address", action="append", help="the node's address (repeatable; default: as node-N)"
+    )
+    parser.add_argument(
+        "--pod-network", action="append", help="its pod CIDR (repeatable; default: as node-N)"
+    )
     return parser
 
 
 async def _serve(options: argparse.Namespace) -> None:
     lab = load_lab(options.lab)
     number = _number_of(options.node, needed=not (options.address and options.pod_network))
-    address = options.address or node_address(number)
+    addresses = tuple(options.address or node_addresses(number))
     client = Client.connect(options.kubeconfig)
     async with client:
-        station = make_station(lab, options.node, address, client)
-        kubelet = Kubelet(station, options.pod_network or pod_network(number))
-        context = server_context(station.pki, options.node, address)
+        station = make_station(lab, options.node, addresses, client)
+        kubelet = Kubelet(station, tuple(options.pod_network or pod_networks(number)))
+        context = server_context(station.pki, options.node, addresses)
         server = Server(kubelet)
-        await server.listen(address, PORT, context)
-        log.info("kubelet of %s serves https://%s:%d", options.node, address, PORT)
+        await server.listen(addresses, PORT, context)
+        where = ", ".join(addresses)
+        log.info("kubelet of %s serves HTTPS at port %d of %s", options.node, PORT, where)
         work = asyncio.create_task(kubelet.run())
         for number_ in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number_, work.cancel)
@@ -84,7 +89,7 @@ async def _serve(options: argparse.Namespace) -> None:
         server.close()
 
 
-def make_station(lab: Lab, node: str, address: str, client: Client) -> Station:
+def make_station(lab: Lab, node: str, addresses: tuple[str, ...], client: Client) -> Station:
     """Return what all parts of a node's kubelet share, with its folders made."""
     places = Places(lab, node)
     cgroup.create(places.shims)
@@ -100,8 +105,8 @@ def make_station(lab: Lab, node: str, address: str, client: Client) -> Station:
         recorder=Recorder(client, node),
         pki=open_pki(lab.pki),
         names=NameService(CLUSTER_DNS, DOMAIN, own.read_text() if own.exists() else ""),
-        address=address,
-        api_address=(url.hostname or address, str(url.port or 443)),
+        addresses=addresses,
+        api_address=(url.hostname or addresses[0], str(url.port or 443)),
         path=path,
     )
 

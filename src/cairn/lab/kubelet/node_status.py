@@ -32,7 +32,7 @@ SHOWN_VERSION = "v1.33.0"
 log = logging.getLogger(__name__)
 
 
-def node_object(name: str, pod_network: str) -> dict[str, Any]:
+def node_object(name: str, pod_networks: Sequence[str]) -> dict[str, Any]:
     """Return the Node as it is first created."""
     return {
         "apiVersion": "v1",
@@ -47,12 +47,16 @@ def node_object(name: str, pod_network: str) -> dict[str, Any]:
             },
             "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
         },
-        "spec": {"podCIDR": pod_network, "podCIDRs": [pod_network]},
+        "spec": {"podCIDR": pod_networks[0], "podCIDRs": list(pod_networks)},
     }
 
 
 def node_status(
-    name: str, address: str, before: Sequence[dict[str, Any]], ready: bool, reason: str
+    name: str,
+    addresses: Sequence[str],
+    before: Sequence[dict[str, Any]],
+    ready: bool,
+    reason: str,
 ) -> dict[str, Any]:
     """Return the Node's status; times of conditions are kept while they do not change."""
     now = rfc3339()
@@ -86,7 +90,7 @@ def node_status(
     }
     return {
         "addresses": [
-            {"type": "InternalIP", "address": address},
+            *({"type": "InternalIP", "address": address} for address in addresses),
             {"type": "Hostname", "address": name},
         ],
         "capacity": amounts,
@@ -133,9 +137,9 @@ def _memory_kib() -> int:
 class NodeReporter:
     """Registers the node and keeps its object and lease fresh."""
 
-    def __init__(self, station: Station, pod_network: str) -> None:
+    def __init__(self, station: Station, pod_networks: Sequence[str]) -> None:
         self._station = station
-        self._pod_network = pod_network
+        self._pod_networks = pod_networks
         self._conditions: list[dict[str, Any]] = []
         self._key = Key("", station.node)
 
@@ -168,7 +172,8 @@ class NodeReporter:
         if not self._conditions:
             node = await self._register()
             self._conditions = list((node.get("status") or {}).get("conditions") or ())
-        status = node_status(self._key.name, self._station.address, self._conditions, ready, reason)
+        addresses = self._station.addresses
+        status = node_status(self._key.name, addresses, self._conditions, ready, reason)
         try:
             await client.patch(NODES, self._key, {"status": status}, subresource="status")
         except ApiError as error:
@@ -179,7 +184,7 @@ class NodeReporter:
         await self._renew_lease()
 
     async def _register(self) -> dict[str, Any]:
-        wanted = node_object(self._key.name, self._pod_network)
+        wanted = node_object(self._key.name, self._pod_networks)
         try:
             return await self._station.client.create(NODES, wanted)
         except ApiError as error:
@@ -187,7 +192,8 @@ class NodeReporter:
                 raise
         found = await self._station.client.get(NODES, self._key)
         patch: dict[str, Any] = {"metadata": {"labels": wanted["metadata"]["labels"]}}
-        if not (found.get("spec") or {}).get("podCIDR"):
+        known = (found.get("spec") or {}).get("podCIDRs") or ()
+        if len(known) < len(self._pod_networks):
             patch["spec"] = wanted["spec"]
         return await self._station.client.patch(NODES, self._key, patch)
 

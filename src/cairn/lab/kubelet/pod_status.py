@@ -21,8 +21,8 @@ from cairn.lab.kubelet.runtime import Exit
 class PodState:
     """What a status is made of, besides pod and containers."""
 
-    host_address: str
-    """The node's address."""
+    host_addresses: tuple[str, ...]
+    """The node's addresses."""
     addresses: tuple[str, ...]
     """The pod's."""
     sandbox_ready: bool
@@ -40,8 +40,8 @@ def pod_status(pod: Object, views: Sequence[ContainerView], state: PodState) -> 
     status: dict[str, Any] = {
         "phase": phase,
         "conditions": _conditions(pod, views, state, phase),
-        "hostIP": state.host_address,
-        "hostIPs": [{"ip": state.host_address}],
+        "hostIP": state.host_addresses[0],
+        "hostIPs": [{"ip": address} for address in state.host_addresses],
         "startTime": state.started_at,
         "qosClass": _quality(pod),
         "containerStatuses": [_container(pod, v) for v in views if not v.is_init],

@@ -105,7 +105,7 @@ class PodWorker:
             return True
         try:
             self._sandbox = await sandbox.create(
-                self._station.places, self.pod, self._station.address
+                self._station.places, self.pod, self._station.addresses
             )
             self._tell_unsupported()
             return True
@@ -234,7 +234,7 @@ class PodWorker:
         metadata = self.pod["metadata"]
         addresses = self._sandbox.addresses if self._sandbox and self._sandbox.ready else ()
         state = PodState(
-            self._station.address, addresses, bool(addresses), self._started_at, rfc3339()
+            self._station.addresses, addresses, bool(addresses), self._started_at, rfc3339()
         )
         status = pod_status(self.pod, self.views, state)
         if status == self._sent:

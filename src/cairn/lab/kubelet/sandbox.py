@@ -39,7 +39,7 @@ class Sandbox:
     """Whether ADD has succeeded."""
 
 
-async def create(places: Places, pod: Object, host_address: str) -> Sandbox:
+async def create(places: Places, pod: Object, host_addresses: tuple[str, ...]) -> Sandbox:
     """Return a pod's sandbox, made now if need be; raises CniFailed or OSError."""
     metadata = pod["metadata"]
     uid = metadata["uid"]
@@ -47,7 +47,7 @@ async def create(places: Places, pod: Object, host_address: str) -> Sandbox:
     if known and known.ready:
         return known
     if (pod.get("spec") or {}).get("hostNetwork"):
-        sandbox = Sandbox(_id_of(uid), "", (host_address,), ready=True)
+        sandbox = Sandbox(_id_of(uid), "", host_addresses, ready=True)
         _save(places, uid, sandbox)
         return sandbox
     network = cni_call.load_network(places.cni_config)

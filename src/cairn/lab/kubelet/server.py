@@ -12,6 +12,7 @@ import contextlib
 import json
 import logging
 import ssl
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from cairn.lab.kubelet import sandbox, websocket
@@ -65,10 +66,12 @@ class Server:
         self._kubelet = kubelet
         self._server: asyncio.Server | None = None
 
-    async def listen(self, address: str, port: int, context: ssl.SSLContext | None) -> None:
+    async def listen(
+        self, addresses: Sequence[str], port: int, context: ssl.SSLContext | None
+    ) -> None:
         """Begin to serve; raises OSError if the port is taken."""
         self._server = await asyncio.start_server(
-            self._connection, address, port, ssl=context, limit=MAX_HEAD_BYTES
+            self._connection, list(addresses), port, ssl=context, limit=MAX_HEAD_BYTES
         )
 
     def close(self) -> None:

@@ -29,8 +29,8 @@ class Station:
     """Keys and tokens."""
     names: NameService
     """How names are resolved."""
-    address: str
-    """The node's address."""
+    addresses: tuple[str, ...]
+    """The node's addresses, one per family."""
     api_address: tuple[str, str]
     """Host and port of the API server itself, for pods in the node's network."""
     path: str

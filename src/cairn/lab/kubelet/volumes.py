@@ -99,8 +99,7 @@ def hosts_file(pod: Object, facts: PodFacts) -> str:
     """Return the pod's /etc/hosts."""
     spec = pod.get("spec") or {}
     lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
-    if facts.pod_address:
-        lines.append(f"{facts.pod_address}\t{host_name(pod, facts)}")
+    lines += [f"{address}\t{host_name(pod, facts)}" for address in facts.pod_addresses]
     lines += [
         f"{alias['ip']}\t{' '.join(alias.get('hostnames') or ())}"
         for alias in spec.get("hostAliases") or ()
