@@ -227,8 +227,8 @@ def test_gobgp_as_the_router(bed: Bed) -> None:
     bed.start(bed.router, "gobgp", argv)
     speakers = [SpeakerProcess(bed, number) for number in range(3)]
     for number, speaker in enumerate(speakers):
-        config = speaker_config(number, prefixes=[f"{VIP}/32", f"{VIP6}/128"], families=BOTH)
-        speaker.apply(config)
+        dual = speaker_config(number, prefixes=[f"{VIP}/32", f"{VIP6}/128"], families=BOTH)
+        speaker.apply(dual)
 
     def rib(family: str = "ipv4") -> str:
         show = ["gobgp", "--target", api, "global", "rib", "-a", family]

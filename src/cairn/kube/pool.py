@@ -17,7 +17,6 @@ from cairn.kube.metadata import Metadata, Object, metadata_of
 from cairn.kube.selector import InvalidSelector, Selector, parse_selector
 from cairn.net import Address, parse_address, parse_network
 
-
 NEVER_GIVEN = {
     parse_network(text): what
     for text, what in (

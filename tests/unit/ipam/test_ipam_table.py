@@ -356,7 +356,7 @@ def test_two_families(
 
 
 def test_who_waits_for_the_other_family_takes_nothing_from_others() -> None:
-    one = {"blocks": [{"cidr": "10.0.0.1/32"}]}
+    one: dict[str, Any] = {"blocks": [{"cidr": "10.0.0.1/32"}]}
     waiting, other = service("a", "1", **REQUIRE), service("b", "2")
     result = run([pool(**one)], [waiting, other])
     assert addresses(result, "a", "b") == [(), ("10.0.0.1",)]
