@@ -2,10 +2,11 @@
 
     NodeConfig, Services with their endpoints, NodeFacts  ->  desired.routes.SpeakerConfig
 
-An address is announced while some Service that holds it has a ready backend on this node, so that
-the router's next hops are the nodes that answer. The annotation cairn.io/announce=all-nodes lifts
-that condition. A session over IPv4 carries IPv6 addresses too, and the other way round if its
-families say so: the next hop is then the node's own address of that family.
+An address is announced while some Service that holds it has a ready backend of the address's
+family on this node, so that the router's next hops are the nodes that answer. The annotation
+cairn.io/announce=all-nodes lifts that condition. A session over IPv4 carries IPv6 addresses too,
+and the other way round if its families say so: the next hop is then the node's own address of that
+family.
 
 Invariants  An address of two Services is announced once, while either wants it.
             Addresses of a family that no session carries are named, with what is missing.
@@ -45,8 +46,8 @@ class Announced:
 
     service: Service
     """The Service."""
-    has_local_backend: bool
-    """Whether a ready backend of it lives on this node."""
+    local_versions: frozenset[int]
+    """IP versions of which a ready backend of it lives on this node."""
 
 
 def compile_speaker(
@@ -102,16 +103,17 @@ def own_addresses(node: NodeFacts) -> dict[int, Address]:
 def _prefixes(instance: Instance, node: NodeFacts, services: Iterable[Announced]) -> set[Network]:
     found: set[Network] = set(node.pod_networks) if instance.export_pod_cidr else set()
     for entry in services:
-        if _is_announced(instance, entry):
-            found |= {host_network(address) for address in entry.service.load_balancer_ips}
+        if _is_announced(instance, entry.service):
+            found |= {
+                host_network(address)
+                for address in entry.service.load_balancer_ips
+                if address.version in entry.local_versions or entry.service.announced_everywhere
+            }
     return found
 
 
-def _is_announced(instance: Instance, entry: Announced) -> bool:
-    service = entry.service
+def _is_announced(instance: Instance, service: Service) -> bool:
     if instance.services is None or service.type != "LoadBalancer" or service.metadata.deleting:
-        return False
-    if not (entry.has_local_backend or service.announced_everywhere):
         return False
     return instance.services.matches(selectable(service))
 

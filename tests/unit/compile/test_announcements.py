@@ -41,7 +41,7 @@ def announced(
             "status": {"loadBalancer": {"ingress": [{"ip": ip}]}},
         }
     )
-    return {service.key: Announced(service, local)}
+    return {service.key: Announced(service, frozenset({4, 6} if local else ()))}
 
 
 def node(*ips: str, name: str = "node-1") -> NodeFacts:
@@ -130,6 +130,22 @@ def test_one_session_for_each_family_leaves_nothing_unsaid() -> None:
 EVERYWHERE: dict[str, Any] = {"annotations": {"cairn.io/announce": "all-nodes"}}
 SOME_KEY = {"matchExpressions": [{"key": "k", "operator": "NotIn", "values": ["never-used-value"]}]}
 NAMED = {"matchLabels": {"io.kubernetes.service.name": "web"}}
+
+
+def test_an_address_is_announced_by_nodes_with_a_backend_of_its_family() -> None:
+    """KEP-563: a dual-stack Service has an EndpointSlice for each family, filled on its own."""
+    service = Service.from_object(
+        {
+            "metadata": {"namespace": "default", "name": "web"},
+            "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]},
+            "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.5"}, {"ip": "2001:db8::5"}]}},
+        }
+    )
+    expected = {4: ["192.0.2.5/32"], 6: ["2001:db8::5/128"]}
+    for versions in ((), (4,), (6,), (4, 6)):
+        services = {service.key: Announced(service, frozenset(versions))}
+        found = prefixes(config(), services)
+        assert found == [prefix for version in versions for prefix in expected[version]]
 
 
 @pytest.mark.parametrize(
