@@ -29,8 +29,12 @@ T = TypeVar("T")
 
 CAIRN = (sys.executable, "-m", "cairn.cli.main")
 ROUTER = "10.8.0.1"
+ROUTER6 = "fd08::1"
 NODES = ("10.8.0.11", "10.8.0.12", "10.8.0.13")
+NODES6 = ("fd08::11", "fd08::12", "fd08::13")
 VIP = "203.0.113.1"
+VIP6 = "2001:db8:f::1"
+BOTH = ("ipv4/unicast", "ipv6/unicast")
 DEADLINE_S = 40.0
 
 
@@ -121,13 +125,13 @@ class Bed:
             self.ip(name, "link set lo up")
         self.ip(self.router, "link add br0 type bridge")
         self.ip(self.router, f"addr add {ROUTER}/24 dev br0")
-        self.ip(self.router, "addr add fd08::1/64 dev br0 nodad")
+        self.ip(self.router, f"addr add {ROUTER6}/64 dev br0 nodad")
         self.ip(self.router, "link set br0 up")
         for number, (node, address) in enumerate(zip(self.nodes, NODES, strict=True)):
             self.ip(self.router, f"link add p{number} type veth peer name eth0 netns {node}")
             self.ip(self.router, f"link set p{number} master br0 up")
             self.ip(node, f"addr add {address}/24 dev eth0")
-            self.ip(node, f"addr add fd08::{11 + number}/64 dev eth0 nodad")
+            self.ip(node, f"addr add {NODES6[number]}/64 dev eth0 nodad")
             self.ip(node, "link set eth0 up")
 
     def ip(self, netns: str, command: str) -> None:
@@ -243,6 +247,7 @@ def speaker_config(
         "remote_asn": router_asn,
         "local_asn": asn,
         "hold_time_s": 9,
+        "next_hops": (parse_address(NODES[number]), parse_address(NODES6[number])),
         **peer,
     }
     return SpeakerConfig(

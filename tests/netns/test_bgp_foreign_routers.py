@@ -5,9 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 from bgp_bed import (
+    BOTH,
     NODES,
+    NODES6,
     ROUTER,
+    ROUTER6,
     VIP,
+    VIP6,
     Bed,
     SpeakerProcess,
     speaker_config,
@@ -16,7 +20,8 @@ from bgp_bed import (
     watching,
 )
 
-from cairn.router.daemons import KINDS, plan_router
+from cairn.net import parse_address
+from cairn.router.daemons import KINDS, RouterPlan, plan_router
 
 SECOND = "203.0.113.2"
 
@@ -25,6 +30,73 @@ SECOND = "203.0.113.2"
 def bed() -> Iterator[Bed]:
     with Bed() as bench:
         yield bench
+
+
+def start_both_families(
+    bed: Bed, kind: str, *, peer_networks: list[str], listen: list[str]
+) -> list[SpeakerProcess]:
+    bed.start_router(router_plan(bed, kind, peer_networks, listen))
+    return [SpeakerProcess(bed, number) for number in range(3)]
+
+
+def router_plan(bed: Bed, kind: str, peer_networks: list[str], listen: list[str]) -> RouterPlan:
+    return plan_router(
+        kind,
+        directory=bed.directory / kind,
+        asn=64512,
+        router_id=ROUTER,
+        peer_networks=peer_networks,
+        listen=listen,
+    )
+
+
+def check_both_families(
+    bed: Bed, kind: str, speakers: list[SpeakerProcess], addresses: tuple[str, ...]
+) -> None:
+    """Three next hops of each family in the kernel, and in the router's own tables."""
+    with timed(f"{kind}: state to ECMP of three in both families"):
+        wait_for("three IPv6 next hops", lambda: bed.gateways(VIP6) == sorted(NODES6))
+        wait_for("three next hops", lambda: bed.gateways() == sorted(NODES))
+    for speaker in speakers:
+        assert speaker.peer()["counts"] == {
+            "IPv4 unicast": {"received": 0, "announced": 1},
+            "IPv6 unicast": {"received": 0, "announced": 1},
+        }
+    plan = router_plan(bed, kind, [], list(addresses[:1]))
+    shown = bed.bgpctl(plan, "show", "summary" if kind == "openbgpd" else "neighbor")
+    for address in addresses:
+        (line,) = (line for line in shown.splitlines() if line.split()[:1] == [address])
+        assert line.split()[-1] == "2", shown
+    rib = bed.bgpctl(plan, "show", "rib")
+    assert sum(f"{VIP6}/128" in line for line in rib.splitlines()) == 3, rib
+    assert all(hop in rib for hop in NODES6), rib
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_ipv4_session_a_node_makes_ecmp_routes_of_both_families(bed: Bed, kind: str) -> None:
+    """RFC 4760, RFC 2545: IPv6 routes over IPv4, with the nodes' own IPv6 addresses."""
+    speakers = start_both_families(bed, kind, peer_networks=["10.8.0.0/24"], listen=[ROUTER])
+    dual = [f"{VIP}/32", f"{VIP6}/128"]
+    for number, speaker in enumerate(speakers):
+        speaker.apply(speaker_config(number, prefixes=dual, families=BOTH))
+    check_both_families(bed, kind, speakers, NODES)
+    speakers[0].apply(speaker_config(0, prefixes=dual[:1], families=BOTH))
+    wait_for("two IPv6 next hops", lambda: bed.gateways(VIP6) == sorted(NODES6[1:]))
+    assert bed.gateways() == sorted(NODES)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_ipv6_session_a_node_makes_ecmp_routes_of_both_families(bed: Bed, kind: str) -> None:
+    speakers = start_both_families(bed, kind, peer_networks=["fd08::/64"], listen=[ROUTER6])
+    dual = [f"{VIP}/32", f"{VIP6}/128"]
+    router = parse_address(ROUTER6)
+    for number, speaker in enumerate(speakers):
+        config = speaker_config(number, prefixes=dual, families=BOTH, address=router)
+        speaker.apply(config)
+    check_both_families(bed, kind, speakers, NODES6)
+    speakers[0].apply(speaker_config(0, prefixes=dual[1:], families=BOTH, address=router))
+    wait_for("two IPv4 next hops", lambda: bed.gateways() == sorted(NODES[1:]))
+    assert bed.gateways(VIP6) == sorted(NODES6)
 
 
 @pytest.mark.parametrize("kind", KINDS)

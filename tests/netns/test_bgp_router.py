@@ -7,13 +7,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bgp_bed import (
+    BOTH,
     CAIRN,
     NODES,
+    NODES6,
     ROUTER,
+    ROUTER6,
     VIP,
+    VIP6,
     Bed,
     Daemon,
     SpeakerProcess,
@@ -166,19 +171,119 @@ def test_a_removed_route_is_written_again(bed: Bed, speakers: list[SpeakerProces
     wait_for("the route is back", lambda: bed.gateways() == sorted(NODES))
 
 
-def test_ipv6_prefixes_over_an_ipv6_session(bed: Bed, router: Daemon) -> None:
-    address = parse_address("fd08::1")
+DUAL: dict[str, Any] = {"prefixes": [f"{VIP}/32", f"{VIP6}/128"], "families": BOTH}
+
+
+@pytest.fixture
+def dual(bed: Bed, router: Daemon) -> list[SpeakerProcess]:
+    """Three nodes that announce both families, over one IPv4 session each."""
+    nodes = [SpeakerProcess(bed, number) for number in range(3)]
+    for number, node in enumerate(nodes):
+        node.apply(speaker_config(number, graceful_restart_s=30, **DUAL))
+    wait_for("three next hops", lambda: bed.gateways() == sorted(NODES))
+    wait_for("three IPv6 next hops", lambda: bed.gateways(VIP6) == sorted(NODES6))
+    return nodes
+
+
+def test_ipv6_prefixes_over_an_ipv6_session(bed: Bed, plan: RouterPlan, router: Daemon) -> None:
     for number in range(3):
         speaker = SpeakerProcess(bed, number)
         config = speaker_config(
             number,
-            prefixes=["2001:db8:f::1/128"],
-            families=("ipv6/unicast",),
-            address=address,
+            prefixes=[f"{VIP6}/128"],
+            families=BOTH[1:],
+            address=parse_address(ROUTER6),
         )
         speaker.apply(config)
-    hops = [f"fd08::{n}" for n in (11, 12, 13)]
-    wait_for("three next hops", lambda: bed.gateways("2001:db8:f::1") == hops)
+    wait_for("three next hops", lambda: bed.gateways(VIP6) == sorted(NODES6))
+    shown = bed.bgpctl(plan, "show", "summary").splitlines()[1:]
+    assert [(line.split()[0], line.split()[-1]) for line in shown] == [(n, "1") for n in NODES6]
+
+
+def test_views_of_both_families(bed: Bed, plan: RouterPlan, dual: list[SpeakerProcess]) -> None:
+    rib = [line.split() for line in bed.bgpctl(plan, "show", "rib").splitlines()[3:]]
+    assert rib == [
+        ["I*>", f"{prefix}", address, "100", "0", "i"]
+        for prefix, hops in ((f"{VIP}/32", NODES), (f"{VIP6}/128", NODES6))
+        for address in hops
+    ]
+    found = json.loads(bed.bgpctl(plan, "-j", "show", "rib", VIP6))
+    assert [path["exit_nexthop"] for path in found["rib"]] == list(NODES6)
+    assert [path["neighbor"]["remote_addr"] for path in found["rib"]] == list(NODES)
+    fib = bed.bgpctl(plan, "show", "fib")
+    assert fib.count(f"{VIP6}/128") == 3
+    shown = bed.bgpctl(plan, "show", "neighbor", NODES[0])
+    assert "Families: IPv4 unicast, IPv6 unicast" in shown
+    assert "Prefixes of IPv6 unicast: 1 received, 0 sent" in shown
+    kernel = bed.run(bed.router, "ip", "-6", "route", "show", VIP6).stdout
+    assert "proto bgp" in kernel
+    netstat = (CAIRN[0], "-m", "cairn.lab.netstat")
+    for words in (["-rn6"], ["-rn", "-A", "inet6"], ["-6", "-r", "-n"]):
+        table = bed.run(bed.router, *netstat, *words).stdout.splitlines()
+        assert table[0] == "Kernel IPv6 routing table"
+        rows = [line.split() for line in table if line.startswith(VIP6)]
+        assert [row[:3] for row in rows] == [[f"{VIP6}/128", hop, "UGH"] for hop in NODES6]
+
+
+def test_a_router_that_takes_no_ipv6_gets_ipv4_and_it_is_said_once(bed: Bed) -> None:
+    only4 = "groups: [{name: nodes, prefix: 10.8.0.0/24, families: [ipv4/unicast]}]"
+    path = bed.write("only4.yaml", f"asn: 64512\nrouter_id: {ROUTER}\n{only4}\n")
+    argv = [*CAIRN, "router", "--config", str(path), "--socket", str(bed.directory / "only4.sock")]
+    bed.start(bed.router, "only4", argv)
+    speaker = SpeakerProcess(bed, 0)
+    more = [f"2001:db8:f::{n}/128" for n in range(2, 5)]
+    config = speaker_config(0, prefixes=[*DUAL["prefixes"], *more], families=BOTH)
+    speaker.apply(config)
+    wait_for("the IPv4 route", lambda: bed.gateways() == [NODES[0]])
+    (why,) = speaker.peer()["not_announced"]
+    assert why.startswith("the peer does not take IPv6 unicast")
+    assert speaker.peer()["not_announced"] == {why: 4}
+    assert speaker.daemon.text.count("does not take IPv6 unicast") == 1
+    assert bed.gateways(VIP6) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_restarted_router_keeps_ipv6_routes_and_sweeps_what_was_not_repeated(
+    bed: Bed,
+    plan: RouterPlan,
+    router: Daemon,
+    dual: list[SpeakerProcess],
+    number: signal.Signals,
+) -> None:
+    router.stop(number)
+    gone = "2001:db8:f::9"
+    bed.ip(bed.router, f"-6 route add {gone}/128 via {NODES6[0]} proto bgp metric 20")
+    with watching(bed, VIP6) as seen:
+        bed.start_router(plan)
+        for speaker in dual:
+            speaker.wait_established()
+        wait_for("the stale IPv6 route is swept", lambda: bed.gateways(gone) == [])
+    assert seen == {tuple(sorted(NODES6))}
+    assert bed.gateways() == sorted(NODES)
+
+
+def test_killed_speaker_comes_back_and_its_routes_of_both_families_never_leave(
+    bed: Bed, dual: list[SpeakerProcess]
+) -> None:
+    with watching(bed) as seen, watching(bed, VIP6) as seen6:
+        dual[0].restart(signal.SIGKILL)
+        dual[0].wait_established()
+        counts = {"received": 0, "announced": 1}
+        both = {"IPv4 unicast": counts, "IPv6 unicast": counts}
+        wait_for("its routes again", lambda: dual[0].peer()["counts"] == both)
+    assert seen == {tuple(sorted(NODES))}
+    assert seen6 == {tuple(sorted(NODES6))}
+
+
+def test_strangers_cannot_reach_the_port_over_ipv6(bed: Bed, router: Daemon) -> None:
+    rules = bed.run(bed.router, "nft", "list", "table", "inet", "cairn_router").stdout
+    assert "fd08::/64" in rules
+    bed.ip(bed.nodes[0], "addr add fd09::9/64 dev eth0 nodad")
+    bed.ip(bed.router, "-6 route add fd09::9/128 dev br0")
+    open_port = f"import socket,sys; socket.create_connection(('{ROUTER6}',179),2,(sys.argv[1],0))"
+    python = CAIRN[0]
+    assert bed.run(bed.nodes[0], python, "-c", open_port, NODES6[0]).returncode == 0
+    assert "TimeoutError" in bed.run(bed.nodes[0], python, "-c", open_port, "fd09::9").stderr
 
 
 def test_strangers_cannot_reach_the_port(bed: Bed, router: Daemon) -> None:

@@ -25,7 +25,7 @@ import msgspec
 
 from cairn.agent.bgp_status import BgpStatus
 from cairn.agent.cluster import Cluster
-from cairn.compile.announcements import Announced, compile_speaker
+from cairn.compile.announcements import Announced, bgp_identifier, compile_speaker
 from cairn.desired.routes import SpeakerConfig
 from cairn.desired.routes_json import save_config
 from cairn.drive.kube_client import ApiError, Client
@@ -98,7 +98,7 @@ class BgpLink:
                 self._look.set()
                 return
             speaker, ignored = compile_speaker(config, self._facts, self._services, self._passwords)
-        speaker = speaker or SpeakerConfig(str(self._facts.internal_ips[0]), 1)
+        speaker = speaker or SpeakerConfig(bgp_identifier(self._facts), 1)
         for line in set(ignored) - set(self._ignored):
             log.error("BGP configuration: %s", line)
         if ignored != self._ignored:

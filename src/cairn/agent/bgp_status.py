@@ -49,8 +49,9 @@ class BgpStatus:
             _state(peer) == ESTABLISHED and peer.get("prefixes_announced")
             for peer in self._peers.values()
         )
-        message = "; ".join(ignored) if reachable else "the speaker on this node does not answer"
-        good = reachable and not ignored
+        problems = [*ignored, *self._not_announced(config)]
+        message = "; ".join(problems) if reachable else "the speaker on this node does not answer"
+        good = reachable and not problems
         instances = [self._instance(instance) for instance in config.instances]
         announced = self._routes if announcing else ()
         return {
@@ -67,6 +68,17 @@ class BgpStatus:
                 }
             ],
         }
+
+    def _not_announced(self, config: NodeConfig) -> list[str]:
+        """Return which peers with a session are not told everything, and why."""
+        lines = []
+        for instance in config.instances:
+            for peer in instance.peers:
+                report = self._peers.get(str(peer.address), {})
+                for reason, count in (report.get("not_announced") or {}).items():
+                    some = "1 prefix is" if count == 1 else f"{count} prefixes are"
+                    lines.append(f"peer {peer.name}: {some} not announced: {reason}")
+        return lines
 
     def _instance(self, instance: Instance) -> dict[str, Any]:
         return {
@@ -87,17 +99,24 @@ class BgpStatus:
         }
         if state == ESTABLISHED:
             spelled["establishedTime"] = self._since[address]
-            spelled["routeCount"] = [
-                {
-                    "afi": f"ipv{peer.address.version}",
-                    "safi": "unicast",
-                    "received": report.get("prefixes_received") or 0,
-                    "advertised": report.get("prefixes_announced") or 0,
-                }
-            ]
+            spelled["routeCount"] = _route_counts(report)
         elif report.get("last_error"):
             spelled["lastError"] = report["last_error"]
         return spelled
+
+
+def _route_counts(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the counts of every family that the session exchanges; "IPv6 unicast" is ipv6."""
+    counts = report.get("counts") or {}
+    return [
+        {
+            "afi": family.split()[0].lower(),
+            "safi": family.split()[-1].lower(),
+            "received": (counts.get(family) or {}).get("received") or 0,
+            "advertised": (counts.get(family) or {}).get("announced") or 0,
+        }
+        for family in report.get("families") or ()
+    ]
 
 
 def _state(report: Mapping[str, Any]) -> str:

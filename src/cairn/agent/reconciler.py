@@ -198,8 +198,13 @@ class Reconciler:
         changes = self._frontends.update(name, state)
         return changes | dict(self._frontends.holders(name)) if whole else changes
 
-    def _serves(self, state: LbState) -> bool:
-        return any(b.node == self._node for frontend in state.values() for b in frontend.active)
+    def _serves(self, state: LbState) -> frozenset[int]:
+        """Return the IP versions of which this node has a ready backend."""
+        return frozenset(
+            where.address.version
+            for where, frontend in state.items()
+            if any(backend.node == self._node for backend in frontend.active)
+        )
 
     def _report(self, what: str, failed: list[str]) -> None:
         for line in failed:

@@ -56,6 +56,8 @@ class PeerConfig:
     """TCP MD5 key, for the driver."""
     families: tuple[Family, ...] = (IPV4_UNICAST, IPV6_UNICAST)
     """What routes are exchanged of."""
+    next_hops: tuple[Address, ...] = ()
+    """Our own addresses, the next hops of families that the session's address is not of."""
     graceful_restart_s: int | None = None
     """How long the peer should keep our routes, and whether we keep its; None: neither."""
     max_prefixes: int | None = None
@@ -92,6 +94,7 @@ class PeerConfig:
         return replace(
             self,
             connect_retry_s=0,
+            next_hops=(),
             max_prefixes=None,
             import_filter=None,
             export_filter=None,

@@ -3,6 +3,7 @@
 session, RIB  ->  Event  ->  log, FIB, status
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cairn.bgp.attribute.as_path import AsPath
@@ -145,7 +146,7 @@ class PrefixLimit:
 
 @dataclass(frozen=True, slots=True)
 class RouteNotAnnounced:
-    """A route should go to a peer and cannot."""
+    """A route should go to a peer and cannot; others that fail alike make no event."""
 
     peer: str
     """Name of the peer."""
@@ -176,6 +177,16 @@ Event = (
     | RouteNotAnnounced
     | EndOfRib
 )
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyCount:
+    """The routes of one family between us and a peer."""
+
+    received: int = 0
+    """Prefixes in its Adj-RIB-In."""
+    announced: int = 0
+    """Prefixes in its Adj-RIB-Out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,3 +229,7 @@ class PeerState:
     """What the peer announced."""
     families: tuple[Family, ...]
     """What routes are exchanged of; empty while not established."""
+    counts: Mapping[Family, FamilyCount]
+    """How many routes of each family that has any."""
+    not_announced: Mapping[str, int]
+    """Why routes that should go to it do not, and how many."""

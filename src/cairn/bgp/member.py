@@ -56,9 +56,11 @@ class Member:
         return Outlet(
             self.name,
             self.local,
+            self.peer.config.next_hops,
             self.negotiated.local_asn,
             self.negotiated.remote_asn,
             self.negotiated.families,
+            frozenset(self.peer.config.families),
             self.peer.config.export_filter,
         )
 
@@ -100,4 +102,6 @@ def peer_state(member: Member, exchange: Exchange) -> PeerState:
         hold_time_s=agreed.hold_time_s if agreed else None,
         capabilities=agreed.capabilities if agreed else (),
         families=tuple(sorted(agreed.families)) if agreed else (),
+        counts=exchange.counts(member.name),
+        not_announced=exchange.not_announced(member.name),
     )

@@ -40,7 +40,8 @@ class Restart:
     def returned(self, negotiated: Negotiated, now: float) -> set[Family]:
         """Return the families to sweep at once: those whose forwarding was not preserved."""
         said = negotiated.graceful_restart
-        kept = {one for one in self._awaited if said is not None and said.preserves(one)}
+        agreed = self._awaited & negotiated.families
+        kept = {one for one in agreed if said is not None and said.preserves(one)}
         gone, self._awaited = self._awaited - kept, kept
         self._sweep_at = now + STALE_S if kept else None
         return gone

@@ -2,21 +2,28 @@
 
     NodeConfig, Services with their endpoints, NodeFacts  ->  desired.routes.SpeakerConfig
 
-An address is announced while some Service that holds it has a ready backend on this node, so that
-the router's next hops are the nodes that answer. The annotation cairn.io/announce=all-nodes lifts
-that condition.
+An address is announced while some Service that holds it has a ready backend of the address's
+family on this node, so that the router's next hops are the nodes that answer. The annotation
+cairn.io/announce=all-nodes lifts that condition. A session over IPv4 carries IPv6 addresses too,
+and the other way round if its families say so: the next hop is then the node's own address of that
+family.
 
 Invariants  An address of two Services is announced once, while either wants it.
+            Addresses of a family that no session carries are named, with what is missing.
+            A node without IPv4 has a BGP identifier made from its name, the same at every start.
             A session is retried within seconds, however long the policy's retry time: a shorter
             wait never breaks a router, a longer one only delays what users wait for.
-Standards   RFC 4271 s8.1.1 (ConnectRetryTime is a local matter)
+Standards   RFC 2545 s2, RFC 4271 s8.1.1 (ConnectRetryTime is a local matter), RFC 6286 s2.1
 """
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 
 from cairn.desired.prefix_filter import PrefixFilter, parse_filter
 from cairn.desired.routes import (
+    FAMILIES,
     IPV4_UNICAST,
     IPV6_UNICAST,
     Announcement,
@@ -29,6 +36,9 @@ from cairn.kube.node import NodeFacts
 from cairn.kube.service import Service
 from cairn.net import Address, Network, parse_network
 
+VERSIONS = {IPV4_UNICAST: 4, IPV6_UNICAST: 6}
+MAX_PREFIXES_NAMED = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Announced:
@@ -36,8 +46,8 @@ class Announced:
 
     service: Service
     """The Service."""
-    has_local_backend: bool
-    """Whether a ready backend of it lives on this node."""
+    local_versions: frozenset[int]
+    """IP versions of which a ready backend of it lives on this node."""
 
 
 def compile_speaker(
@@ -51,12 +61,8 @@ def compile_speaker(
     `passwords` holds the keys of the Secrets that peers refer to, by the Secret's name. A peer
     whose Secret is missing is left out: a session without its password would be an open one.
     """
-    ipv4 = [address for address in node.internal_ips if address.version == 4]
     if not config.instances:
         return None, ()
-    if not ipv4:
-        text = f"{node.name} has no IPv4 address to be its BGP identifier: it peers with nobody"
-        return None, (text,)
     ignored: list[str] = []
     peers: list[PeerSpec] = []
     prefixes: set[Network] = set()
@@ -65,27 +71,49 @@ def compile_speaker(
         prefixes |= _prefixes(instance, node, services.values())
         for peer in instance.peers:
             try:
-                peers.append(_peer(instance, peer, passwords))
+                peers.append(_peer(instance, peer, node, passwords))
+                ignored += [f"peer {peer.name}: {line}" for line in _unserved(peer, node)]
             except ValueError as error:
                 ignored.append(f"peer {peer.name}: {error}")
     routes = tuple(Announcement(prefix) for prefix in sorted(prefixes, key=_order))
-    speaker = SpeakerConfig(str(ipv4[0]), config.instances[0].asn, tuple(peers), routes)
+    ignored += _told_to_nobody(prefixes, peers, node)
+    speaker = SpeakerConfig(bgp_identifier(node), config.instances[0].asn, tuple(peers), routes)
     return speaker, tuple(ignored)
+
+
+def bgp_identifier(node: NodeFacts) -> str:
+    """Return the node's BGP identifier: its first IPv4 address, or one made from its name."""
+    for address in node.internal_ips:
+        if address.version == 4:
+            return str(address)
+    # Routers of old take only what could be a host's address: 1.0.0.0 to 126.255.255.255.
+    digest = int.from_bytes(hashlib.sha256(node.name.encode()).digest()[:8], "big")
+    return str(IPv4Address((1 << 24) + digest % (126 << 24)))
+
+
+def own_addresses(node: NodeFacts) -> dict[int, Address]:
+    """Return by IP version the address under which routers reach the node."""
+    found: dict[int, Address] = {}
+    for address in node.internal_ips:
+        if not address.is_link_local:
+            found.setdefault(address.version, address)
+    return found
 
 
 def _prefixes(instance: Instance, node: NodeFacts, services: Iterable[Announced]) -> set[Network]:
     found: set[Network] = set(node.pod_networks) if instance.export_pod_cidr else set()
     for entry in services:
-        if _is_announced(instance, entry):
-            found |= {host_network(address) for address in entry.service.load_balancer_ips}
+        if _is_announced(instance, entry.service):
+            found |= {
+                host_network(address)
+                for address in entry.service.load_balancer_ips
+                if address.version in entry.local_versions or entry.service.announced_everywhere
+            }
     return found
 
 
-def _is_announced(instance: Instance, entry: Announced) -> bool:
-    service = entry.service
+def _is_announced(instance: Instance, service: Service) -> bool:
     if instance.services is None or service.type != "LoadBalancer" or service.metadata.deleting:
-        return False
-    if not (entry.has_local_backend or service.announced_everywhere):
         return False
     return instance.services.matches(selectable(service))
 
@@ -104,7 +132,9 @@ def host_network(address: Address) -> Network:
     return parse_network(f"{address}/{address.max_prefixlen}")
 
 
-def _peer(instance: Instance, peer: Peer, passwords: Mapping[str, str]) -> PeerSpec:
+def _peer(
+    instance: Instance, peer: Peer, node: NodeFacts, passwords: Mapping[str, str]
+) -> PeerSpec:
     password = peer.password
     if peer.password_secret:
         password = passwords.get(peer.password_secret)
@@ -113,6 +143,12 @@ def _peer(instance: Instance, peer: Peer, passwords: Mapping[str, str]) -> PeerS
                 f"Secret {peer.password_secret} in kube-system has no key `password`: create it"
             )
     external = peer.asn != instance.asn
+    own = own_addresses(node)
+    families = tuple(name for name in _wanted(peer, own) if VERSIONS.get(name) in own)
+    if not families:
+        raise ValueError(
+            f"none of its families can be exchanged: {'; '.join(_unserved(peer, node))}"
+        )
     return PeerSpec(
         name=peer.name,
         address=peer.address,
@@ -123,13 +159,52 @@ def _peer(instance: Instance, peer: Peer, passwords: Mapping[str, str]) -> PeerS
         keepalive_s=peer.keepalive_s,
         connect_retry_s=min(peer.connect_retry_s, CONNECT_RETRY_LIMIT_S),
         password=password,
-        families=(IPV4_UNICAST,) if peer.address.version == 4 else (IPV6_UNICAST,),
+        families=families,
+        next_hops=tuple(own[version] for version in sorted(own)),
         graceful_restart_s=peer.graceful_restart_s,
         max_prefixes=peer.max_prefixes,
         ttl=peer.multihop_ttl if external else None,
         import_filter=_filter(peer.import_filter),
         export_filter=_filter(peer.export_filter),
     )
+
+
+def _wanted(peer: Peer, own: Mapping[int, Address]) -> tuple[str, ...]:
+    """Return the families to exchange, as told or else those that fit."""
+    if peer.families:
+        known = [name for name in FAMILIES if name in peer.families]
+        return (*known, *(name for name in peer.families if name not in FAMILIES))
+    if peer.address.version == 6:
+        return (IPV6_UNICAST,)
+    return (IPV4_UNICAST, IPV6_UNICAST) if 6 in own else (IPV4_UNICAST,)
+
+
+def _unserved(peer: Peer, node: NodeFacts) -> Iterable[str]:
+    """Yield why families that the peer should have are not exchanged."""
+    own = own_addresses(node)
+    for name in _wanted(peer, own):
+        version = VERSIONS.get(name)
+        if version is None:
+            yield f"family {name} is not known here; write {' or '.join(FAMILIES)}"
+        elif version not in own:
+            yield f"no IPv{version} routes, as {node.name} has no IPv{version} address"
+
+
+def _told_to_nobody(
+    prefixes: Iterable[Network], peers: Sequence[PeerSpec], node: NodeFacts
+) -> Iterable[str]:
+    """Yield which prefixes no session carries; without sessions that is said elsewhere."""
+    for name, version in VERSIONS.items():
+        lost = sorted((p for p in prefixes if p.version == version), key=_order)
+        if not lost or not peers or any(name in peer.families for peer in peers):
+            continue
+        named = ", ".join(map(str, lost[:MAX_PREFIXES_NAMED]))
+        more = len(lost) - MAX_PREFIXES_NAMED
+        named += f" and {more} more" if more > 0 else ""
+        why = f"{node.name} has no IPv{version} address"
+        if version in own_addresses(node):
+            why = f"no neighbor's families hold IPv{version} unicast"
+        yield f"{named}: announced to nobody, as {why}"
 
 
 def _filter(text: str) -> PrefixFilter | None:

@@ -4,6 +4,8 @@
 
 Invariants  A node follows one policy, the oldest that selects it: a second policy changes nothing
             there and is told so. What a node should do never depends on the order of objects.
+            A neighbor whose families are not named carries the family of its address, and over IPv4
+            also IPv6 where the node has an IPv6 address: a home router has one session a node.
 Standards   Cilium CiliumBGPNodeConfig v2alpha1, with the fields of Cairn's dialect beside
 Not here    Sessions' states on their way back (bgp_summary.py).
 """
@@ -91,8 +93,9 @@ def compile_bgp_nodes(policies: Iterable[PeeringPolicy], nodes: Iterable[Node]) 
         chosen = [n for n in ordered if selector and selector.matches(n.metadata.labels)]
         conflicts = {n.name: configs[n.name].policy for n in chosen if n.name in configs}
         won = [node for node in chosen if node.name not in conflicts]
-        spec = _spec(policy)
         for node in won:
+            has_ipv6 = any(a.version == 6 for a in node.internal_ips)
+            spec = _spec(policy, has_ipv6=has_ipv6)
             configs[node.name] = NodeConfig(policy.name, policy.metadata.uid, spec)
         nothing = "" if chosen else _why_no_node(policy, ordered)
         reach[policy.name] = PolicyReach(tuple(n.name for n in won), conflicts, nothing)
@@ -109,28 +112,28 @@ def _filter_problem(neighbor: Neighbor) -> str:
     return ""
 
 
-def _spec(policy: PeeringPolicy) -> dict[str, Any]:
+def _spec(policy: PeeringPolicy, *, has_ipv6: bool) -> dict[str, Any]:
     return {
         "bgpInstances": [
-            _instance(router, f"instance-{router.asn}-{place}")
+            _instance(router, f"instance-{router.asn}-{place}", has_ipv6=has_ipv6)
             for place, router in enumerate(policy.routers)
         ]
     }
 
 
-def _instance(router: VirtualRouter, name: str) -> dict[str, Any]:
+def _instance(router: VirtualRouter, name: str, *, has_ipv6: bool) -> dict[str, Any]:
     instance: dict[str, Any] = {
         "name": name,
         "localASN": router.asn,
         "exportPodCIDR": router.export_pod_cidr,
-        "peers": [_peer(neighbor) for neighbor in router.neighbors],
+        "peers": [_peer(neighbor, has_ipv6=has_ipv6) for neighbor in router.neighbors],
     }
     if router.service_selector is not None:
         instance["serviceSelector"] = router.service_selector
     return instance
 
 
-def _peer(neighbor: Neighbor) -> dict[str, Any]:
+def _peer(neighbor: Neighbor, *, has_ipv6: bool) -> dict[str, Any]:
     raw = neighbor.raw
     restart = raw.get("gracefulRestart") or {}
     peer: dict[str, Any] = {
@@ -143,8 +146,7 @@ def _peer(neighbor: Neighbor) -> dict[str, Any]:
             "enabled": bool(restart.get("enabled")),
             "restartTimeSeconds": restart.get("restartTimeSeconds") or DEFAULT_RESTART_S,
         },
-        "families": raw.get("families")
-        or [{"afi": f"ipv{neighbor.address.version}", "safi": "unicast"}],
+        "families": raw.get("families") or _families(neighbor, has_ipv6=has_ipv6),
     }
     for name in ("password", "authSecretRef", "maxPrefixes", *FILTERS):
         if raw.get(name):
@@ -153,6 +155,11 @@ def _peer(neighbor: Neighbor) -> dict[str, Any]:
     if hops:
         peer["ebgpMultihop"] = hops
     return peer
+
+
+def _families(neighbor: Neighbor, *, has_ipv6: bool) -> list[dict[str, str]]:
+    versions = (4, 6) if neighbor.address.version == 4 and has_ipv6 else (neighbor.address.version,)
+    return [{"afi": f"ipv{version}", "safi": "unicast"} for version in versions]
 
 
 def _why_no_node(policy: PeeringPolicy, nodes: Sequence[Node]) -> str:

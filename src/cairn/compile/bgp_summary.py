@@ -165,4 +165,4 @@ def _rank(prefix: str) -> tuple[int, int, int]:
 
 def _short(prefix: str) -> str:
     address, _, length = prefix.partition("/")
-    return address if length in ("32", "128") else prefix
+    return address if length == ("128" if ":" in address else "32") else prefix

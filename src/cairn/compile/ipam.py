@@ -4,7 +4,8 @@
 
 First everyone keeps what its status records and a pool still allows, the oldest first; then those
 who ask for an address by name are served, then all others, again by age, with the lowest free
-address of the oldest pool that selects them.
+address of the oldest pool that selects them. Each family of a Service is served by itself, from the
+pools that have blocks of it; a Service that requires both families gets none before it gets both.
 
 Invariants  The record is the Service's status: a restart or a pool edit moves no address that a
             selecting pool still holds. Equal objects give equal results, in whatever order.
@@ -17,7 +18,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from cairn.compile.ipam_pool import PoolState, pool_states
-from cairn.compile.ipam_reason import Reason, unreadable, why_none_free, why_not_requested
+from cairn.compile.ipam_reason import (
+    Reason,
+    unreadable,
+    why_declined,
+    why_none_free,
+    why_not_requested,
+    why_not_that_family,
+    why_waiting,
+)
 from cairn.compile.ipam_space import AddressSpace, Slot, slot_of, spell
 from cairn.kube.load_balancer import LoadBalancer
 from cairn.kube.metadata import Key
@@ -73,6 +82,7 @@ class _Case:
     slots: dict[Slot, str] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
     reason: Reason | None = None
+    missing: dict[int, str] = field(default_factory=dict)
 
     def lacks(self, version: int) -> bool:
         return all(slot[0] != version for slot in self.slots)
@@ -99,8 +109,7 @@ def compile_ipam(
         if case.service.requested or case.service.unreadable:
             _give_requested(space, case)
     for case in cases:
-        if not case.service.requested and not case.service.unreadable:
-            _give_any(space, case)
+        _give_any(space, case)
     verdicts = {case.service.metadata.key: _verdict(case) for case in cases}
     for service in ordered:
         if not service.handled and not service.foreign and service.condition is not None:
@@ -126,12 +135,13 @@ def _why_lost(space: AddressSpace, case: _Case, address: Address, slot: Slot) ->
     service = case.service
     if slot in case.slots:
         return "it is recorded twice"
-    if service.requested and address not in service.requested:
-        return "the Service asks for another address"
-    if not service.requested and slot[0] not in service.families:
+    if slot[0] not in service.families:
         return f"the Service does not want IPv{slot[0]}"
-    if not service.requested and not case.lacks(slot[0]):
-        return "the Service holds an address of that family already"
+    if address not in service.requested:
+        if any(other.version == slot[0] for other in service.requested):
+            return "the Service asks for another address"
+        if not case.lacks(slot[0]):
+            return "the Service holds an address of that family already"
     if not any(pool.holds(*slot) for pool in case.pools):
         holds = any(pool.holds(*slot) for pool in space.pools)
         return "its pool no longer selects the Service" if holds else "no pool holds it any more"
@@ -148,7 +158,9 @@ def _give_requested(space: AddressSpace, case: _Case) -> None:
         if slot in case.slots:
             continue
         pool = next((p for p in case.pools if space.usable(p) and p.holds(*slot)), None)
-        if pool and slot not in space.reserved and space.open_to(slot, service):
+        if slot[0] not in service.families:
+            case.reason = case.reason or why_not_that_family(service, address)
+        elif pool and slot not in space.reserved and space.open_to(slot, service):
             space.claim(slot, service)
             case.slots[slot] = pool.name
         elif case.reason is None:
@@ -158,16 +170,44 @@ def _give_requested(space: AddressSpace, case: _Case) -> None:
 
 
 def _give_any(space: AddressSpace, case: _Case) -> None:
-    for version in case.service.families:
-        if not case.lacks(version):
+    """Give what is lacking of the families that nothing was asked for by name of."""
+    service = case.service
+    asked = {address.version for address in service.requested}
+    chosen: dict[Slot, Pool] = {}
+    lacking: dict[int, Reason] = {}
+    for version in service.families:
+        if not case.lacks(version) or version in asked or service.unreadable:
             continue
         found = _choose(space, case, version)
         if found:
-            slot, pool = found
-            space.claim(slot, case.service)
-            case.slots[slot] = pool.name
-        elif version not in case.service.optional and case.reason is None:
-            case.reason = why_none_free(space, case.service, version)
+            chosen[found[0]] = found[1]
+        else:
+            lacking[version] = why_none_free(space, service, version)
+    if service.together and (lacking or case.reason) and not _holds_some(case):
+        _wait(space, case, lacking)
+        return
+    for slot, pool in chosen.items():
+        space.claim(slot, service)
+        case.slots[slot] = pool.name
+    for version, reason in lacking.items():
+        if version in service.optional and case.slots:
+            case.missing[version] = reason.message
+        elif case.reason is None:
+            case.reason = reason
+
+
+def _holds_some(case: _Case) -> bool:
+    """Return whether the Service keeps an address: what clients use stays."""
+    return any(slot_of(address) in case.slots for address in case.service.held)
+
+
+def _wait(space: AddressSpace, case: _Case, lacking: dict[int, Reason]) -> None:
+    """Give nothing yet: the families come together."""
+    for slot in case.slots:
+        space.release(slot, case.service)
+    case.slots.clear()
+    first = case.reason or next(iter(lacking.values()))
+    case.reason = why_waiting(case.service, first)
 
 
 def _choose(space: AddressSpace, case: _Case, version: int) -> tuple[Slot, Pool] | None:
@@ -190,7 +230,9 @@ def _verdict(case: _Case) -> Verdict:
     slots = sorted(case.slots, key=lambda slot: (rank.get(slot[0], 9), slot))
     addresses = tuple(spell(slot) for slot in slots)
     given = ", ".join(f"{spell(slot)} from pool {case.slots[slot]}" for slot in slots)
-    reason = case.reason or Reason("satisfied", given)
+    missing = {**case.missing, **{v: why_declined(v) for v in service.declined}}
+    told = [given, *(f"no IPv{version} address: {why}" for version, why in missing.items())]
+    reason = case.reason or Reason("satisfied", "; ".join(told))
     before = service.condition or {}
     notices = list(case.notices)
     if (reason.code, reason.message) != (before.get("reason"), before.get("message")):

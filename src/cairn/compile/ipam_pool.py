@@ -13,6 +13,8 @@ from cairn.kube.finding import Finding
 from cairn.kube.pool import Block, Pool
 from cairn.net import Network
 
+ASKING = {4: "ARP", 6: "neighbour discovery"}
+
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
@@ -75,9 +77,10 @@ def _on_link(pool: Pool, node_networks: Sequence[Network]) -> list[Finding]:
                 Finding(
                     "NodeSubnet",
                     f"block {block.text} seems to lie in the nodes' own subnet {home}: a client "
-                    "there asks for a VIP by ARP and uses no BGP route; one of the nodes that "
-                    "serve the address answers (chosen by hash), so such clients reach it through "
-                    "that node, without ECMP; take a range of its own to spread them",
+                    f"there asks for a VIP by {ASKING[block.version]} and uses no BGP route; one "
+                    "of the nodes that serve the address answers (chosen by hash), so such clients "
+                    "reach it through that node, without ECMP; take a range of its own to spread "
+                    "them",
                 )
             )
     return findings

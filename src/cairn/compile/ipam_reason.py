@@ -5,6 +5,7 @@
 Invariants  Every sentence names the Service's or the pool's own words, and ends in what to do.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cairn.compile.ipam_space import AddressSpace, Slot, slot_of, spell, total
@@ -64,6 +65,32 @@ def why_none_free(space: AddressSpace, service: LoadBalancer, version: int) -> R
         text = f"pool {_names(usable)} has no {family} block; add one, or ask for the other family"
         return Reason("no_pool", text)
     return Reason("out_of_ips", "; ".join(_exhausted(space, p) for p in familiar))
+
+
+def why_not_that_family(service: LoadBalancer, address: Address) -> Reason:
+    """Return why an address that was asked for by name is of no family of the Service."""
+    have = spell_versions(service.families)
+    text = (
+        f"{address} is IPv{address.version}, but spec.ipFamilies of the Service is {have}; add "
+        f"IPv{address.version} there (ipFamilyPolicy: PreferDualStack), or ask for another address"
+    )
+    return Reason("family_mismatch", text)
+
+
+def why_waiting(service: LoadBalancer, lacking: Reason) -> Reason:
+    """Return why a Service that requires both families has no address yet."""
+    text = f"{spell_versions(service.families)} are given together (RequireDualStack)"
+    return Reason(lacking.code, f"{text}: {lacking.message}")
+
+
+def why_declined(version: int) -> str:
+    """Return why PreferDualStack has but one family, as the end of a sentence."""
+    return f"spec.ipFamilies leaves IPv{version} out, as the cluster or its author decided"
+
+
+def spell_versions(versions: Iterable[int]) -> str:
+    """Return IP versions for people."""
+    return " and ".join(f"IPv{version}" for version in versions)
 
 
 def unreadable(words: tuple[str, ...]) -> Reason:

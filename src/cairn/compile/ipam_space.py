@@ -4,7 +4,8 @@
 
 Shapes      an address is a slot (version, number)
 Invariants  A slot is held by nobody, by one Service, or by Services that may share it.
-            Cursors only move up, so that addressing n Services costs about n steps, not n².
+            Cursors only move up, so that addressing n Services costs about n steps, not n²,
+            and a block costs nothing for being large.
 Not here    Who deserves which address (ipam.py).
 """
 
@@ -124,6 +125,17 @@ class AddressSpace:
             shared = self._shared[service.sharing_key, slot[0]]
             if slot not in shared:
                 shared.append(slot)
+
+    def release(self, slot: Slot, service: LoadBalancer) -> None:
+        """Take back a claim that came to nothing; nobody else gets the address in this pass."""
+        self.holders[slot].remove(service)
+        if not self.holders[slot]:
+            del self.holders[slot]
+            for pool in self.pools:
+                self.used[pool.name] -= pool.holds(*slot)
+            slots = self._shared.get((service.sharing_key, slot[0]), [])
+            if slot in slots:
+                slots.remove(slot)
 
     def shared(self, service: LoadBalancer, version: int) -> Slot | None:
         """Return an address that its sharing key already has and that it may join."""

@@ -49,6 +49,8 @@ class PeerSpec:
     """TCP MD5 key, 1 to 80 octets."""
     families: tuple[str, ...] = (IPV4_UNICAST,)
     """Address families to negotiate, out of FAMILIES."""
+    next_hops: tuple[Address, ...] = ()
+    """The node's own addresses: next hops of the families that `address` is not of."""
     graceful_restart_s: int | None = None
     """How long the peer shall keep our routes while we restart; None: not negotiated."""
     max_prefixes: int | None = None
@@ -68,7 +70,7 @@ class Announcement:
     prefix: Network
     """Usually a single address."""
     next_hop: Address | None = None
-    """None: our own address on the session."""
+    """None: our own address of the prefix's family, on the session or among `next_hops`."""
     local_pref: int = 100
     """Sent to iBGP peers only."""
     med: int | None = None

@@ -97,6 +97,7 @@ PEER_FIELDS: dict[str, Read] = {
     "connect_retry_s": number(1, 65535),
     "password": password,
     "families": many(one_of(*FAMILIES)),
+    "next_hops": many(parse_address),
     "graceful_restart_s": number(1, 4095),
     "max_prefixes": number(1, 0xFFFFFFFF),
     "ttl": number(1, 255),
@@ -144,5 +145,5 @@ def _plain_item(name: str, item: Any) -> Any:
         case "large_communities":
             return [":".join(map(str, parts)) for parts in item]
     if isinstance(item, tuple):
-        return list(item)
+        return [str(one) for one in item]
     return item if isinstance(item, str | int) or item is None else str(item)

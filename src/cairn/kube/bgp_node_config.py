@@ -48,6 +48,8 @@ class Peer:
     """TCP MD5 key, in clear in the object."""
     password_secret: str
     """Name of the Secret that holds the key; empty for none."""
+    families: tuple[str, ...]
+    """Address families to exchange routes of, as "ipv4/unicast"; empty: those that fit."""
     max_prefixes: int | None
     """Limit of prefixes taken from the peer."""
     import_filter: str
@@ -128,6 +130,7 @@ def _peer(raw: Mapping[str, Any]) -> Peer:
         multihop_ttl=raw.get("ebgpMultihop"),
         password=raw.get("password"),
         password_secret=raw.get("authSecretRef") or "",
+        families=tuple(f"{f.get('afi')}/{f.get('safi')}" for f in raw.get("families") or ()),
         max_prefixes=raw.get("maxPrefixes"),
         import_filter=raw.get("importFilter") or "",
         export_filter=raw.get("exportFilter") or "",

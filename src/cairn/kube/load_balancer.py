@@ -39,9 +39,13 @@ class LoadBalancer:
     foreign: bool
     """Whether it is a LoadBalancer of somebody else's class: hands off."""
     families: tuple[int, ...]
-    """IP versions it wants, the first one surely."""
+    """IP versions it wants, the leading one first."""
     optional: frozenset[int]
-    """Versions without which it is content (PreferDualStack)."""
+    """Versions without which it is content if it has another (PreferDualStack)."""
+    declined: tuple[int, ...]
+    """Versions that PreferDualStack would like and spec.ipFamilies leaves out."""
+    together: bool
+    """Whether it wants its first addresses of all families at once (RequireDualStack)."""
     requested: tuple[Address, ...]
     """Addresses it asks for by name."""
     unreadable: tuple[str, ...]
@@ -84,12 +88,15 @@ def load_balancer_of(obj: Object) -> LoadBalancer:
     requested, unreadable = _requested(metadata.annotations, spec)
     families = _families(spec)
     prefer = spec.get("ipFamilyPolicy") == "PreferDualStack"
+    missing = tuple(version for version in (4, 6) if version not in families)
     return LoadBalancer(
         metadata=metadata,
         handled=handled,
         foreign=balancing and not handled,
         families=families,
-        optional=frozenset(families[1:]) if prefer else frozenset(),
+        optional=frozenset(families) if prefer else frozenset(),
+        declined=missing if prefer else (),
+        together=spec.get("ipFamilyPolicy") == "RequireDualStack",
         requested=requested,
         unreadable=unreadable,
         sharing_key=_annotation(metadata.annotations, SHARING_KEYS),
@@ -129,12 +136,12 @@ def _requested(
 
 
 def _families(spec: Mapping[str, Any]) -> tuple[int, ...]:
-    named = [6 if name == "IPv6" else 4 for name in spec.get("ipFamilies") or ()] or [4]
-    match spec.get("ipFamilyPolicy"):
-        case "RequireDualStack" | "PreferDualStack":
-            return (*named[:1], *(version for version in (4, 6) if version != named[0]))
-        case _:
-            return tuple(dict.fromkeys(named))
+    """Return what spec.ipFamilies says; the API server fills it in with what the cluster has."""
+    named = dict.fromkeys(6 if name == "IPv6" else 4 for name in spec.get("ipFamilies") or ())
+    policy = spec.get("ipFamilyPolicy")
+    if policy == "RequireDualStack" or (policy == "PreferDualStack" and not named):
+        return tuple(dict.fromkeys([*named, 4, 6]))
+    return tuple(named) or (4,)
 
 
 def _held(status: Mapping[str, Any]) -> tuple[Address, ...]:

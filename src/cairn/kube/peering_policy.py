@@ -159,6 +159,8 @@ def _peer_address(text: str) -> Address:
         address = parse_address(bare)
     except ValueError:
         raise ValueError("is not an IP address") from None
+    if address.is_link_local and address.version == 6:
+        raise ValueError("is link-local: write the router's global or unique local address")
     if length and length != str(address.max_prefixlen):
         raise ValueError(f"is a network: write one address, or /{address.max_prefixlen}")
     return address

@@ -17,6 +17,21 @@ from cairn.kube.metadata import Metadata, Object, metadata_of
 from cairn.kube.selector import InvalidSelector, Selector, parse_selector
 from cairn.net import Address, parse_address, parse_network
 
+NEVER_GIVEN = {
+    parse_network(text): what
+    for text, what in (
+        ("127.0.0.0/8", "loopback"),
+        ("169.254.0.0/16", "link-local"),
+        ("224.0.0.0/4", "multicast"),
+        ("255.255.255.255/32", "broadcast"),
+        ("::/127", "unspecified and loopback"),
+        ("::ffff:0:0/96", "IPv4 in IPv6's clothes: write it as IPv4"),
+        ("fe80::/10", "link-local"),
+        ("ff00::/8", "multicast"),
+    )
+}
+"""Addresses that no Service can have, and what they are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -75,7 +90,7 @@ def pool_of(obj: Object) -> Pool:
     blocks = []
     for raw in [*(spec.get("blocks") or ()), *(spec.get("cidrs") or ())]:
         try:
-            blocks.append(_block(raw, findings, keep_ends=keep_ends))
+            blocks.append(_usable(_block(raw, findings, keep_ends=keep_ends)))
         except ValueError as error:
             findings.append(Finding("InvalidBlock", f"block {_spell(raw)} is ignored: {error}"))
     if not blocks:
@@ -112,6 +127,16 @@ def _block(raw: Mapping[str, Any], findings: list[Finding], *, keep_ends: bool) 
     if int(stop) < int(start):
         raise ValueError("stop lies before start")
     return Block(_spell(raw), start.version, int(start), int(stop))
+
+
+def _usable(block: Block) -> Block:
+    """Return the block; raises ValueError if it holds what no Service can have."""
+    for network, what in NEVER_GIVEN.items():
+        if block.overlaps(
+            Block("", network.version, int(network.network_address), int(network.broadcast_address))
+        ):
+            raise ValueError(f"it holds addresses of {network} ({what})")
+    return block
 
 
 def _cidr_block(text: str, findings: list[Finding], *, keep_ends: bool) -> Block:

@@ -23,7 +23,7 @@ from cairn.desired.reader import (
     record,
     text,
 )
-from cairn.desired.routes import FAMILIES, IPV4_UNICAST, IPV6_UNICAST
+from cairn.desired.routes import FAMILIES
 from cairn.net import Address, Network, parse_address, parse_network
 
 INTERNAL = "internal"
@@ -46,7 +46,7 @@ class PeerGroup:
     password: str | None = None
     """TCP MD5 key that all members share."""
     families: tuple[str, ...] = ()
-    """Address families to negotiate; empty: the prefix's own."""
+    """Address families to negotiate; empty: both, whatever the prefix is of."""
     hold_time_s: int = 90
     """Proposed hold time; the lower of both ends' holds."""
     max_prefixes: int | None = 10_000
@@ -64,7 +64,7 @@ class PeerGroup:
 
     def negotiates(self) -> tuple[str, ...]:
         """Return the address families to offer."""
-        return self.families or (IPV4_UNICAST if self.prefix.version == 4 else IPV6_UNICAST,)
+        return self.families or FAMILIES
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@
 
 `cairn` is our own router; `frr`, `bird` and `openbgpd` are other people's, configured to take any
 node of the given networks as a peer and to put what it announces into the kernel as ECMP routes.
+Every session carries IPv4 and IPv6 where the node offers both, whatever its addresses are of.
 OpenBGPD cannot write routes on Linux, so a process of ours beside it copies its decisions.
 
 Invariants  Pure: nothing is written or started here. Every path lies in `directory`.
@@ -21,6 +22,7 @@ from cairn.net import Network, parse_address, parse_network
 
 FRR_DIRECTORY = Path("/usr/lib/frr")
 MULTIPATH = 16
+VERSIONS = (4, 6)
 
 SYSCTLS = {
     "net.ipv4.ip_forward": "1",
@@ -217,7 +219,7 @@ def frr_config(peering: Peering) -> str:
     if peering.password:
         lines.append(f" neighbor NODES password {peering.password}")
     lines += [f" bgp listen range {network} peer-group NODES" for network in peering.networks]
-    for version in sorted({network.version for network in peering.networks}):
+    for version in VERSIONS:
         lines += [
             f" address-family ipv{version} unicast",
             "  neighbor NODES activate",
@@ -247,7 +249,7 @@ def bird_config(peering: Peering) -> str:
     """Return BIRD's configuration: per network a template whose sessions come by themselves."""
     lines = ["log stderr all;", f"router id {peering.router_id};"]
     lines += ["timeformat protocol iso long;", "protocol device { }"]
-    for version in sorted({network.version for network in peering.networks}):
+    for version in VERSIONS:
         channel = f"ipv{version}"
         lines += [
             f"protocol direct direct{version} {{ {channel}; }}",
@@ -269,7 +271,7 @@ def bird_config(peering: Peering) -> str:
             "  passive;",
             "  hold time 90;",
             *([f'  password "{peering.password}";'] if peering.password else []),
-            f"  ipv{network.version} {{ import all; export none; }};",
+            *(f"  ipv{version} {{ import all; export none; }};" for version in VERSIONS),
             "}",
         ]
     return "\n".join([*lines, ""])
@@ -313,7 +315,7 @@ def openbgpd_config(peering: Peering) -> str:
             f"neighbor {network} {{",
             f"  remote-as {peering.node_asn}",
             "  passive",
-            f"  announce IPv{network.version} unicast",
+            *(f"  announce IPv{version} unicast" for version in VERSIONS),
             "}",
         ]
     return "\n".join([*lines, "allow from any", "deny to any", ""])

@@ -65,10 +65,13 @@ class Fib:
             self._paths.pop(prefix, None)
         self._dirty.add(prefix)
 
-    def settle(self, gateway: Address) -> None:
-        """Forget what an earlier run knew from this peer: it has repeated all that still holds."""
+    def settle(self, gateway: Address, version: int) -> None:
+        """Forget what an earlier run knew from this peer: it has repeated all that still holds.
+
+        `version` says of which IP version's prefixes.
+        """
         for prefix, gateways in list(self._kept.items()):
-            if gateway in gateways:
+            if prefix.version == version and gateway in gateways:
                 self._keep(prefix, gateways - {gateway})
 
     def settle_all(self) -> None:

@@ -70,7 +70,12 @@ def frr_views(summary: dict[str, Any], ribs: Sequence[dict[str, Any]]) -> Views:
     for block in summary.values():
         peers = block.get("peers", {}) if isinstance(block, dict) else {}
         for address, peer in peers.items():
-            rows.setdefault(address, _frr_neighbor(address, peer))
+            row = _frr_neighbor(address, peer)
+            before = rows.get(address)
+            # The session is the same in each family's block, the prefixes are not.
+            if before is not None and before.prefixes is not None:
+                row = replace(row, prefixes=before.prefixes + (row.prefixes or 0))
+            rows[address] = row
     return Views(
         router_id=str(first.get("routerId", "0.0.0.0")),  # noqa: S104
         asn=int(first.get("as", 0)),
@@ -154,21 +159,20 @@ def _bird_time(text: str) -> datetime | None:
 def _bird_neighbor(address: str, block: str, now: datetime | None) -> NeighborRow:
     since = _bird_time(block)
     state = re.search(r"BGP state:\s+(\S+)", block)
-    imported = re.search(r"Routes:\s+(\d+) imported", block)
-    updates = re.search(r"Import updates:\s+(\d+)", block)
-    withdraws = re.search(r"Import withdraws:\s+(\d+)", block)
-    exported = re.search(r"Export updates:\s+(\d+)(?:\s+\S+){3}\s+(\d+)", block)
+    # One channel for each family: the session's figures are their sums.
+    imported = re.findall(r"Routes:\s+(\d+) imported", block)
+    received = re.findall(r"Import (?:updates|withdraws):\s+(\d+)", block)
+    exported = re.findall(r"Export updates:\s+\d+(?:\s+\S+){3}\s+(\d+)", block)
     name = state[1] if state else "Idle"
-    counts = [int(found[1]) for found in (updates, withdraws) if found]
     return NeighborRow(
         address=address,
         asn=_field(block, "Neighbor AS"),
-        received=sum(counts),
-        sent=int(exported[2]) if exported else 0,
+        received=sum(map(int, received)),
+        sent=sum(map(int, exported)),
         queued=0,
         since_s=(now - since).total_seconds() if now and since else None,
         state=name,
-        prefixes=int(imported[1]) if imported and name == "Established" else None,
+        prefixes=sum(map(int, imported)) if imported and name == "Established" else None,
         details={"Counted": "routes, not messages: BIRD does not say how many messages it had"},
     )
 

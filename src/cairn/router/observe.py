@@ -89,6 +89,10 @@ def neighbor_row(peer: PeerState, limit: int | None, now: float) -> NeighborRow:
         "Remote router-id": peer.remote_id,
         "Hold time": f"{peer.hold_time_s} s" if peer.hold_time_s is not None else "",
         "Families": ", ".join(str(family) for family in peer.families),
+        **{
+            f"Prefixes of {family}": f"{count.received} received, {count.announced} sent"
+            for family, count in peer.counts.items()
+        },
         "Capabilities": ", ".join(str(one) for one in peer.capabilities),
         "Prefixes sent": str(peer.prefixes_announced),
         "Prefixes stale": str(peer.prefixes_stale) if peer.prefixes_stale else "",
@@ -121,6 +125,7 @@ def path_row(path: Path, remotes: Mapping[str, str]) -> PathRow:
         stale=path.stale,
         announced=path.announced,
         error=not path.valid,
+        reason=path.invalid,
         local_pref=path.local_pref,
         med=path.med or 0,
         as_path=str(path.as_path),

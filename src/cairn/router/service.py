@@ -27,7 +27,7 @@ from cairn.bgp.event import (
     RouteChanged,
     TreatedAsWithdraw,
 )
-from cairn.bgp.family import IPV4_UNICAST, IPV6_UNICAST
+from cairn.bgp.family import IPV4_UNICAST, IPV6_UNICAST, Family, family_of
 from cairn.bgp.message.notification import Notification
 from cairn.bgp.speaker import Speaker
 from cairn.desired import routes
@@ -60,6 +60,7 @@ NOTHING = parse_filter("deny any")
 EVERYWHERE: tuple[Address, ...] = (IPv4Address(0), IPv6Address(0))
 
 FAMILIES = {routes.IPV4_UNICAST: IPV4_UNICAST, routes.IPV6_UNICAST: IPV6_UNICAST}
+VERSION = {IPV4_UNICAST: 4, IPV6_UNICAST: 6}
 ASN_RULES = {INTERNAL: AsnRule.INTERNAL, EXTERNAL: AsnRule.EXTERNAL}
 COUNTED: tuple[type[Event], ...] = (TreatedAsWithdraw, AttributeDiscarded, PrefixLimit, PeerDown)
 
@@ -191,14 +192,34 @@ class RouterService:
             case EndOfRib():
                 for peer in self._driver.speaker.peers():
                     if peer.name == event.peer:
-                        self._fib.settle(peer.remote)
+                        self._settle_hops(peer.name, peer.remote, event.family)
         if isinstance(event, COUNTED):
             self._counters[type(event).__name__] += 1
 
-    def _settle(self, gateway: Address) -> None:
+    def _settle(self, remote: Address) -> None:
+        """Settle a peer that has been up for a while, in all families."""
         if self._fib.kept:
-            self._fib.settle(gateway)
+            for peer in self._driver.speaker.peers():
+                if peer.remote == remote:
+                    for family in peer.families:
+                        self._settle_hops(peer.name, remote, family)
             self._kernel.write()
+
+    def _settle_hops(self, peer: str, remote: Address, family: Family) -> None:
+        """Settle what a peer has told of one family: its next hops need not be its address.
+
+        Those of a peer that repeated nothing are known only if they are; the grace ends others.
+        """
+        if not self._fib.kept:
+            return
+        hops = {
+            path.next_hop
+            for path in self._driver.speaker.rib()
+            if path.peer == peer and family_of(path.prefix) == family
+        }
+        for gateway in hops | {remote}:
+            if gateway is not None:
+                self._fib.settle(gateway, VERSION[family])
 
     def _on_line(self, client: LineClient, line: bytes) -> None:
         counters = {

@@ -9,23 +9,24 @@ from collections.abc import Iterable, Iterator
 
 from cairn.router.views import NeighborRow, PathRow, Views
 
-NEIGHBOR_HEADER = "Neighbor                   AS    MsgRcvd    MsgSent  OutQ Up/Down  State/PrfRcvd"
 RIB_LEGEND = (
     "flags: * = Valid, > = Selected, I = via IBGP, A = Announced,",
     "       S = Stale, E = Error",
 )
-RIB_HEADER = "flags destination          gateway          lpref   med aspath origin"
-FIB_HEADER = "flags prio destination          gateway"
+ADDRESS_WIDTH, PREFIX_WIDTH, GATEWAY_WIDTH = 20, 20, 15
+"""Columns as OpenBGPD has them; IPv6 makes them as wide as it needs."""
 
 
 def neighbor_lines(rows: Iterable[NeighborRow]) -> Iterator[str]:
     """Yield the summary: one line per neighbour."""
-    yield NEIGHBOR_HEADER
+    rows = tuple(rows)
+    wide = width(ADDRESS_WIDTH, (row.address for row in rows))
+    yield f"{'Neighbor':<{wide}} {'AS':>8}    MsgRcvd    MsgSent  OutQ Up/Down  State/PrfRcvd"
     for row in rows:
         since = "Never" if row.since_s is None else duration(row.since_s)
         state = row.state if row.prefixes is None else f"{row.prefixes:6d}"
         yield (
-            f"{row.address:<20} {row.asn:>8} {row.received:>10} {row.sent:>10} {row.queued:>5}"
+            f"{row.address:<{wide}} {row.asn:>8} {row.received:>10} {row.sent:>10} {row.queued:>5}"
             f" {since:<8} {state}"
         )
 
@@ -47,28 +48,39 @@ def neighbor_detail_lines(row: NeighborRow) -> Iterator[str]:
 
 def rib_lines(rows: Iterable[PathRow]) -> Iterator[str]:
     """Yield every path of every prefix."""
+    rows = tuple(rows)
+    wide = width(PREFIX_WIDTH, (row.prefix for row in rows))
+    hop = width(GATEWAY_WIDTH, (row.gateway for row in rows))
     yield from RIB_LEGEND
-    yield RIB_HEADER
+    yield f"flags {'destination':<{wide}} {'gateway':<{hop}}  lpref   med aspath origin"
     for row in rows:
         path = f"{row.as_path} {row.origin}".strip()
         yield (
-            f"{flags(row):<5} {row.prefix:<20} {row.gateway:<15}  "
+            f"{flags(row):<5} {row.prefix:<{wide}} {row.gateway:<{hop}}  "
             f"{row.local_pref:>5} {row.med:>5} {path}"
         )
+        if row.reason:
+            yield f"      not used: {row.reason}"
 
 
 def fib_lines(views: Views) -> Iterator[str]:
     """Yield the kernel's routes, one line per next hop."""
-    yield FIB_HEADER
+    wide = width(PREFIX_WIDTH, (route.prefix for route in views.routes))
+    yield f"flags prio {'destination':<{wide}} gateway"
     for route in views.routes:
         for gateway in route.gateways:
-            yield f"{'*B':<5} {route.metric:>4} {route.prefix:<20} {gateway}"
+            yield f"{'*B':<5} {route.metric:>4} {route.prefix:<{wide}} {gateway}"
 
 
 def counter_lines(views: Views) -> Iterator[str]:
     """Yield what went wrong how often since the router started."""
     for name, count in sorted(views.counters.items()):
         yield f"{name:<24} {count:>10}"
+
+
+def width(least: int, texts: Iterable[str]) -> int:
+    """Return how wide a column of these texts is."""
+    return max(least, *map(len, texts), 0)
 
 
 def flags(row: PathRow) -> str:

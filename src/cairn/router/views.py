@@ -66,6 +66,8 @@ class PathRow:
     """We originate it."""
     error: bool = False
     """It cannot be used."""
+    reason: str = ""
+    """Why not."""
     local_pref: int = 100
     """LOCAL_PREF."""
     med: int = 0
@@ -166,6 +168,7 @@ def rib_json(paths: tuple[PathRow, ...]) -> dict[str, Any]:
                 "best": row.best,
                 "source": "internal" if row.internal else "external",
                 "stale": row.stale,
+                "reason": row.reason,
                 "origin": {"i": "IGP", "e": "EGP"}.get(row.origin, "incomplete"),
                 "metric": row.med,
                 "localpref": row.local_pref,

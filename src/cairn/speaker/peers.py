@@ -2,7 +2,8 @@
 
     desired.SpeakerConfig  ->  bgp.PeerConfig by name, Attributes by prefix
 
-Pure. A next hop that is not given stays None: each session then uses its own local address.
+Pure. A next hop that is not given stays None: each session then uses its own local address, or for
+the other family one of the peer's `next_hops`.
 """
 
 from cairn.bgp.attribute.attributes import Attributes
@@ -41,6 +42,7 @@ def peer_config(peer: PeerSpec) -> PeerConfig:
         connect_retry_s=peer.connect_retry_s,
         password=peer.password,
         families=tuple(FAMILIES[name] for name in peer.families),
+        next_hops=peer.next_hops,
         graceful_restart_s=peer.graceful_restart_s,
         max_prefixes=peer.max_prefixes,
         multihop_ttl=peer.ttl if peer.ttl or not is_external else EBGP_TTL,

@@ -26,6 +26,11 @@ def report_peer(peer: PeerState, now: float) -> dict[str, Any]:
         "router_id": peer.remote_id,
         "hold_time_s": peer.hold_time_s,
         "families": [str(family) for family in peer.families],
+        "counts": {
+            str(family): {"received": count.received, "announced": count.announced}
+            for family, count in peer.counts.items()
+        },
+        "not_announced": dict(peer.not_announced),
         "messages_received": peer.messages_in,
         "messages_sent": peer.messages_out,
         "prefixes_received": peer.prefixes_received,

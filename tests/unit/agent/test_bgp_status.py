@@ -79,6 +79,23 @@ def test_a_speaker_that_does_not_answer_is_a_condition() -> None:
     assert "does not answer" in condition["message"]
 
 
+def test_a_router_without_ipv6_is_a_condition_with_the_count() -> None:
+    why = "the peer does not take IPv6 unicast"
+    condition = spell(report("Established", not_announced={why: 2}))["conditions"][0]
+    assert condition["status"] == "False"
+    assert condition["message"] == f"peer r: 2 prefixes are not announced: {why}"
+
+
+def test_routes_are_counted_per_family() -> None:
+    counts = {"IPv6 unicast": {"received": 0, "announced": 2}}
+    families = ["IPv4 unicast", "IPv6 unicast"]
+    status = spell(report("Established", families=families, counts=counts))
+    assert status["bgpInstances"][0]["peers"][0]["routeCount"] == [
+        {"afi": "ipv4", "safi": "unicast", "received": 0, "advertised": 0},
+        {"afi": "ipv6", "safi": "unicast", "received": 0, "advertised": 2},
+    ]
+
+
 def test_what_is_not_honoured_is_a_condition() -> None:
     condition = spell(report("Established"), ignored=("peer r: Secret x",))["conditions"][0]
     assert condition["status"] == "False"

@@ -35,9 +35,12 @@ class World:
         self.octets: dict[End, bytearray] = {}
         """All that was ever sent from an end."""
 
-    def add(self, address: str, *peers: PeerConfig, multipath: int = 16) -> Speaker:
-        """Start a speaker."""
-        speaker = Speaker(router_id=IPv4Address(address), random=lambda: 0.5, multipath=multipath)
+    def add(
+        self, address: str, *peers: PeerConfig, multipath: int = 16, router_id: str = ""
+    ) -> Speaker:
+        """Start a speaker; its address is its identifier unless another one is given."""
+        identifier = IPv4Address(router_id or address)
+        speaker = Speaker(router_id=identifier, random=lambda: 0.5, multipath=multipath)
         self.speakers[address] = speaker
         self.events.setdefault(address, [])
         speaker.configure({one.name: one for one in peers}, self.clock.now)

@@ -207,7 +207,7 @@ def test_ipv6_needs_a_next_hop_of_its_own() -> None:
     world.announce(NODES[0], {prefix: OWN})
     (said,) = world.happened(NODES[0], RouteNotAnnounced)
     assert isinstance(said, RouteNotAnnounced)
-    assert said.reason.startswith("2001:db8::100/128 needs an IPv6 next hop")
+    assert said.reason.startswith("it needs an IPv6 next hop")
     world.announce(NODES[0], {prefix: replace(OWN, next_hop=ip_address("2001:db8::10"))})
     assert hops(world, prefix) == ["2001:db8::10"]
     world.announce(NODES[0], {prefix: replace(OWN, next_hop=ip_address("::ffff:10.0.0.1"))})
@@ -271,6 +271,7 @@ def test_a_peer_that_is_no_longer_configured_is_told() -> None:
         ({}, False),
         ({"connect_retry_s": 9}, False),
         ({"max_prefixes": 7}, False),
+        ({"next_hops": (ip_address("2001:db8::10"),)}, False),
         ({"hold_time_s": 30}, True),
         ({"graceful_restart_s": 60}, True),
         ({"password": "x"}, True),

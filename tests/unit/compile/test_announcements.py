@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from cairn.compile.announcements import Announced, compile_speaker
+from cairn.compile.announcements import Announced, bgp_identifier, compile_speaker
+from cairn.desired.routes import IPV4_UNICAST, IPV6_UNICAST
 from cairn.kube.bgp_node_config import NodeConfig
 from cairn.kube.metadata import Key
 from cairn.kube.node import NodeFacts
@@ -19,6 +20,7 @@ NODE = NodeFacts.from_object(
         },
     }
 )
+WEB = Key("default", "web")
 PEER: dict[str, Any] = {"name": "router", "peerAddress": "192.168.1.1", "peerASN": 64512}
 
 
@@ -39,7 +41,12 @@ def announced(
             "status": {"loadBalancer": {"ingress": [{"ip": ip}]}},
         }
     )
-    return {service.key: Announced(service, local)}
+    return {service.key: Announced(service, frozenset({4, 6} if local else ()))}
+
+
+def node(*ips: str, name: str = "node-1") -> NodeFacts:
+    addresses = [{"type": "InternalIP", "ip": ip} for ip in ips]
+    return NodeFacts.from_object({"metadata": {"name": name}, "spec": {"addresses": addresses}})
 
 
 def prefixes(config: NodeConfig, services: dict[Key, Announced]) -> list[str]:
@@ -48,21 +55,97 @@ def prefixes(config: NodeConfig, services: dict[Key, Announced]) -> list[str]:
     return [str(route.prefix) for route in speaker.routes]
 
 
-def test_a_node_without_ipv4_says_why_it_does_not_peer() -> None:
-    six = NodeFacts.from_object(
-        {
-            "metadata": {"name": "node-6"},
-            "spec": {"addresses": [{"type": "InternalIP", "ip": "2001:db8::6"}]},
-        }
-    )
-    speaker, ignored = compile_speaker(config(), six, announced(), {})
-    assert speaker is None
-    assert "node-6 has no IPv4 address" in ignored[0]
+def test_a_node_without_ipv4_has_an_identifier_of_its_own() -> None:
+    six, seven = node("2001:db8::6", name="node-6"), node("2001:db8::7", name="node-7")
+    router = {"peerAddress": "2001:db8::1"}
+    speaker, ignored = compile_speaker(config(router), six, announced(ip="2001:db8::5"), {})
+    assert speaker is not None
+    assert ignored == ()
+    (peer,) = speaker.peers
+    assert (peer.families, list(map(str, peer.next_hops))) == ((IPV6_UNICAST,), ["2001:db8::6"])
+    first, other = bgp_identifier(six), bgp_identifier(seven)
+    assert (speaker.router_id, first != other) == (first, True)
+    assert 1 <= int(first.split(".")[0]) <= 126
+
+
+V4, V6 = {"afi": "ipv4", "safi": "unicast"}, {"afi": "ipv6", "safi": "unicast"}
+EVPN = {"afi": "l2vpn", "safi": "evpn"}
+FOUR, SIX, BOTH = ["192.168.1.10"], ["2001:db8::10"], ["2001:db8::10", "192.168.1.10"]
+FAMILIES: list[tuple[list[str], str, list[dict[str, str]], tuple[str, ...], str]] = [
+    (FOUR, "192.168.1.1", [], (IPV4_UNICAST,), ""),
+    (BOTH, "192.168.1.1", [], (IPV4_UNICAST, IPV6_UNICAST), ""),
+    (BOTH, "2001:db8::1", [], (IPV6_UNICAST,), ""),
+    (BOTH, "2001:db8::1", [V6, V4], (IPV4_UNICAST, IPV6_UNICAST), ""),
+    (BOTH, "192.168.1.1", [V4], (IPV4_UNICAST,), ""),
+    (BOTH, "192.168.1.1", [V6], (IPV6_UNICAST,), ""),
+    (FOUR, "192.168.1.1", [V4, V6], (IPV4_UNICAST,), "no IPv6 routes, as node-1 has no IPv6"),
+    (BOTH, "192.168.1.1", [V4, EVPN], (IPV4_UNICAST,), "family l2vpn/evpn is not known here"),
+    (FOUR, "192.168.1.1", [V6], (), "none of its families can be exchanged: no IPv6 routes"),
+    (["192.168.1.10", "fe80::1"], "192.168.1.1", [], (IPV4_UNICAST,), ""),
+]
+
+
+@pytest.mark.parametrize(("own", "peer", "families", "expected", "words"), FAMILIES)
+def test_families_of_a_session(
+    own: list[str],
+    peer: str,
+    families: list[dict[str, str]],
+    expected: tuple[str, ...],
+    words: str,
+) -> None:
+    told = config({"peerAddress": peer, "families": families})
+    speaker, ignored = compile_speaker(told, node(*own), {}, {})
+    assert speaker is not None
+    assert tuple(f for p in speaker.peers for f in p.families) == expected
+    assert len(ignored) == bool(words)
+    assert all(words in line for line in ignored)
+
+
+@pytest.mark.parametrize(
+    ("own", "families", "words"),
+    [
+        (FOUR, [], "2001:db8::5/128: announced to nobody, as node-1 has no IPv6 address"),
+        (BOTH, [V4], "2001:db8::5/128: announced to nobody, as no neighbor's families hold IPv6"),
+        (BOTH, [], ""),
+    ],
+)
+def test_an_address_that_no_session_carries_is_named(
+    own: list[str], families: list[dict[str, str]], words: str
+) -> None:
+    told = config({"families": families})
+    _, ignored = compile_speaker(told, node(*own), announced(ip="2001:db8::5"), {})
+    assert len(ignored) == bool(words)
+    assert all(line.startswith(words) for line in ignored)
+
+
+def test_one_session_for_each_family_leaves_nothing_unsaid() -> None:
+    raw = [PEER | {"families": [V4]}, PEER | {"name": "six", "peerAddress": "2001:db8::1"}]
+    services = announced() | {Key("default", "b"): announced(ip="2001:db8::5")[WEB]}
+    speaker, ignored = compile_speaker(config(peers=raw), node(*BOTH), services, {})
+    assert speaker is not None
+    assert ignored == ()
+    assert [p.families for p in speaker.peers] == [(IPV4_UNICAST,), (IPV6_UNICAST,)]
 
 
 EVERYWHERE: dict[str, Any] = {"annotations": {"cairn.io/announce": "all-nodes"}}
 SOME_KEY = {"matchExpressions": [{"key": "k", "operator": "NotIn", "values": ["never-used-value"]}]}
 NAMED = {"matchLabels": {"io.kubernetes.service.name": "web"}}
+
+
+def test_an_address_is_announced_by_nodes_with_a_backend_of_its_family() -> None:
+    """KEP-563: a dual-stack Service has an EndpointSlice for each family, filled on its own."""
+    service = Service.from_object(
+        {
+            "metadata": {"namespace": "default", "name": "web"},
+            "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]},
+            "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.5"}, {"ip": "2001:db8::5"}]}},
+        }
+    )
+    expected = {4: ["192.0.2.5/32"], 6: ["2001:db8::5/128"]}
+    for versions in ((), (4,), (6,), (4, 6)):
+        services = {service.key: Announced(service, frozenset(versions))}
+        found = prefixes(config(), services)
+        assert found == [prefix for version in versions for prefix in expected[version]]
 
 
 @pytest.mark.parametrize(

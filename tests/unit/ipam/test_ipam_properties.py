@@ -10,12 +10,15 @@ from cairn.compile.ipam_space import may_share
 from cairn.kube.load_balancer import load_balancer_of
 from cairn.kube.metadata import key_of
 from cairn.kube.pool import pool_of
+from cairn.net import parse_address
 
-ADDRESSES = [f"10.0.0.{i}" for i in range(12)]
+ADDRESSES = [f"{base}{i}" for base in ("10.0.0.", "fd00::") for i in range(10)]
+FAMILIES = [["IPv4"], ["IPv6"], ["IPv4", "IPv6"], ["IPv6", "IPv4"]]
+POLICIES = ["SingleStack", "PreferDualStack", "RequireDualStack"]
 LABELS = st.dictionaries(st.sampled_from("ab"), st.sampled_from("xy"), max_size=2)
 
-block = st.tuples(st.integers(0, 11), st.integers(0, 6)).map(
-    lambda pair: {"start": f"10.0.0.{pair[0]}", "stop": f"10.0.0.{pair[0] + pair[1]}"}
+block = st.tuples(st.sampled_from(["10.0.0.", "fd00::"]), st.integers(0, 5), st.integers(0, 4)).map(
+    lambda one: {"start": f"{one[0]}{one[1]}", "stop": f"{one[0]}{one[1] + one[2]}"}
 )
 pools = st.lists(
     st.fixed_dictionaries(
@@ -37,7 +40,9 @@ pools = st.lists(
 annotations = st.fixed_dictionaries(
     {},
     optional={
-        "lbipam.cilium.io/ips": st.sampled_from(ADDRESSES),
+        "lbipam.cilium.io/ips": st.lists(
+            st.sampled_from(ADDRESSES), min_size=1, max_size=2, unique=True
+        ).map(",".join),
         "lbipam.cilium.io/sharing-key": st.sampled_from("kl"),
         "lbipam.cilium.io/sharing-cross-namespace": st.just("*"),
     },
@@ -50,6 +55,8 @@ one_service = st.fixed_dictionaries(
         "namespace": st.sampled_from(["n", "m"]),
         "port": st.sampled_from([80, 443]),
         "held": st.lists(st.sampled_from(ADDRESSES), max_size=2),
+        "families": st.sampled_from(FAMILIES),
+        "policy": st.sampled_from(POLICIES),
         "type": st.sampled_from(["LoadBalancer", "LoadBalancer", "LoadBalancer", "ClusterIP"]),
     }
 )
@@ -67,7 +74,12 @@ def _service(number: int, raw: dict[str, Any]) -> dict[str, Any]:
             "labels": raw["labels"],
             "annotations": raw["annotations"],
         },
-        "spec": {"type": raw["type"], "ports": [{"port": raw["port"]}]},
+        "spec": {
+            "type": raw["type"],
+            "ports": [{"port": raw["port"]}],
+            "ipFamilies": raw["families"],
+            "ipFamilyPolicy": raw["policy"],
+        },
         "status": {"loadBalancer": {"ingress": [{"ip": ip} for ip in raw["held"]]}},
     }
 
@@ -121,11 +133,29 @@ def test_nothing_is_used_twice_and_all_lies_in_a_pool(ps: list[Any], ss: list[An
     for key, verdict in result.services.items():
         for address in verdict.addresses:
             held.setdefault(address, []).append(views[key])
-            value = int.from_bytes(bytes(map(int, address.split("."))), "big")
-            assert any(pool_of(pool).holds(4, value) for pool in ps)
+            found = parse_address(address)
+            assert any(pool_of(pool).holds(found.version, int(found)) for pool in ps)
     for sharers in held.values():
         pairs = [(a, b) for i, a in enumerate(sharers) for b in sharers[i + 1 :]]
         assert all(may_share(a, b) for a, b in pairs)
+
+
+@given(pools, services)
+def test_each_family_is_wanted_and_required_ones_come_together(
+    ps: list[Any], ss: list[Any]
+) -> None:
+    result = run(ps, ss)
+    for view in map(load_balancer_of, ss):
+        verdict = result.services.get(view.metadata.key)
+        if verdict is None or not view.handled:
+            continue
+        versions = {parse_address(address).version for address in verdict.addresses}
+        assert versions <= set(view.families)
+        assert verdict.reason is not None
+        if verdict.satisfied:
+            assert versions == set(view.families) or (versions and view.optional)
+        elif view.together and not view.held:
+            assert not versions
 
 
 @given(pools, services)

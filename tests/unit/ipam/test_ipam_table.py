@@ -288,12 +288,136 @@ def test_families(spec: dict[str, Any], expected: tuple[str, ...], satisfied: bo
     assert (found.addresses, found.satisfied) == (expected, satisfied)
 
 
+FOUR: dict[str, Any] = {"blocks": [{"cidr": "10.0.0.0/30"}]}
+SIX: dict[str, Any] = {"blocks": [{"cidr": "fd00::/120"}]}
+PREFER: dict[str, Any] = {"ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "PreferDualStack"}
+REQUIRE: dict[str, Any] = {"ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "RequireDualStack"}
+IPS = "lbipam.cilium.io/ips"
+NO_SIX = "pool p has no IPv6 block"
+DUAL = [
+    # spec, annotations, pools, held before  ->  addresses, code, words of the message
+    (PREFER, {}, [FOUR, SIX], (), ("10.0.0.0", "fd00::"), "satisfied", "fd00:: from pool p1"),
+    (PREFER, {}, [FOUR], (), ("10.0.0.0",), "satisfied", f"no IPv6 address: {NO_SIX}"),
+    (PREFER, {}, [SIX], (), ("fd00::",), "satisfied", "no IPv4 address: pool p has no IPv4 block"),
+    (PREFER, {}, [], (), (), "no_pool", "no CiliumLoadBalancerIPPool exists"),
+    (
+        {"ipFamilies": ["IPv4"], "ipFamilyPolicy": "PreferDualStack"},
+        {},
+        [FOUR, SIX],
+        (),
+        ("10.0.0.0",),
+        "satisfied",
+        "no IPv6 address: spec.ipFamilies leaves IPv6 out",
+    ),
+    ({"ipFamilyPolicy": "PreferDualStack"}, {}, [FOUR], (), ("10.0.0.0",), "satisfied", NO_SIX),
+    (REQUIRE, {}, [FOUR, SIX], (), ("10.0.0.0", "fd00::"), "satisfied", ""),
+    (REQUIRE, {}, [FOUR], (), (), "no_pool", "IPv4 and IPv6 are given together (Req"),
+    (REQUIRE, {}, [FOUR], (), (), "no_pool", NO_SIX),
+    (REQUIRE, {}, [FOUR], ("10.0.0.3",), ("10.0.0.3",), "no_pool", NO_SIX),
+    (REQUIRE, {}, [FOUR, SIX], ("10.0.0.3",), ("10.0.0.3", "fd00::"), "satisfied", ""),
+    (PREFER, {}, [FOUR, SIX], ("fd00::7",), ("10.0.0.0", "fd00::7"), "satisfied", ""),
+    ({}, {}, [FOUR, SIX], ("10.0.0.2", "fd00::7"), ("10.0.0.2",), "satisfied", ""),
+    (PREFER, {IPS: "fd00::5,10.0.0.2"}, [FOUR, SIX], (), ("10.0.0.2", "fd00::5"), "satisfied", ""),
+    (PREFER, {IPS: "fd00::5"}, [FOUR, SIX], (), ("10.0.0.0", "fd00::5"), "satisfied", ""),
+    (REQUIRE, {IPS: "fd00::5"}, [FOUR, SIX], (), ("10.0.0.0", "fd00::5"), "satisfied", ""),
+    (REQUIRE, {IPS: "fd00::5"}, [SIX], (), (), "no_pool", "no IPv4 block"),
+    (REQUIRE, {IPS: "fd00::5,10.9.9.9"}, [FOUR, SIX], (), (), "no_pool", "no pool has 10.9.9.9"),
+    (PREFER, {IPS: "fd00::5,10.9.9.9"}, [FOUR, SIX], (), ("fd00::5",), "no_pool", "10.9.9.9"),
+    ({}, {IPS: "fd00::5"}, [FOUR, SIX], (), ("10.0.0.0",), "family_mismatch", "is IPv6, but spec."),
+    (
+        {**PREFER, "loadBalancerIP": "10.0.0.2"},
+        {},
+        [FOUR, SIX],
+        ("10.0.0.1", "fd00::9"),
+        ("10.0.0.2", "fd00::9"),
+        "satisfied",
+        "",
+    ),
+]
+
+
 @pytest.mark.parametrize(
-    ("policy", "satisfied"), [("PreferDualStack", True), ("RequireDualStack", False)]
+    ("spec", "annotations", "pools", "held", "expected", "code", "words"), DUAL
 )
-def test_only_one_family_in_the_pools(policy: str, satisfied: bool) -> None:
-    found = verdict(run([pool()], [service(ipFamilyPolicy=policy)]), "web")
-    assert (found.addresses, found.satisfied) == (("10.0.0.0",), satisfied)
+def test_two_families(
+    spec: dict[str, Any],
+    annotations: dict[str, str],
+    pools: list[dict[str, Any]],
+    held: tuple[str, ...],
+    expected: tuple[str, ...],
+    code: str,
+    words: str,
+) -> None:
+    made = [pool("p" if n == 0 else f"p{n}", str(n), **one) for n, one in enumerate(pools)]
+    result = run(made, [service(held=held, annotations=annotations, **spec)])
+    assert addresses(result, "web") == [expected]
+    assert reason(result)[0] == code
+    assert words in reason(result)[1]
+
+
+def test_who_waits_for_the_other_family_takes_nothing_from_others() -> None:
+    one: dict[str, Any] = {"blocks": [{"cidr": "10.0.0.1/32"}]}
+    waiting, other = service("a", "1", **REQUIRE), service("b", "2")
+    result = run([pool(**one)], [waiting, other])
+    assert addresses(result, "a", "b") == [(), ("10.0.0.1",)]
+    asked = service("a", "1", annotations={IPS: "10.0.0.1"}, **REQUIRE)
+    again = run([pool(**one)], [asked])
+    assert addresses(again, "a") == [()]
+    assert again.pools["p"].used == 0
+
+
+def test_sharers_share_in_both_families() -> None:
+    pools = [pool(blocks=[{"cidr": "fd00::/64"}, {"cidr": "10.0.0.0/30"}])]
+    result = run(pools, [sharer("a", 80, **REQUIRE), sharer("b", 443, **PREFER)])
+    assert addresses(result, "a", "b") == [("10.0.0.0", "fd00::")] * 2
+    assert result.pools["p"].used == 2
+
+
+HUGE = [
+    ({"cidr": "2001:db8::/64"}, 1 << 64, "2001:db8::"),
+    ({"cidr": "2001:db8::/32"}, 1 << 96, "2001:db8::"),
+    ({"start": "2001:db8::100", "stop": "2001:db8:0:1::"}, (1 << 64) - 0xFF, "2001:db8::100"),
+    ({"start": "2001:db8::5"}, 1, "2001:db8::5"),
+    ({"cidr": "2001:db8::77/64"}, (1 << 64) - 0x77, "2001:db8::77"),
+]
+
+
+@pytest.mark.parametrize(("block", "total", "first"), HUGE)
+def test_ipv6_blocks_are_never_counted_out(block: dict[str, str], total: int, first: str) -> None:
+    older = [service(f"s{n:03}", "0", ipFamilies=["IPv6"]) for n in range(300)]
+    result = run([pool(blocks=[block])], older)
+    state = result.pools["p"]
+    assert verdict(result, "s000").addresses == (first,)
+    assert (state.total, state.used) == (total, min(total, 300))
+    assert state.available == total - state.used
+    ends = run([pool(allowFirstLastIPs="No", blocks=[block])], older[:1])
+    kept = "start" in block or "77" in block["cidr"]
+    assert ends.pools["p"].total == total - (0 if "start" in block else 1 if kept else 2)
+
+
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        ("fe80::/64", "fe80::/10 (link-local)"),
+        ("ff0e::/120", "ff00::/8 (multicast)"),
+        ("::ffff:192.0.2.0/120", "write it as IPv4"),
+        ("::/0", "unspecified and loopback"),
+        ("224.0.0.0/24", "multicast"),
+        ("127.0.0.1/32", "loopback"),
+    ],
+)
+def test_addresses_that_no_service_can_have(block: str, words: str) -> None:
+    state = run([pool(blocks=[{"cidr": block}])], []).pools["p"]
+    assert state.total == 0
+    assert any(words in finding.message for finding in state.findings)
+
+
+def test_a_pool_in_the_nodes_ipv6_subnet_is_told_of_neighbour_discovery() -> None:
+    nodes = [ip_network("fd00:1::/64")]
+    state = run([pool(blocks=[{"cidr": "fd00:1::f000/116"}])], [], node_networks=nodes).pools["p"]
+    (finding,) = state.findings
+    assert finding.reason == "NodeSubnet"
+    assert "by neighbour discovery" in finding.message
 
 
 def test_the_older_keeps_an_address_that_two_claim() -> None:

@@ -45,6 +45,7 @@ def pod(annotations: dict[str, str] | None = None, **spec: Any) -> dict[str, Any
 
 
 FAMILIES = [{"afi": "ipv4", "safi": "unicast"}, {"afi": "ipv6", "safi": "unicast"}]
+EVPN = [*FAMILIES, {"afi": "l2vpn", "safi": "evpn"}]
 LOCAL: dict[str, Any] = {"externalTrafficPolicy": "Local", "healthCheckNodePort": 30001}
 
 
@@ -78,7 +79,7 @@ LOCAL: dict[str, Any] = {"externalTrafficPolicy": "Local", "healthCheckNodePort"
             "limits no bandwidth",
         ),
         (peering(neighbor(), neighbor()), IGNORED, "2 items"),
-        (peering(neighbor(families=FAMILIES)), IGNORED, "ipv6 unicast is not negotiated"),
+        (peering(neighbor(families=EVPN)), IGNORED, "l2vpn evpn is not negotiated"),
         (peering(neighbor(advertisedPathAttributes=[{}])), IGNORED, "no communities"),
         (peering(neighbor(connectRetryTimeSeconds=120)), ASIDE, "after 5 s at the latest"),
         (
@@ -107,7 +108,7 @@ def test_a_field_without_effect_is_found(obj: dict[str, Any], weight: Weight, wo
         ),
         service(type="ClusterIP", ipFamilies=["IPv4"]),
         pod(hostNetwork=True),
-        peering(neighbor(families=FAMILIES[:1])),
+        peering(neighbor(families=FAMILIES)),
         {"kind": "ConfigMap", "metadata": {"namespace": "default", "name": "cilium-config"}},
         {"kind": "Deployment", "metadata": {"name": "d"}},
         {},

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from cairn.lab.netstat import HEADING, table
+import pytest
+
+from cairn.lab.netstat import HEADING, HEADING6, letters_of, table, table6
 
 ROUTES: list[dict[str, Any]] = [
     {"dst": "default", "gateway": "192.168.1.1", "dev": "eth0"},
@@ -37,3 +39,49 @@ def test_columns_stand_under_their_headings() -> None:
             at = heading.index(name)
             assert line[at] != " "
             assert at == 0 or line[at - 1] == " "
+
+
+ROUTES6: list[dict[str, Any]] = [
+    {"dst": "fd00:1::/64", "dev": "eth0", "metric": 256},
+    {
+        "dst": "2001:db8:f::1",
+        "metric": 20,
+        "nexthops": [
+            {"gateway": "fd00:1::10", "dev": "eth0"},
+            {"gateway": "fd00:1::11", "dev": "eth0"},
+        ],
+    },
+    {"dst": "default", "gateway": "fd00:1::1", "dev": "eth0", "metric": 1024},
+    {"type": "unreachable", "dst": "2001:db8:f::/112", "dev": "lo", "metric": 1024},
+]
+
+
+def test_one_line_a_next_hop_of_ipv6() -> None:
+    assert [tuple(line.split()) for line in table6(ROUTES6)] == [
+        ("fd00:1::/64", "::", "U", "256", "eth0"),
+        ("2001:db8:f::1/128", "fd00:1::10", "UGH", "20", "eth0"),
+        ("2001:db8:f::1/128", "fd00:1::11", "UGH", "20", "eth0"),
+        ("::/0", "fd00:1::1", "UG", "1024", "eth0"),
+        ("2001:db8:f::/112", "::", "!", "1024", "lo"),
+    ]
+    heading = HEADING6.splitlines()[1]
+    assert [heading.index(word) for word in ("Next", "Flag", "Met", "Iface")] == [31, 58, 63, 67]
+
+
+@pytest.mark.parametrize(
+    ("words", "letters"),
+    [
+        (["-rn"], "rn"),
+        (["-6", "-rn"], "6rn"),
+        (["-rn", "-A", "inet6"], "6rn"),
+        (["-rnA", "inet6"], "rnA6"),
+        (["--route", "--numeric", "--inet6"], "6rn"),
+        (["-r", "--protocol=inet6"], "6r"),
+        (["-r46"], "r46"),
+        (["-rnee"], "rne"),
+        (["-r", "--wide"], "r?"),
+        (["-r", "-A", "ipx"], "r?"),
+    ],
+)
+def test_options(words: list[str], letters: str) -> None:
+    assert letters_of(words) == set(letters)

@@ -118,6 +118,7 @@ NEIGHBORS = [
     ({"peerAddress": "2001:db8::1", "peerASN": 1, "ipFamily": "ipv6"}, "2001:db8::1", ""),
     ({"peerAddress": "2001:db8::1", "peerASN": 1, "ipFamily": "ipv4"}, "", "does not fit"),
     ({"peerAddress": "router", "peerASN": 1}, "", "not an IP address"),
+    ({"peerAddress": "fe80::1", "peerASN": 1}, "", "is link-local: write the router's global"),
     ({"peerAddress": "192.0.2.1"}, "", "peerASN None is not 1 to"),
     ({"maxPrefixes": 3}, "", "peerAddress is missing"),
     (
@@ -140,6 +141,25 @@ def test_neighbors(raw: dict[str, Any], address: str, words: str) -> None:
 def test_ipv6_neighbors_speak_ipv6() -> None:
     (peer,) = peers(with_neighbors({"peerAddress": "2001:db8::1", "peerASN": 64512}))
     assert peer["families"] == [{"afi": "ipv6", "safi": "unicast"}]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "neighbor", "versions"),
+    [
+        (["192.0.2.10"], {}, "4"),
+        (["192.0.2.10", "2001:db8::10"], {}, "46"),
+        (["192.0.2.10", "2001:db8::10"], {"peerAddress": "2001:db8::1"}, "6"),
+        (["192.0.2.10"], {"families": [{"afi": "ipv6", "safi": "unicast"}]}, "6"),
+    ],
+)
+def test_families_are_those_that_fit_the_node_unless_they_are_named(
+    addresses: list[str], neighbor: dict[str, Any], versions: str
+) -> None:
+    status = {"addresses": [{"type": "InternalIP", "address": a} for a in addresses]}
+    obj = with_neighbors({"peerAddress": "192.0.2.1", "peerASN": 64512, **neighbor})
+    spec = run([obj], [{**node("n"), "status": status}]).configs["n"].spec
+    (peer,) = spec["bgpInstances"][0]["peers"]
+    assert peer["families"] == [{"afi": f"ipv{v}", "safi": "unicast"} for v in versions]
 
 
 def test_the_older_of_two_policies_keeps_the_node() -> None:

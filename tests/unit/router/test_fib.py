@@ -43,9 +43,10 @@ def test_found_routes_stay_until_their_peer_is_settled() -> None:
     table = fib([route(N1, N2, N3)])
     assert not table.changes()
     table.set_paths(VIP, [N1])  # node 1 is back first: the others' share must stay
-    table.settle(N1)
+    table.settle(N1, 4)
+    table.settle(N2, 6)  # has told its IPv6 routes alone so far
     assert not table.changes()
-    table.settle(N2)  # back, and no longer announces it
+    table.settle(N2, 4)  # back, and no longer announces it
     assert table.changes().replace == (route(N1, N3),)
     table.settle_all()
     assert table.changes().replace == (route(N1),)

@@ -102,6 +102,23 @@ def test_frr() -> None:
     )
 
 
+def test_frr_counts_a_session_of_both_families_once_with_all_prefixes() -> None:
+    four = FRR_SUMMARY["ipv4Unicast"]
+    six = {**four, "peers": {"10.8.0.12": {**four["peers"]["10.8.0.12"], "pfxRcd": 2}}}
+    views = frr_views({"ipv4Unicast": four, "ipv6Unicast": six}, [FRR_RIB, {}])
+    assert [(row.address, row.prefixes) for row in views.neighbors] == [
+        ("10.8.0.11", None),
+        ("10.8.0.12", 3),
+    ]
+
+
+def test_bird_sums_the_channels_of_both_families() -> None:
+    channel = BIRD_PROTOCOLS[BIRD_PROTOCOLS.index("  Channel ipv4") :]
+    both = BIRD_PROTOCOLS + channel.replace("ipv4", "ipv6")
+    (node,) = bird_views(BIRD_STATUS, both, BIRD_ROUTES).neighbors
+    assert (node.prefixes, node.received) == (2, 6)
+
+
 def test_bird() -> None:
     views = bird_views(BIRD_STATUS, BIRD_PROTOCOLS, BIRD_ROUTES)
     assert (views.router_id, views.asn) == ("10.8.0.1", 64512)

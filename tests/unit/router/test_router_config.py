@@ -22,7 +22,7 @@ groups:
 def test_home_router() -> None:
     config = load_router_config(HOME)
     (group,) = config.groups
-    assert group.negotiates() == ("ipv4/unicast",)
+    assert group.negotiates() == ("ipv4/unicast", "ipv6/unicast")
     assert group.accepts().permits(parse_network("192.168.1.100/32"))
     assert not group.accepts().permits(parse_network("192.168.1.1/32"))
     assert not group.accepts().permits(parse_network("192.168.1.96/28"))

@@ -23,6 +23,7 @@ FULL = SpeakerConfig(
             connect_retry_s=120,
             password="s3cret",
             families=("ipv4/unicast", "ipv6/unicast"),
+            next_hops=(parse_address("192.168.1.10"), parse_address("2001:db8::2")),
             graceful_restart_s=120,
             max_prefixes=100,
             ttl=2,

@@ -25,6 +25,7 @@ def test_everything_else_is_passed_on() -> None:
         64512,
         64512,
         families=("ipv6/unicast", "ipv4/unicast"),
+        next_hops=(parse_address("2001:db8::10"),),
         export_filter=parse_filter("permit 192.168.1.0/24"),
         password="x",
         port=1790,
@@ -32,6 +33,7 @@ def test_everything_else_is_passed_on() -> None:
     config = peer_configs(SpeakerConfig("1.1.1.1", 64512, (spec,)))["r"]
     assert config.families == (IPV6_UNICAST, IPV4_UNICAST)
     assert (config.password, config.port) == ("x", 1790)
+    assert config.next_hops == spec.next_hops
     assert config.export_filter is spec.export_filter
 
 

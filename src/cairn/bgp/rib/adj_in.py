@@ -3,7 +3,8 @@
     UPDATEs of a peer  ->  AdjIn  ->  Route, or the reason why not
 
 Invariants  Routes are kept as they came: a changed filter is applied without asking again.
-Standards   RFC 4271 s5.1.3, s6.3, s9.1.2 (loops, next hop); RFC 4456 s8; RFC 4724 s4.2 (stale)
+Standards   RFC 2545 s3 (IPv6 next hops); RFC 4271 s5.1.3, s6.3, s9.1.2 (loops, next hop);
+            RFC 4456 s8; RFC 4724 s4.2 (stale)
 """
 
 from collections.abc import Iterable
@@ -88,6 +89,9 @@ def objection(attributes: Attributes, source: Source, router_id: IPv4Address) ->
         return f"next hop {hop} is no address of a router"
     if isinstance(hop, IPv6Address) and hop.ipv4_mapped is not None:
         return f"next hop {hop} is an IPv4 address in IPv6 clothes: the peer has no IPv6 there"
+    if hop.is_link_local:
+        # The kernel could not tell on which link it is, and the peer is to name a global one.
+        return f"next hop {hop} is link-local; RFC 2545 wants the peer's global address there"
     if hop == source.local:
         return f"next hop {hop} is our own address"
     return ""

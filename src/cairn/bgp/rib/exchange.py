@@ -6,13 +6,14 @@ Cost        One change: one decision for its prefix, one export per established 
 Standards   RFC 4271 s3.2, s9
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from cairn.bgp.attribute.attributes import Attributes
 from cairn.bgp.config import RouteFilter
-from cairn.bgp.event import Event, Path, RouteChanged, RouteNotAnnounced
+from cairn.bgp.event import Event, FamilyCount, Path, RouteChanged, RouteNotAnnounced
 from cairn.bgp.family import Family, family_of
 from cairn.bgp.message.update import Update
 from cairn.bgp.rib.adj_in import AdjIn
@@ -41,6 +42,23 @@ class Neighbour:
     """What it was told; None while its session is down."""
     blocked: dict[Network, str] = field(default_factory=dict)
     """Routes that should go to it and cannot, and why."""
+    why_blocked: Counter[str] = field(default_factory=Counter)
+    """How many of those for each reason."""
+
+    def block(self, prefix: Network, reason: str) -> bool:
+        """Note that a route cannot go to it; return whether that is news."""
+        if self.blocked.get(prefix) == reason:
+            return False
+        self.unblock(prefix)
+        self.blocked[prefix] = reason
+        self.why_blocked[reason] += 1
+        return self.why_blocked[reason] == 1
+
+    def unblock(self, prefix: Network) -> None:
+        """Note that nothing hinders a route any more."""
+        before = self.blocked.pop(prefix, None)
+        if before is not None:
+            self.why_blocked[before] -= 1
 
 
 class Exchange:
@@ -84,6 +102,7 @@ class Exchange:
             return
         neighbour.outlet = neighbour.adj_out = None
         neighbour.blocked.clear()
+        neighbour.why_blocked.clear()
         # A route that is stale already was not confirmed last time either (RFC 4724 s4.2).
         kept = set(keep)
         before = set(neighbour.adj_in.stale())
@@ -153,6 +172,21 @@ class Exchange:
         neighbour = self._neighbours.get(peer)
         return len(neighbour.adj_in.stale()) if neighbour else 0
 
+    def counts(self, peer: str) -> dict[Family, FamilyCount]:
+        """Return how many routes of each family came from `peer` and went to it."""
+        neighbour = self._neighbours.get(peer)
+        if neighbour is None:
+            return {}
+        received = Counter(map(family_of, neighbour.adj_in.routes))
+        sent = Counter(map(family_of, neighbour.adj_out.sent() if neighbour.adj_out else ()))
+        families = sorted(received.keys() | sent.keys())
+        return {one: FamilyCount(received[one], sent[one]) for one in families}
+
+    def not_announced(self, peer: str) -> dict[str, int]:
+        """Return why routes that should go to `peer` do not, and how many."""
+        neighbour = self._neighbours.get(peer)
+        return dict(+neighbour.why_blocked) if neighbour else {}
+
     def outgoing(self, peer: str) -> AdjOut | None:
         """Return what `peer` was told; None while its session is down."""
         neighbour = self._neighbours.get(peer)
@@ -204,12 +238,11 @@ class Exchange:
         answer = export(best, neighbour.outlet) if best else None
         if not isinstance(answer, str):
             neighbour.adj_out.want(prefix, answer)
-            neighbour.blocked.pop(prefix, None)
+            neighbour.unblock(prefix)
             return []
         neighbour.adj_out.want(prefix, None)
-        if neighbour.blocked.get(prefix) == answer:
+        if not neighbour.block(prefix, answer):
             return []
-        neighbour.blocked[prefix] = answer
         return [RouteNotAnnounced(neighbour.source.peer, prefix, answer)]
 
 

@@ -2,7 +2,12 @@
 
     best route, session  ->  export  ->  Attributes to send, or why none are
 
-Standards   RFC 4271 s5.1, s9.1.3, s9.2; RFC 1997 (NO_EXPORT, NO_ADVERTISE); RFC 4360 s6
+Invariants  A route without a next hop of its own gets our address of its own family, whatever
+            family the session is of: the session's address, or one the peer is configured with.
+            RFC 2545 s3 wants a link-local address behind the global one on a shared link; we send
+            the global one alone, which every router resolves on the link as well.
+Standards   RFC 4271 s5.1, s9.1.3, s9.2; RFC 1997 (NO_EXPORT, NO_ADVERTISE); RFC 2545 s2, s3;
+            RFC 4360 s6; RFC 4760 s3
 """
 
 from dataclasses import dataclass, replace
@@ -23,12 +28,16 @@ class Outlet:
     """Its name."""
     local: Address
     """Our address on the session."""
+    next_hops: tuple[Address, ...]
+    """Our addresses of other families."""
     local_asn: int
     """Our autonomous system towards it."""
     remote_asn: int
     """Its autonomous system."""
     families: frozenset[Family]
     """What it takes routes of."""
+    wanted: frozenset[Family]
+    """What we offered routes of."""
     accept: RouteFilter | None
     """The export filter."""
 
@@ -37,10 +46,16 @@ class Outlet:
         """Return whether the peer is in our autonomous system."""
         return self.local_asn == self.remote_asn
 
+    def own_address(self, version: int) -> Address | None:
+        """Return our address of one IP version that the peer can send packets to."""
+        own = (self.local, *self.next_hops)
+        return next((a for a in own if a.version == version and not a.is_link_local), None)
+
 
 def export(route: Route, to: Outlet) -> Attributes | str | None:
     """Return the attributes to send; None: not for this peer; text: it should, but cannot."""
-    if route.source.peer == to.peer or family_of(route.prefix) not in to.families:
+    family = family_of(route.prefix)
+    if route.source.peer == to.peer or family not in to.families | to.wanted:
         return None
     if route.source.is_ibgp and to.is_ibgp:
         return None  # RFC 4271 s9.2: who is in our system heard it from its own peer
@@ -52,6 +67,10 @@ def export(route: Route, to: Outlet) -> Attributes | str | None:
         if allowed is None:
             return None
         attributes = allowed
+    if family not in to.families:
+        if not route.source.is_local:
+            return None
+        return f"the peer does not take {family}: enable that family for this neighbor there"
     sent = _to_internal(attributes, route) if to.is_ibgp else _to_external(attributes, route, to)
     return _with_next_hop(sent, route.prefix, to)
 
@@ -85,7 +104,12 @@ def _to_external(attributes: Attributes, route: Route, to: Outlet) -> Attributes
 
 
 def _with_next_hop(attributes: Attributes, prefix: Network, to: Outlet) -> Attributes | str:
-    hop = attributes.next_hop or to.local
+    hop = attributes.next_hop or to.own_address(prefix.version)
+    if hop is None:
+        return (
+            f"it needs an IPv{prefix.version} next hop; the session's address is {to.local}, and "
+            "no other one is configured"
+        )
     if hop.version != prefix.version:
-        return f"{prefix} needs an IPv{prefix.version} next hop; the session's address is {hop}"
+        return f"it needs an IPv{prefix.version} next hop, not {hop}"
     return replace(attributes, next_hop=hop)
