@@ -11,7 +11,6 @@ Cost        about 170 octets of memory for each backend
 from collections.abc import Iterable, Mapping
 
 from cairn.abi import structs
-from cairn.abi.address import write_address
 from cairn.apply.map_batch import remove_entries, write_entries
 from cairn.libbpf import Map
 from cairn.net import L4Address
@@ -53,6 +52,12 @@ class BackendTable:
             self._found.pop(number, None)
             self._pending[number.to_bytes(4, "little")] = value
         return number
+
+    def number(self, where: L4Address) -> int | None:
+        """Return the id of a backend; None if the maps have none."""
+        return self._ids.get(
+            structs.Backend(where.address, where.port, 0, 0).write()[:_PLACE_OCTETS]
+        )
 
     def hold(self, number: int) -> None:
         """Note one more user of a backend that an earlier agent left."""

@@ -66,6 +66,10 @@ class MaglevTableMap:
         }
         self._retired: set[tuple[int, int]] = set()
 
+    def __iter__(self) -> Iterator[int]:
+        """Yield the services that have a table."""
+        return iter(tuple(self._sizes))
+
     def __contains__(self, service: int) -> bool:
         return service in self._sizes
 

@@ -112,7 +112,9 @@ class _Fill:
         width = np.uint32 if length < self.size - 1 else np.uint64
         skip = self.skip[active].astype(width)
         begin = (self.offset[active] + self.turn[active] * self.skip[active]) % self.size
-        visited = np.multiply.outer(np.arange(length, dtype=width), skip)
+        visited: NDArray[np.unsignedinteger] = np.multiply.outer(
+            np.arange(length, dtype=width), skip
+        )
         visited += begin.astype(width)
         # NumPy divides by one number in vectors; a remainder it takes one by one.
         visited -= visited // width(self.size) * width(self.size)
