@@ -88,6 +88,11 @@ class Reconciler:
         self._report("stale services", [str(failure) for failure in self._balancer.apply(stale)])
         self._balancer.prune_backends()
 
+    @property
+    def frontends(self) -> int:
+        """How many frontends the maps hold."""
+        return len(self._balancer.frontends)
+
     async def run(self) -> None:
         """Apply changes as they come, until cancelled."""
         while True:

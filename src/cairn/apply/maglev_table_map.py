@@ -13,7 +13,6 @@ Cost        one table is written in place: a millisecond. To put a table into a 
 
 import contextlib
 import hashlib
-import struct
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -118,7 +117,7 @@ class MaglevTableMap:
                 try:
                     if not self._write_over(service, size, octets):
                         inner = stack.enter_context(_new_table(octets))
-                        new[_key(service)] = struct.pack("<I", inner.fd)
+                        new[_key(service)] = inner.fd.to_bytes(4, "little")
                 except BpfError as error:
                     failed[service] = str(error)
             refused = write_entries(self._outer[size], new)

@@ -7,10 +7,11 @@ Pure: nothing is written here.
 Not here    The order of writes (load_balancer.py)
 """
 
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol as Shape
+
+import numpy as np
 
 from cairn.abi import structs
 from cairn.abi.address import MAPPED_BITS
@@ -229,8 +230,8 @@ def _range(service: int, network: Network) -> structs.SourceRange:
 
 
 def _packed(numbers: Sequence[int]) -> bytes:
-    return struct.pack(f"<{len(numbers)}I", *numbers)
+    return np.array(numbers, "<u4").tobytes()
 
 
 def _unpacked(octets: bytes) -> tuple[int, ...]:
-    return struct.unpack(f"<{len(octets) // 4}I", octets)
+    return tuple(np.frombuffer(octets, "<u4").tolist())
