@@ -95,3 +95,4 @@ struct {
 
 CAIRN_TABLES(maglev, struct cairn_maglev);
 CAIRN_TABLES(maglev_small, struct cairn_maglev_small);
+CAIRN_MAP(table_digests, BPF_MAP_TYPE_HASH, 32768, __u32, __u64, BPF_F_NO_PREALLOC);

@@ -41,7 +41,7 @@ class Agent:
             self.cluster, self.plane, uplink, "node-1", on_services=self._count
         )
 
-    def _count(self, _: Any) -> None:
+    def _count(self, *_: Any) -> None:
         self.told += 1
 
     def set(self, name: str, *, address: str | None, pod: str) -> None:

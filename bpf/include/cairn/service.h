@@ -9,6 +9,7 @@
  * backend_counters  HASH          __u32 backend id          cairn_backend_counters
  * maglev            HASH_OF_MAPS  __u32 service id          ARRAY of one cairn_maglev
  * maglev_small      HASH_OF_MAPS  __u32 service id          ARRAY of one cairn_maglev_small
+ * table_digests     HASH          __u32 service id          __u64 of what the table was made from
  * draining          HASH          __u32 service id          __u32 backend id
  * source_ranges     LPM_TRIE      cairn_source_range        __u32 1
  * affinity          LRU_HASH      cairn_affinity_key        cairn_affinity
@@ -40,8 +41,9 @@
  * terms of backends; the ids in it are the node's own). */
 #define CAIRN_MAGLEV_SIZE 65537
 /* The size for a service of few backends, whose shares are even without the memory. Every
- * node goes from one to the other at the same number of backends. */
-#define CAIRN_MAGLEV_SMALL_SIZE 4093
+ * node goes from one to the other at the same number of backends. The kernel's header for
+ * an array and this many ids fit 16 KiB; a few more, and each table takes 32. */
+#define CAIRN_MAGLEV_SMALL_SIZE 3967
 
 enum cairn_vip_flag {
 	CAIRN_VIP_PING = 1, /* the node answers ICMP echo for it */
@@ -138,9 +140,11 @@ struct cairn_backend_counters {
 	__u64 answered; /* first answers */
 };
 
-/* One Maglev table: backend ids by hash modulo CAIRN_MAGLEV_SIZE. It is replaced as
- * a whole by swapping the inner map. A service reached only by cgroup programs
- * (no address in `vips`) needs none. */
+/* One Maglev table: backend ids by hash scaled to CAIRN_MAGLEV_SIZE. A table of the same
+ * size is written over the one before, id by id: a packet meets the old or the new choice,
+ * and both serve. (To swap the inner map costs the writer a grace period.) A service
+ * reached only by cgroup programs needs none. `table_digests` is user space's record,
+ * absent while a table is being written: a new agent leaves what is right alone. */
 struct cairn_maglev {
 	__u32 backend[CAIRN_MAGLEV_SIZE];
 };
@@ -159,4 +163,4 @@ _Static_assert(sizeof(struct cairn_backend_counters) == 32, "ABI");
 _Static_assert(sizeof(struct cairn_slot_key) == 8, "ABI");
 _Static_assert(sizeof(struct cairn_backend) == 24, "ABI");
 _Static_assert(sizeof(struct cairn_maglev) == 262148, "ABI");
-_Static_assert(sizeof(struct cairn_maglev_small) == 16372, "ABI");
+_Static_assert(sizeof(struct cairn_maglev_small) == 15868, "ABI");

@@ -17,7 +17,7 @@ from cairn.abi.address import read_address, write_address
 from cairn.net import Address
 
 MAGLEV_SIZE = 65537
-MAGLEV_SMALL_SIZE = 4093
+MAGLEV_SMALL_SIZE = 3967
 
 
 class VipFlag(IntFlag):

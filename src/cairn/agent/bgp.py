@@ -17,7 +17,7 @@ import base64
 import binascii
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ class BgpLink:
         self._looked: frozenset[str] = frozenset()
         self._look = asyncio.Event()
         self._config: SpeakerConfig | None = None
+        self._compiled_for: NodeConfig | None = None
         self._ignored: tuple[str, ...] = ()
         self._tell = asyncio.Event()
         self._report = asyncio.Event()
@@ -67,10 +68,14 @@ class BgpLink:
         self._reachable = True
         self._told_state = False
 
-    def services(self, services: Mapping[Key, Announced]) -> None:
-        """Take the Services as they are now, and the configuration that the cluster holds."""
+    def services(self, services: Mapping[Key, Announced], changed: Collection[Key]) -> None:
+        """Take the Services as they are now, and the configuration that the cluster holds.
+
+        Nothing is done if neither changed: most news are of endpoints on other nodes.
+        """
         self._services = services
-        self._compile()
+        if changed or self._config is None or self._cluster.bgp is not self._compiled_for:
+            self._compile()
 
     async def run(self) -> None:
         """Follow the speaker until cancelled."""
@@ -90,7 +95,7 @@ class BgpLink:
                 await asyncio.sleep(RECONNECT_S)
 
     def _compile(self) -> None:
-        config = self._cluster.bgp
+        config = self._compiled_for = self._cluster.bgp
         speaker: SpeakerConfig | None = None
         ignored: tuple[str, ...] = ()
         if config is not None:

@@ -65,15 +65,16 @@ class Cluster:
         self._service_of: dict[Key, Key] = {}
         own = f"metadata.name={node}"
         self._informers = (
-            Informer(client, SERVICES, on_change=self._guard(self._service)),
-            Informer(client, ENDPOINT_SLICES, on_change=self._guard(self._slice)),
-            Informer(client, CILIUM_NODES, on_change=self._guard(self._node)),
-            Informer(client, POOLS, on_change=self._guard(self._pool)),
+            Informer(client, SERVICES, on_change=self._guard(self._service), keep=False),
+            Informer(client, ENDPOINT_SLICES, on_change=self._guard(self._slice), keep=False),
+            Informer(client, CILIUM_NODES, on_change=self._guard(self._node), keep=False),
+            Informer(client, POOLS, on_change=self._guard(self._pool), keep=False),
             Informer(
                 client,
                 PODS,
                 field_selector=f"spec.nodeName={node}",
                 on_change=self._guard(self._pod),
+                keep=False,
             ),
             Informer(
                 client, BGP_NODE_CONFIGS, field_selector=own, on_change=self._guard(self._config)

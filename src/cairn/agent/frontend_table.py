@@ -8,7 +8,6 @@ Invariants  A changed object touches the addresses that it has or had, and no ot
 Cost        one object: its addresses
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from cairn.desired.load_balancer import Frontend, Kind, LbState
@@ -30,15 +29,17 @@ class FrontendTable:
 
     def __init__(self) -> None:
         self._states: dict[str, LbState] = {}
-        self._claims: dict[L4Address, dict[str, Frontend]] = defaultdict(dict)
-        self._contested: set[L4Address] = set()
+        self._names: dict[L4Address, str] = {}
+        """Whose an address is that one object claims: nearly all."""
+        self._rivals: dict[L4Address, set[str]] = {}
+        """Who claims it, where there are several."""
 
     def __iter__(self) -> Iterator[str]:
         """Yield the names of the objects that have frontends."""
         return iter(tuple(self._states))
 
     def __contains__(self, where: L4Address) -> bool:
-        return where in self._claims
+        return where in self._names or where in self._rivals
 
     def state(self, name: str) -> LbState:
         """Return an object's frontends as they were last told."""
@@ -49,39 +50,50 @@ class FrontendTable:
         before = self._states.pop(name, _NOTHING)
         if state:
             self._states[name] = state
+        for where in before.keys() - state.keys():
+            self._give_up(where, name)
+        for where in state.keys() - before.keys():
+            self._claim(where, name)
         changed = {
             where for where in before.keys() | state.keys() if before.get(where) != state.get(where)
         }
-        return {where: self._claim(where, name, state) for where in changed}
+        return {where: self._holder(where) for where in changed}
 
     def holders(self, name: str) -> Mapping[L4Address, Frontend]:
         """Return who holds the addresses that an object claims: its own frontend or another's."""
-        return {where: self._holder(where) for where in self.state(name)}
+        found = {where: self._holder(where) for where in self.state(name)}
+        return {where: held for where, held in found.items() if held is not None}
 
     def contested(self) -> Iterator[tuple[L4Address, Frontend, Frontend]]:
         """Yield each address that several objects claim: who holds it, and who does not."""
-        for where in sorted(self._contested, key=L4Address.sort_key):
+        for where, names in self._rivals.items():
             held = self._holder(where)
-            for claim in self._claims[where].values():
-                if claim is not held:
+            for name in names:
+                claim = self._states[name][where]
+                if held is not None and claim is not held:
                     yield where, held, claim
 
-    def _claim(self, where: L4Address, name: str, state: LbState) -> Frontend | None:
-        claims = self._claims[where]
-        claims.pop(name, None)
-        if where in state:
-            claims[name] = state[where]
-        if len(claims) > 1:
-            self._contested.add(where)
+    def _claim(self, where: L4Address, name: str) -> None:
+        if where in self._rivals:
+            self._rivals[where].add(name)
+        elif where in self._names:
+            self._rivals[where] = {self._names.pop(where), name}
         else:
-            self._contested.discard(where)
-        if not claims:
-            del self._claims[where]
-            return None
-        return self._holder(where)
+            self._names[where] = name
 
-    def _holder(self, where: L4Address) -> Frontend:
-        claims = self._claims[where]
-        if len(claims) == 1:
-            return next(iter(claims.values()))
-        return min(claims.items(), key=lambda item: (_RANKS.index(item[1].kind), item[0]))[1]
+    def _give_up(self, where: L4Address, name: str) -> None:
+        names = self._rivals.get(where)
+        if names is None:
+            self._names.pop(where, None)
+            return
+        names.discard(name)
+        if len(names) == 1:
+            self._names[where] = self._rivals.pop(where).pop()
+
+    def _holder(self, where: L4Address) -> Frontend | None:
+        name = self._names.get(where)
+        if name is not None:
+            return self._states[name][where]
+        claims = ((self._states[n][where], n) for n in self._rivals.get(where, ()))
+        best = min(claims, key=lambda claim: (_RANKS.index(claim[0].kind), claim[1]), default=None)
+        return best[0] if best else None

@@ -131,8 +131,7 @@ class Agent:
             tasks.create_task(NodeRecord(self._client, self._node, self._uplink).keep())
             for runner in self._cluster.runners():
                 tasks.create_task(runner)
-            await self._cluster.synced()
-            await self._reconciler.start()
+            await self._fill()
             server = await self._serve_cni()
             tasks.create_task(server.serve_forever())
             tasks.create_task(self._reconciler.run())
@@ -140,6 +139,21 @@ class Agent:
             tasks.create_task(self._publisher.run(self._store))
             tasks.create_task(log_drops(self._data_plane.maps["events"]))
             log.info("ready")
+
+    async def _fill(self) -> None:
+        """Read the cluster's objects and make the data plane what they say."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        await self._cluster.synced()
+        read = clock()
+        await self._reconciler.start()
+        log.info(
+            "%d services: read in %.2f s, %d frontends in force after %.2f s more",
+            len(self._cluster.services),
+            read - began,
+            self._reconciler.frontends,
+            clock() - read,
+        )
 
     async def _serve_cni(self) -> asyncio.Server:
         cni = CniServer(

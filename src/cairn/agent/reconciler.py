@@ -10,7 +10,7 @@ Invariants  One changed Service is compiled and written alone.
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from pyroute2.netlink.exceptions import NetlinkError
 
@@ -36,7 +36,12 @@ from cairn.net import L4Address, Network
 RETRY_S = 2.0
 RESYNC_S = 30.0
 """How often the kernel's routes are compared with what they should be."""
+AT_ONCE = 512
+"""Services whose frontends are written together."""
 _HELD = b"\1\0\0\0"
+
+OnServices = Callable[[Mapping[Key, Announced], Collection[Key]], None]
+"""Takes the Services as they are, and which of them changed since the last time."""
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +56,7 @@ class Reconciler:
         uplink: Uplink,
         node: str,
         *,
-        on_services: Callable[[Mapping[Key, Announced]], None],
+        on_services: OnServices,
         elect: Elect = answering_node,
     ) -> None:
         self._cluster = cluster
@@ -78,10 +83,15 @@ class Reconciler:
         self._cluster.dirty_services.clear()
         self._cluster.dirty_pods.clear()
         self._apply_pods(set(self._cluster.pods), whole=True)
-        self._apply_services(set(self._cluster.services), whole=True)
+        await self._apply_services(set(self._cluster.services), whole=True)
         stale = dict.fromkeys(w for w in self._balancer.frontends if w not in self._frontends)
-        self._report("stale services", self._balancer.apply(stale))
+        self._report("stale services", [str(failure) for failure in self._balancer.apply(stale)])
         self._balancer.prune_backends()
+
+    @property
+    def frontends(self) -> int:
+        """How many frontends the maps hold."""
+        return len(self._balancer.frontends)
 
     async def run(self) -> None:
         """Apply changes as they come, until cancelled."""
@@ -116,9 +126,9 @@ class Reconciler:
         self._cluster.dirty_services = set()
         if dirty or whole:
             keys = {*self._cluster.services, *self._announced, *dirty} if whole else dirty
-            self._apply_services(keys, whole=whole)
+            await self._apply_services(keys, whole=whole)
         elif self._cluster.dirty_bgp:
-            self._on_services(self._announced)
+            self._on_services(self._announced, ())
         self._cluster.dirty_bgp = False
 
     async def _wait(self) -> None:
@@ -159,27 +169,39 @@ class Reconciler:
         self._report("pools", apply_content(self._data_plane.maps["pools"], desired))
 
     def _apply_pods(self, keys: Iterable[Key], *, whole: bool = False) -> None:
-        failed: list[str] = []
+        changes: dict[L4Address, Frontend | None] = {}
         for key in keys:
             pod = self._cluster.pods.get(key)
             state = compile_host_ports(pod, self._uplink.addresses) if pod else {}
-            failed += self._balancer.apply(self._changes(f"pod {key}", state, whole=whole))
+            changes |= self._changes(f"pod {key}", state, whole=whole)
+        failed = [str(failure) for failure in self._balancer.apply(changes)]
         self._everything |= bool(failed)
         self._report("host ports", failed)
 
-    def _apply_services(self, keys: Iterable[Key], *, whole: bool = False) -> None:
+    async def _apply_services(self, keys: Iterable[Key], *, whole: bool = False) -> None:
         failed: list[str] = []
         retry, self._retry = self._retry, set()
-        for key in keys:
-            wrong = self._balancer.apply(self._compile(key, whole=whole or key in retry))
-            failed += wrong
-            if wrong:
-                self._retry.add(key)
+        changed: set[Key] = set()
+        listed = list(keys)
+        for at in range(0, len(listed), AT_ONCE):
+            of: dict[L4Address, Key] = {}
+            changes: dict[L4Address, Frontend | None] = {}
+            for key in listed[at : at + AT_ONCE]:
+                announced = self._announced.get(key)
+                own = self._compile(key, whole=whole or key in retry)
+                changes |= own
+                of |= dict.fromkeys(own, key)
+                if self._announced.get(key) != announced:
+                    changed.add(key)
+            for failure in self._balancer.apply(changes):
+                failed.append(str(failure))
+                self._retry.add(of[failure.where])
+            await asyncio.sleep(0)
         vips = self.vips.write(whole=whole)
         self._everything |= bool(vips)
         self._report("services", failed + vips)
         self._report("claims", [_claim(*three) for three in self._frontends.contested()])
-        self._on_services(self._announced)
+        self._on_services(self._announced, changed)
 
     def _compile(self, key: Key, *, whole: bool) -> dict[L4Address, Frontend | None]:
         """Compile one Service and return the frontends to write: all of it, or what changed."""

@@ -12,12 +12,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
 from cairn.abi import structs
-from cairn.abi.address import write_address
+from cairn.abi.address import read_address, write_address
 from cairn.abi.structs import VipFlag
+from cairn.apply.map_batch import write_entries
 from cairn.apply.uplink import Uplink
 from cairn.desired.load_balancer import Kind, LbState
 from cairn.kube.metadata import Key
-from cairn.libbpf import BpfError, Map
+from cairn.libbpf import Map
 from cairn.net import Address
 
 Elect = Callable[[Address, Iterable[str]], str | None]
@@ -39,8 +40,12 @@ class VipTable:
         self._nodes: frozenset[Address] = frozenset()
         self._written: dict[bytes, bytes] = dict(maps["vips"].items())
         self._dirty: set[Address] = set()
-        self.answered: frozenset[Address] = frozenset()
+        self._answered: set[Address] = set()
+
+    @property
+    def answered(self) -> frozenset[Address]:
         """Those that this node answers ARP and ND for."""
+        return frozenset(self._answered)
 
     def update(self, key: Key, state: LbState) -> None:
         """Take note of a Service's frontends as they are now; none if it is gone."""
@@ -73,34 +78,29 @@ class VipTable:
 
     def write(self, *, whole: bool = False) -> list[str]:
         """Write what changed, or make the map hold exactly this; return what failed."""
-        failed: list[str] = []
         if whole:
             self._written = dict(self._maps["vips"].items())
             self._dirty |= set(self._users) | self._nodes
             known = {write_address(address) for address in self._dirty}
             for octets in self._written.keys() - known:
                 self._delete(octets)
-        for address in self._dirty.copy():
-            try:
-                self._write_one(address)
-                self._dirty.discard(address)
-            except BpfError as error:
-                failed.append(f"address {address}: {error}")
-        return failed
-
-    def _write_one(self, address: Address) -> None:
-        octets = write_address(address)
-        flags = self._flags(address)
-        answers = flags is not None and bool(flags & VipFlag.ARP)
-        self.answered = self.answered | {address} if answers else self.answered - {address}
-        if flags is None:
-            self._users.pop(address, None)
-            self._delete(octets)
-            return
-        value = structs.Vip(flags).write()
-        if self._written.get(octets) != value:
-            self._maps["vips"].update(octets, value)
-            self._written[octets] = value
+        wanted = {address: self._flags(address) for address in self._dirty}
+        values: dict[bytes, bytes] = {}
+        for address, flags in wanted.items():
+            octets = write_address(address)
+            if flags is None:
+                self._users.pop(address, None)
+                self._delete(octets)
+            elif self._written.get(octets) != (value := structs.Vip(flags).write()):
+                values[octets] = value
+            if flags is not None and flags & VipFlag.ARP:
+                self._answered.add(address)
+            else:
+                self._answered.discard(address)
+        refused = write_entries(self._maps["vips"], values)
+        self._written |= {octets: v for octets, v in values.items() if octets not in refused}
+        self._dirty = {read_address(octets) for octets in refused}
+        return [f"address {read_address(octets)}: {text}" for octets, text in refused.items()]
 
     def _delete(self, octets: bytes) -> None:
         if self._written.pop(octets, None) is not None:

@@ -1,55 +1,56 @@
-"""Write load-balancer frontends into the data plane's maps.
+"""Write load-balancer frontends into the data plane's maps, one or ten thousand at a time.
 
     changed frontends (L4Address -> Frontend | None)
     ->  backends, service_slots, maglev or maglev_small, source_ranges, services
 
 Order       What is pointed at is written before what points at it, and removed after it:
-            backends, slots, Maglev table, ranges, service; a packet always finds a whole service.
+            backends, slots, Maglev tables, ranges, services; a packet always finds a whole
+            service. Each step is one system call for all that come together.
 Invariants  A frontend and a backend keep their ids while they exist, also over restarts: the maps
             are the record. An id is not given again before all others were, since connections
-            may remember it.
+            may remember it. Frontends that come together with the same backends share an id.
             Every failed write is returned; what it belonged to is tried again at the next change.
+            What an earlier agent left and is right is not written again.
 Cost        one frontend: its backends and slots; a Maglev table only if its backends changed
+Not here    Which backends (backend_table.py), which tables (maglev_table_map.py).
 """
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, KeysView, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Protocol as Shape
-
-import numpy as np
-from numpy.typing import NDArray
 
 from cairn.abi import structs
-from cairn.abi.structs import BackendFlag, ServiceFlag, SlotKey
-from cairn.compile.maglev import SMALL_TABLE_BACKENDS, maglev_table, table_size
-from cairn.desired.load_balancer import Backend, Frontend
-from cairn.libbpf import BpfError, Map, MapShape, MapType
-from cairn.net import Address, L4Address, Network, Protocol
+from cairn.abi.structs import SlotKey
+from cairn.apply.backend_table import BackendTable
+from cairn.apply.maglev_table_map import MaglevTableMap
+from cairn.apply.map_batch import remove_entries, write_entries
+from cairn.apply.service_entry import (
+    Entry,
+    NodeIndex,
+    NodeView,
+    Plan,
+    key_of_service,
+    ranges_of,
+)
+from cairn.desired.load_balancer import Frontend
+from cairn.libbpf import BpfError, Map
+from cairn.net import L4Address, Protocol
 
-BackendKey = tuple[Address, int]
-MAPPED_BITS = 96
-SERVICE_BITS = 32
-_NO_COUNT = structs.BackendCounters(0, 0, 0, 0).write()
+_HELD = b"\1\0\0\0"
+Member = tuple[L4Address, Frontend]
 
 
-class NodeIndex(Shape):
-    """Where the index of another node is found."""
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A frontend that the maps do not hold as they should."""
 
-    @property
-    def index(self) -> Mapping[str, int]:
-        """Index by node name; the node itself has none."""
+    where: L4Address
+    """Its address."""
+    text: str
+    """What the kernel said."""
 
-
-@dataclass(slots=True)
-class _Written:
-    """What the maps hold of one frontend."""
-
-    id: int
-    slots: int
-    backends: frozenset[int]
-    table: tuple[str, ...]
-    ranges: frozenset[bytes] = frozenset()
+    def __str__(self) -> str:
+        return f"frontend {self.where}: {self.text}"
 
 
 class LoadBalancer:
@@ -57,223 +58,235 @@ class LoadBalancer:
 
     def __init__(self, maps: Mapping[str, Map], node: str, peers: NodeIndex) -> None:
         self._maps = maps
-        self._node = node
-        self._peers = peers
-        self.zone = ""
-        """Where this node stands: what hints of endpoints speak of."""
-        self._written: dict[L4Address, _Written] = {}
-        self._backend_ids: dict[BackendKey, int] = {}
-        self._backend_keys: dict[int, BackendKey] = {}
-        self._users: dict[int, set[L4Address]] = {}
+        self._view = NodeView(node, peers)
+        self._backends = BackendTable(maps)
+        self._tables = MaglevTableMap(maps)
+        self._written: dict[L4Address, Entry] = {}
+        self._found: dict[bytes, bytes] = dict(maps["services"].items())
         self._recover()
-        self._last_service = max((w.id for w in self._written.values()), default=0)
-        self._last_backend = max(self._backend_ids.values(), default=0)
-
-    def _recover(self) -> None:
-        for octets, value in self._maps["backends"].items():
-            backend = structs.Backend.read(value)
-            number = int.from_bytes(octets, "little")
-            self._backend_ids[backend.address, backend.port] = number
-            self._backend_keys[number] = (backend.address, backend.port)
-        ranges: dict[int, set[bytes]] = {}
-        for octets in dict(self._maps["source_ranges"].items()):
-            ranges.setdefault(structs.SourceRange.read(octets).service, set()).add(octets)
-        for octets, value in self._maps["services"].items():
-            key, service = structs.ServiceKey.read(octets), structs.Service.read(value)
-            where = L4Address(key.address, Protocol(key.protocol), key.port)
-            known = frozenset(ranges.get(service.id, ()))
-            self._written[where] = _Written(service.id, service.slots, frozenset(), (), known)
+        self._last = max((entry.id for entry in self._written.values()), default=0)
 
     @property
-    def frontends(self) -> frozenset[L4Address]:
+    def frontends(self) -> KeysView[L4Address]:
         """Every frontend that the maps hold."""
-        return frozenset(self._written)
+        return self._written.keys()
 
-    def apply(self, changes: Mapping[L4Address, Frontend | None]) -> list[str]:
+    @property
+    def zone(self) -> str:
+        """Where this node stands: what hints of endpoints speak of."""
+        return self._view.zone
+
+    @zone.setter
+    def zone(self, zone: str) -> None:
+        self._view.zone = zone
+
+    def apply(self, changes: Mapping[L4Address, Frontend | None]) -> list[Failure]:
         """Write each changed frontend, remove those that are None; return what failed."""
-        failed: list[str] = []
-        for where, frontend in changes.items():
-            try:
-                if frontend is None:
-                    self._remove(where)
-                else:
-                    self._write(where, frontend)
-            except BpfError as error:
-                failed.append(f"frontend {where}: {error}")
-        return failed
+        plans = [plan for members in _alike(changes) for plan in self._plans(members)]
+        failed = self._write(plans)
+        failed += self._write_services(plans)
+        self._settle(plans)
+        # Last, so that a backend that only moves from one to the other keeps its id.
+        return failed + self._remove([w for w, frontend in changes.items() if frontend is None])
 
     def prune_backends(self) -> None:
         """Remove backends that no frontend uses: what an earlier agent left."""
-        for number in self._backend_keys.keys() - self._users.keys():
-            self._forget_backend(number)
+        self._found = {}
+        self._backends.prune()
 
-    def _write(self, where: L4Address, frontend: Frontend) -> None:
-        before = self._written.get(where) or _Written(self._new_service(), 0, frozenset(), ())
-        ids = {b: self._write_backend(where, b) for b in frontend.backends}
-        near = self._near(frontend.active)
-        active = sorted(
-            frontend.active, key=lambda b: (not self._is_local(b), b not in near, ids[b])
-        )
-        self._write_draining(before.id, frontend, ids)
-        self._write_slots(before.id, [ids[backend] for backend in active])
-        names = tuple(str(backend.address) for backend in frontend.active)
-        if frontend.external and names and names != before.table:
-            self._write_table(before.id, names, [ids[b] for b in frontend.active])
-        local = sum(self._is_local(backend) for backend in active)
-        ranges = self._write_ranges(before, frontend)
-        value = structs.Service(
-            id=before.id,
-            flags=_flags(frontend),
-            slots=len(active),
-            local_slots=local,
-            near_slots=sum(self._is_local(b) or b in near for b in active),
-            affinity_s=frontend.affinity_s,
-            source_rate=0,
-        )
-        self._maps["services"].update(_service_key(where), value.write())
-        self._remove_slots(before.id, len(active), before.slots)
-        self._remove_ranges(before.ranges - ranges)
-        if frontend.external and names != before.table:
-            # A service that grew or shrank past the limit has its table in the other map now.
-            self._maps[_table_map(not _is_small(len(names)))].delete(_number(before.id))
-        self._written[where] = _Written(
-            before.id, len(active), frozenset(ids.values()), names, ranges
-        )
-        self._release(where, before.backends - frozenset(ids.values()))
+    def _recover(self) -> None:
+        entries: dict[int, Entry] = {}
+        slots: dict[int, dict[int, bytes]] = defaultdict(dict)
+        for octets, number in self._maps["service_slots"].items():
+            key = SlotKey.read(octets)
+            slots[key.service][key.slot] = number
+        for octets, value in self._found.items():
+            place, service = structs.ServiceKey.read(octets), structs.Service.read(value)
+            entry = entries.setdefault(service.id, Entry(service.id))
+            entry.users += 1
+            where = L4Address(place.address, Protocol(place.protocol), place.port)
+            self._written[where] = entry
+        for service_id, entry in entries.items():
+            found = slots.pop(service_id, {})
+            entry.slots = b"".join(found[slot] for slot in sorted(found))
+            entry.backends = entry.slots
+            for backend in entry.numbers():
+                self._backends.hold(backend)
+        for octets, backend_key in self._maps["draining"].items():
+            if known := entries.get(int.from_bytes(octets, "little")):
+                known.draining = int.from_bytes(backend_key, "little")
+        for octets in dict(self._maps["source_ranges"].items()):
+            if known := entries.get(structs.SourceRange.read(octets).service):
+                known.ranges |= {octets}
+        self._forget_orphans(entries, slots)
 
-    def _remove(self, where: L4Address) -> None:
-        before = self._written.pop(where, None)
-        if before is None:
-            return
-        self._maps["services"].delete(_service_key(where))
-        self._maps["maglev"].delete(before.id.to_bytes(4, "little"))
-        self._maps["maglev_small"].delete(before.id.to_bytes(4, "little"))
-        self._remove_ranges(before.ranges)
-        self._maps["draining"].delete(before.id.to_bytes(4, "little"))
-        self._remove_slots(before.id, 0, before.slots)
-        self._release(where, before.backends)
+    def _forget_orphans(
+        self, entries: Mapping[int, Entry], slots: Mapping[int, Mapping[int, bytes]]
+    ) -> None:
+        """Remove slots and tables of services that no frontend names: of a write cut short."""
+        orphans = [SlotKey(number, slot).write() for number, of in slots.items() for slot in of]
+        remove_entries(self._maps["service_slots"], orphans)
+        self._tables.remove(set(self._tables) - entries.keys())
 
-    def _write_backend(self, where: L4Address, backend: Backend) -> int:
-        key = (backend.address.address, backend.address.port)
-        number = self._backend_ids.get(key)
-        if number is None:
-            self._last_backend += 1
-            number = self._last_backend
-        flags = BackendFlag(0)
-        flags |= BackendFlag.LOCAL if self._is_local(backend) else BackendFlag(0)
-        flags |= BackendFlag.TERMINATING if backend.draining else BackendFlag(0)
-        node = self._peers.index.get(backend.node, 0)
-        value = structs.Backend(*key, flags, node)
-        octets = number.to_bytes(4, "little")
-        self._maps["backends"].update(octets, value.write())
-        if number not in self._backend_keys:
-            self._maps["backend_counters"].update(octets, _NO_COUNT)
-        self._backend_ids[key] = number
-        self._backend_keys[number] = key
-        self._users.setdefault(number, set()).add(where)
-        return number
+    def _plans(self, members: list[Member]) -> list[Plan]:
+        """Return what to write for frontends with the same backends: one plan per service id."""
+        here: dict[int, list[Member]] = defaultdict(list)
+        joining: list[Member] = []
+        entries: dict[int, Entry] = {}
+        for member in members:
+            entry = self._written.get(member[0])
+            if entry is None:
+                joining.append(member)
+            else:
+                entries[entry.id] = entry
+                here[entry.id].append(member)
+        for number, entry in list(entries.items()):
+            # An id whose other users keep other backends cannot serve these, too.
+            if len(here[number]) < entry.users and not self._serves(entry, members[0][1]):
+                joining += here.pop(number)
+                del entries[number]
+        if joining:
+            chosen = entries[min(entries)] if entries else self._new_entry()
+            entries[chosen.id] = chosen
+            here[chosen.id] += joining
+        return [self._plan(entries[number], here[number]) for number in here]
 
-    def _write_draining(self, service: int, frontend: Frontend, ids: Mapping[Backend, int]) -> None:
+    def _plan(self, entry: Entry, members: list[Member]) -> Plan:
+        backends = members[0][1].backends
+        numbers = [
+            self._backends.use(b.address, self._view.flags(b), self._view.index(b))
+            for b in backends
+        ]
+        return self._view.plan(entry, members, numbers, has_table=entry.id in self._tables)
+
+    def _serves(self, entry: Entry, frontend: Frontend) -> bool:
+        numbers = [self._backends.number(b.address) or 0 for b in frontend.backends]
+        ranges = ranges_of(entry.id, frontend)
+        return sorted(entry.numbers()) == sorted(numbers) and ranges == entry.ranges
+
+    def _new_entry(self) -> Entry:
+        self._last += 1
+        return Entry(self._last)
+
+    def _write(self, plans: list[Plan]) -> list[Failure]:
+        """Write all that services point at."""
+        wrong: dict[int, str] = {}
+        refused = self._backends.write()
+        if refused:
+            for plan in plans:
+                texts = [refused[number] for number in plan.numbers if number in refused]
+                wrong |= dict.fromkeys([plan.entry.id] if texts else [], "".join(texts[:1]))
+        slots = {key: value for plan in plans for key, value in plan.slot_entries()}
+        for key, text in write_entries(self._maps["service_slots"], slots).items():
+            wrong[SlotKey.read(key).service] = text
+        wrong |= self._tables.write({p.entry.id: p.table for p in plans if p.table})
+        ranges = {key: _HELD for plan in plans for key in plan.ranges - plan.entry.ranges}
+        for key, text in write_entries(self._maps["source_ranges"], ranges).items():
+            wrong[structs.SourceRange.read(key).service] = text
+        for plan in plans:
+            wrong |= self._write_draining(plan)
+            plan.failed = plan.entry.id in wrong
+        return [
+            Failure(where, wrong[plan.entry.id])
+            for plan in plans
+            if plan.failed
+            for where, _ in plan.members
+        ]
+
+    def _write_draining(self, plan: Plan) -> dict[int, str]:
         # Other nodes' tables are a moment behind: what they still hand over is served here.
-        key = service.to_bytes(4, "little")
-        leaving = [ids[b] for b in frontend.backends if b.draining and self._is_local(b)]
-        if leaving and not any(self._is_local(backend) for backend in frontend.active):
-            self._maps["draining"].update(key, leaving[0].to_bytes(4, "little"))
-        else:
-            self._maps["draining"].delete(key)
+        if plan.draining == plan.entry.draining:
+            return {}
+        key = plan.entry.id.to_bytes(4, "little")
+        try:
+            if plan.draining:
+                self._maps["draining"].update(key, plan.draining.to_bytes(4, "little"))
+            else:
+                self._maps["draining"].delete(key)
+        except BpfError as error:
+            return {plan.entry.id: str(error)}
+        plan.entry.draining = plan.draining
+        return {}
 
-    def _write_slots(self, service: int, numbers: list[int]) -> None:
-        keys = b"".join(SlotKey(service, slot).write() for slot in range(len(numbers)))
-        values = b"".join(number.to_bytes(4, "little") for number in numbers)
-        self._maps["service_slots"].update_batch(keys, values)
+    def _write_services(self, plans: list[Plan]) -> list[Failure]:
+        values = {
+            key_of_service(where): (where, self._view.service(plan, frontend))
+            for plan in plans
+            if not plan.failed
+            for where, frontend in plan.members
+        }
+        todo = {k: value for k, (_, value) in values.items() if self._found.get(k) != value}
+        for key in todo:
+            self._found.pop(key, None)
+        refused = write_entries(self._maps["services"], todo)
+        return [Failure(values[key][0], text) for key, text in refused.items()]
 
-    def _remove_slots(self, service: int, start: int, end: int) -> None:
-        keys = b"".join(SlotKey(service, slot).write() for slot in range(start, end))
-        self._maps["service_slots"].delete_batch(keys)
+    def _settle(self, plans: list[Plan]) -> None:
+        """Note what the maps hold now, and remove what nothing points at any more."""
+        slots: list[bytes] = []
+        ranges: set[bytes] = set()
+        released: list[int] = []
+        empty: list[Entry] = []
+        for plan in plans:
+            entry = plan.entry
+            if plan.failed:
+                # Old and new stay until a write succeeds: the maps may point at either.
+                plan.keep_both()
+                empty += [] if entry.users else [entry]
+                continue
+            slots += plan.surplus_slots()
+            ranges |= entry.ranges - plan.ranges
+            released += entry.numbers()
+            plan.take()
+            for where, _ in plan.members:
+                before = self._written.get(where)
+                if before is not entry:
+                    self._written[where] = entry
+                    entry.users += 1
+                    empty += self._leave(before)
+        remove_entries(self._maps["service_slots"], slots)
+        remove_entries(self._maps["source_ranges"], ranges)
+        self._tables.retire()
+        self._backends.release(released)
+        self._drop(empty)
 
-    def _write_table(self, service: int, names: tuple[str, ...], numbers: list[int]) -> None:
-        table = np.asarray(numbers, dtype=np.uint32)[_positions(names)]
-        shape = MapShape(MapType.ARRAY, 4, table.nbytes, 1, 0)
-        with Map.create(shape, "maglev_table") as inner:
-            inner.update(b"\0" * 4, table.tobytes())
-            outer = self._maps[_table_map(_is_small(len(names)))]
-            outer.update_inner(_number(service), inner)
+    def _remove(self, gone: list[L4Address]) -> list[Failure]:
+        known = [where for where in gone if where in self._written]
+        if not known:
+            return []
+        wrong = remove_entries(self._maps["services"], map(key_of_service, known))
+        if wrong:
+            return [Failure(where, wrong) for where in known]
+        self._drop([e for where in known for e in self._leave(self._written.pop(where))])
+        return []
 
-    def _write_ranges(self, before: _Written, frontend: Frontend) -> frozenset[bytes]:
-        ranges = frozenset(_range(before.id, n).write() for n in frontend.source_ranges)
-        for key in ranges - before.ranges:
-            self._maps["source_ranges"].update(key, b"\1\0\0\0")
-        return ranges
+    def _leave(self, entry: Entry | None) -> list[Entry]:
+        """Note that a frontend left an id; return it if it was the last."""
+        if entry is None:
+            return []
+        entry.users -= 1
+        return [] if entry.users else [entry]
 
-    def _remove_ranges(self, keys: frozenset[bytes]) -> None:
-        for key in keys:
-            self._maps["source_ranges"].delete(key)
-
-    def _release(self, where: L4Address, numbers: Iterable[int]) -> None:
-        for number in numbers:
-            users = self._users.get(number, set())
-            users.discard(where)
-            if not users:
-                self._forget_backend(number)
-
-    def _forget_backend(self, number: int) -> None:
-        self._maps["backends"].delete(number.to_bytes(4, "little"))
-        self._maps["backend_counters"].delete(number.to_bytes(4, "little"))
-        self._users.pop(number, None)
-        key = self._backend_keys.pop(number, None)
-        if key is not None:
-            self._backend_ids.pop(key, None)
-
-    def _is_local(self, backend: Backend) -> bool:
-        return backend.node == self._node
-
-    def _near(self, active: tuple[Backend, ...]) -> frozenset[Backend]:
-        """Return whom hints prefer for this node: all of them unless every one has a hint."""
-        if not all(backend.for_zones or backend.for_nodes for backend in active):
-            return frozenset(active)
-        near = frozenset(b for b in active if self._node in b.for_nodes)
-        near = near or frozenset(b for b in active if self.zone in b.for_zones)
-        return near or frozenset(active)
-
-    def _new_service(self) -> int:
-        self._last_service += 1
-        return self._last_service
-
-
-def _flags(frontend: Frontend) -> ServiceFlag:
-    flags = {
-        ServiceFlag.LOCAL: frontend.local,
-        ServiceFlag.SOCKET_LOCAL: frontend.socket_local,
-        ServiceFlag.AFFINITY: frontend.affinity_s > 0,
-        ServiceFlag.SOURCE_RANGES: bool(frontend.source_ranges),
-        ServiceFlag.SMALL_TABLE: _is_small(len(frontend.active)),
-    }
-    return ServiceFlag(sum(flag for flag, holds in flags.items() if holds))
-
-
-def _is_small(backends: int) -> bool:
-    return backends <= SMALL_TABLE_BACKENDS
-
-
-def _table_map(small: bool) -> str:
-    return "maglev_small" if small else "maglev"
-
-
-def _number(value: int) -> bytes:
-    return value.to_bytes(4, "little")
+    def _drop(self, entries: list[Entry]) -> None:
+        """Remove what stands under ids that no frontend uses."""
+        if not entries:
+            return
+        self._tables.remove(entry.id for entry in entries)
+        remove_entries(self._maps["source_ranges"], {k for e in entries for k in e.ranges})
+        keys = [entry.id.to_bytes(4, "little") for entry in entries if entry.draining]
+        remove_entries(self._maps["draining"], keys)
+        slots = [key for entry in entries for key in entry.slot_keys(0)]
+        remove_entries(self._maps["service_slots"], slots)
+        self._backends.release(number for entry in entries for number in entry.numbers())
 
 
-def _range(service: int, network: Network) -> structs.SourceRange:
-    mapped = MAPPED_BITS if network.version == 4 else 0
-    bits = SERVICE_BITS + mapped + network.prefixlen
-    return structs.SourceRange(bits, service, network.network_address)
-
-
-def _service_key(where: L4Address) -> bytes:
-    return structs.ServiceKey(where.address, where.port, where.protocol).write()
-
-
-@lru_cache(maxsize=32)
-def _positions(names: tuple[str, ...]) -> NDArray[np.uint32]:
-    # A Service's frontends share their backends, and so the table.
-    return maglev_table(names, table_size(len(names)))
+def _alike(changes: Mapping[L4Address, Frontend | None]) -> Iterable[list[Member]]:
+    """Return the frontends that are to be written, together those that can share an id."""
+    found: dict[tuple[object, ...], list[Member]] = defaultdict(list)
+    for where, frontend in changes.items():
+        if frontend is not None:
+            # All frontends of a port were compiled with the very same backends: no need to compare.
+            port = where.protocol if frontend.backends else where
+            alike = (frontend.service, port, id(frontend.backends), frontend.source_ranges)
+            found[alike].append((where, frontend))
+    return found.values()

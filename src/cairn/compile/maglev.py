@@ -12,6 +12,7 @@ Invariants  Slots per backend differ by at most one.
             The order of the names does not change which name a slot belongs to.
 Cost        about size * ln(size) array elements, whatever the number of backends
 Standards   Eisenbud et al., "Maglev", NSDI 2016, section 3.4
+Not here    many tables at once (maglev_bulk.py), of which this is the specification
 """
 
 import hashlib
@@ -23,13 +24,13 @@ from numpy.typing import NDArray
 
 TABLE_SIZE = 65537
 """Slots of a table: prime, so that every skip visits every slot."""
-SMALL_TABLE_SIZE = 4093
-"""Slots where few backends share them: as even, in a sixteenth of the memory."""
+SMALL_TABLE_SIZE = 3967
+"""Slots where few backends share them: even to a hundredth, in a sixteenth of the memory."""
 SMALL_TABLE_BACKENDS = 32
 """How many backends a small table serves: the same number on every node."""
 
 _FREE = -1
-_TAIL_SLOTS = 512
+_TAIL_SHARE = 128
 _ORDER_BITS = 32
 
 Slots = NDArray[np.int64]
@@ -39,6 +40,18 @@ Visited = NDArray[np.unsignedinteger]
 def table_size(backends: int) -> int:
     """Return how many slots the table of so many backends has."""
     return SMALL_TABLE_SIZE if backends <= SMALL_TABLE_BACKENDS else TABLE_SIZE
+
+
+def tail_slots(size: int) -> int:
+    """Return how many slots of a table are given away one by one, at the end."""
+    return size // _TAIL_SHARE
+
+
+def first_turns(name: str, size: int) -> tuple[int, int]:
+    """Return where a backend's walk begins, and by how much it goes on."""
+    digest = hashlib.blake2b(name.encode(), digest_size=16).digest()
+    offset, skip = int.from_bytes(digest[:8], "big"), int.from_bytes(digest[8:], "big")
+    return offset % size, skip % (size - 1) + 1
 
 
 def maglev_table(names: Sequence[str], size: int = TABLE_SIZE) -> NDArray[np.uint32]:
@@ -61,10 +74,8 @@ class _Walks:
 
     @staticmethod
     def of(names: Sequence[str], size: int) -> "_Walks":
-        digests = [hashlib.blake2b(name.encode(), digest_size=16).digest() for name in names]
-        first = np.array([int.from_bytes(d[:8], "big") % size for d in digests])
-        second = np.array([int.from_bytes(d[8:], "big") % (size - 1) + 1 for d in digests])
-        return _Walks(first.astype(np.int64), second.astype(np.int64), size)
+        walks = np.array([first_turns(name, size) for name in names], dtype=np.int64)
+        return _Walks(walks[:, 0], walks[:, 1], size)
 
     def slots(self, backends: Slots, start: Slots, length: int) -> Visited:
         """Return [backends, length]: the slots each of these visits from its turn `start` on."""
@@ -89,7 +100,7 @@ def _fill_in_batches(table: Slots, walks: _Walks) -> None:
     held = np.zeros(count, dtype=np.int64)
     goal = 0
     size = free = walks.size
-    while free > max(count, _TAIL_SLOTS):
+    while free > max(count, tail_slots(size)):
         goal += max(1, free // (2 * count))
         goal = min(goal, size // count)
         while len(active := np.flatnonzero(held < goal)):

@@ -4,6 +4,8 @@
 
 Invariants  on_change is called once per difference, also for those found by a new list after an
             outage; `objects` already holds the new state when it is called.
+            Without `keep` only keys and versions are held, and `old` is None: the raw JSON of
+            ten thousand objects is larger than all that is made of them.
             An unreachable server changes nothing: the last known state stays (fail static).
             An object that on_change cannot read is reported, and the others go on.
 Standards   Kubernetes API concepts, "Efficient detection of changes"
@@ -40,9 +42,10 @@ class Informer:
         namespace: str | None = None,
         label_selector: str = "",
         field_selector: str = "",
+        keep: bool = True,
     ) -> None:
         self.objects: dict[Key, RawObject] = {}
-        """What the server holds, as far as we know."""
+        """What the server holds, as far as we know; nothing if it is not to be kept."""
         self.synced = asyncio.Event()
         """Set once the first list is in `objects`."""
         self.reachable = False
@@ -53,6 +56,8 @@ class Informer:
         self._namespace = namespace
         self._labels = label_selector
         self._fields = field_selector
+        self._keep = keep
+        self._versions: dict[Key, str] = {}
 
     async def run(self) -> None:
         """List and watch until cancelled."""
@@ -83,18 +88,22 @@ class Informer:
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
     async def _relist(self) -> str:
-        items, version = await self._client.list(
+        gone = set(self._versions)
+        version = ""
+        async for items, now in self._client.pages(
             self._resource,
             namespace=self._namespace,
             label_selector=self._labels,
             field_selector=self._fields,
-        )
-        found = {key_of(item): item for item in items}
-        for key in [key for key in self.objects if key not in found]:
+        ):
+            version = now
+            for item in items:
+                key = key_of(item)
+                gone.discard(key)
+                if self._versions.get(key) != item["metadata"].get("resourceVersion"):
+                    self._change(key, item)
+        for key in gone:
             self._change(key, None)
-        for key, item in found.items():
-            if self.objects.get(key) != item:
-                self._change(key, item)
         self._answered()
         self.synced.set()
         return version
@@ -106,11 +115,12 @@ class Informer:
             self._change(key_of(obj), None)
 
     def _change(self, key: Key, new: RawObject | None) -> None:
-        old = self.objects.get(key)
-        if new is None:
-            self.objects.pop(key, None)
-        else:
-            self.objects[key] = new
+        old = self.objects.pop(key, None)
+        self._versions.pop(key, None)
+        if new is not None:
+            self._versions[key] = new["metadata"].get("resourceVersion") or ""
+            if self._keep:
+                self.objects[key] = new
         try:
             self._on_change(key, old, new)
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:

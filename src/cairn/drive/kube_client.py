@@ -30,6 +30,8 @@ KEEPALIVE = {
     socket.TCP_USER_TIMEOUT: 25_000,
 }
 """Seconds before and between probes, how many; milliseconds until unsent data counts as lost."""
+PAGE_OBJECTS = 500
+"""Objects that one answer to a list holds at most, so that a large list needs little memory."""
 MAX_LINE_BYTES = 16 * 1024 * 1024
 """Longest watch event that is taken: etcd's limit for an object is 1.5 MiB."""
 
@@ -101,6 +103,35 @@ class Client:
             await self._http.close()
             self._http = None
 
+    async def pages(
+        self,
+        resource: Resource,
+        *,
+        namespace: str | None = None,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
+        """Yield all objects in pieces, each with the list's resourceVersion: one that is the same.
+
+        Raises ApiError; status 410 means that the pieces no longer fit together: list again.
+        """
+        query = _selectors(label_selector, field_selector) | {"limit": str(PAGE_OBJECTS)}
+        while True:
+            body = await self.request("GET", resource.path(namespace), query=query)
+            try:
+                items: list[dict[str, Any]] = body.get("items") or []
+                for item in items:
+                    item.setdefault("apiVersion", resource.api_version)
+                    item.setdefault("kind", resource.kind)
+                version: str = body["metadata"]["resourceVersion"]
+                token = body["metadata"].get("continue")
+            except (KeyError, TypeError, AttributeError) as error:
+                raise Garbled(self.url, f"with no list of {resource.plural}") from error
+            yield items, version
+            if not token:
+                return
+            query["continue"] = token
+
     async def list(
         self,
         resource: Resource,
@@ -110,16 +141,17 @@ class Client:
         field_selector: str = "",
     ) -> tuple[list[dict[str, Any]], str]:
         """Return all objects, with kind and apiVersion, and the list's resourceVersion."""
-        query = _selectors(label_selector, field_selector)
-        body = await self.request("GET", resource.path(namespace), query=query)
-        try:
-            items: list[dict[str, Any]] = body.get("items") or []
-            for item in items:
-                item.setdefault("apiVersion", resource.api_version)
-                item.setdefault("kind", resource.kind)
-            return items, body["metadata"]["resourceVersion"]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise Garbled(self.url, f"with no list of {resource.plural}") from error
+        items: list[dict[str, Any]] = []
+        version = ""
+        async for page, now in self.pages(
+            resource,
+            namespace=namespace,
+            label_selector=label_selector,
+            field_selector=field_selector,
+        ):
+            items += page
+            version = now
+        return items, version
 
     async def get(self, resource: Resource, key: Key) -> dict[str, Any]:
         """Return one object; raises ApiError with status 404 if there is none."""

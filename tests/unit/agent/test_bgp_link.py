@@ -68,7 +68,7 @@ async def linked(
     cluster = Cluster(client, "node-1")
     cluster.bgp = CONFIG
     link = BgpLink(client, cluster, FACTS, path)
-    link.services({})
+    link.services({}, ())
     server = await asyncio.start_unix_server(listener.serve, path)
     task = asyncio.create_task(link.run())
     try:
