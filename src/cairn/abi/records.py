@@ -50,6 +50,29 @@ METRIC = np.dtype(
     ]
 )
 
+SERVICE = np.dtype(
+    [
+        ("id", "<u4"),
+        ("flags", "<u4"),
+        ("slots", "<u4"),
+        ("local_slots", "<u4"),
+        ("near_slots", "<u4"),
+        ("affinity_s", "<u4"),
+        ("source_rate", "<u4"),
+        ("pad", "<u4"),
+    ]
+)
+
+SOCKET_KEY = np.dtype(
+    [
+        ("cookie", "<u8"),
+        ("address", "V16"),
+        ("port", ">u2"),
+        ("protocol", "u1"),
+        ("pad", "V5"),
+    ]
+)
+
 TUPLE = np.dtype(
     [
         ("source", "V16"),
