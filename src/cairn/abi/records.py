@@ -9,6 +9,15 @@ Shapes      an address is 16 octets (`S16` would drop trailing zeros: `V16`)
 
 import numpy as np
 
+BACKEND_COUNTERS = np.dtype(
+    [
+        ("opened", "<u8"),
+        ("refused", "<u8"),
+        ("reset", "<u8"),
+        ("answered", "<u8"),
+    ]
+)
+
 CONNECTION = np.dtype(
     [
         ("address", "V16"),

@@ -40,6 +40,10 @@ class FrontendTable:
     def __contains__(self, where: L4Address) -> bool:
         return where in self._claims
 
+    def service(self, where: L4Address) -> str:
+        """Return the Service (or pod) that holds an address, as namespace/name; "" if none does."""
+        return self._holder(where).service if where in self._claims else ""
+
     def state(self, name: str) -> LbState:
         """Return an object's frontends as they were last told."""
         return self._states.get(name, _NOTHING)

@@ -18,7 +18,7 @@ from cairn.agent.cluster import Cluster
 from cairn.agent.frontend_table import FrontendTable
 from cairn.agent.vip_table import Elect, VipTable
 from cairn.apply.data_plane import DataPlane
-from cairn.apply.load_balancer import LoadBalancer
+from cairn.apply.load_balancer import BackendKey, LoadBalancer
 from cairn.apply.map_content import apply_content
 from cairn.apply.masquerade import apply_masquerade
 from cairn.apply.peers import Peers, prefix_of
@@ -32,6 +32,7 @@ from cairn.desired.load_balancer import Frontend, LbState
 from cairn.kube.metadata import Key
 from cairn.libbpf import BpfError
 from cairn.net import L4Address, Network
+from cairn.observe.lb_view import BackendName, name_of
 
 RETRY_S = 2.0
 RESYNC_S = 30.0
@@ -53,6 +54,7 @@ class Reconciler:
         *,
         on_services: Callable[[Mapping[Key, Announced]], None],
         elect: Elect = answering_node,
+        on_release: Callable[[BackendKey], None] = lambda _: None,
     ) -> None:
         self._cluster = cluster
         self._data_plane = data_plane
@@ -60,7 +62,7 @@ class Reconciler:
         self._node = node
         self._on_services = on_services
         self._peers = Peers(data_plane.maps, uplink, node)
-        self._balancer = LoadBalancer(data_plane.maps, node, self._peers)
+        self._balancer = LoadBalancer(data_plane.maps, node, self._peers, on_release=on_release)
         self._frontends = FrontendTable()
         self.vips = VipTable(data_plane.maps, uplink, node, elect)
         """The addresses that this node serves."""
@@ -96,6 +98,19 @@ class Reconciler:
                 if str(error) != self._broken:
                     log.error("the node's state is not as it should be: %s; trying again", error)
                 self._broken = str(error)
+
+    def serves(self, backend: BackendKey) -> bool:
+        """Return whether any frontend uses a backend."""
+        return self._balancer.serves(backend)
+
+    def name_backend(self, number: int) -> BackendName | None:
+        """Return what people call a backend of the maps; None if there is none."""
+        found = self._balancer.backend(number)
+        if found is None:
+            return None
+        (address, port), users = found
+        services = sorted({self._frontends.service(where) for where in users} - {""})
+        return BackendName(name_of(address, port), ",".join(services))
 
     def elect_again(self) -> None:
         """Decide anew who answers ARP and ND for every address: a node came or went."""

@@ -12,7 +12,7 @@ Invariants  A frontend and a backend keep their ids while they exist, also over 
 Cost        one frontend: its backends and slots; a Maglev table only if its backends changed
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol as Shape
@@ -55,8 +55,16 @@ class _Written:
 class LoadBalancer:
     """The service maps of one node."""
 
-    def __init__(self, maps: Mapping[str, Map], node: str, peers: NodeIndex) -> None:
+    def __init__(
+        self,
+        maps: Mapping[str, Map],
+        node: str,
+        peers: NodeIndex,
+        *,
+        on_release: Callable[[BackendKey], None] = lambda _: None,
+    ) -> None:
         self._maps = maps
+        self._on_release = on_release
         self._node = node
         self._peers = peers
         self.zone = ""
@@ -88,6 +96,15 @@ class LoadBalancer:
     def frontends(self) -> frozenset[L4Address]:
         """Every frontend that the maps hold."""
         return frozenset(self._written)
+
+    def backend(self, number: int) -> tuple[BackendKey, frozenset[L4Address]] | None:
+        """Return where a backend listens and which frontends use it; None if there is none."""
+        key = self._backend_keys.get(number)
+        return None if key is None else (key, frozenset(self._users.get(number, ())))
+
+    def serves(self, backend: BackendKey) -> bool:
+        """Return whether any frontend uses a backend."""
+        return backend in self._backend_ids
 
     def apply(self, changes: Mapping[L4Address, Frontend | None]) -> list[str]:
         """Write each changed frontend, remove those that are None; return what failed."""
@@ -223,6 +240,7 @@ class LoadBalancer:
         key = self._backend_keys.pop(number, None)
         if key is not None:
             self._backend_ids.pop(key, None)
+            self._on_release(key)
 
     def _is_local(self, backend: Backend) -> bool:
         return backend.node == self._node

@@ -76,6 +76,16 @@ class BackendRow:
 
 
 @dataclass(frozen=True, slots=True)
+class BackendName:
+    """What people call a backend."""
+
+    address: str
+    """Address and port."""
+    service: str
+    """Services that use it, as namespace/name, with commas."""
+
+
+@dataclass(frozen=True, slots=True)
 class TableRow:
     """One Maglev table."""
 
