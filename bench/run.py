@@ -27,6 +27,7 @@ import operator_rate
 import paths
 import running
 import service_delay
+import sweep
 import uplink
 from rich.console import Console
 from rich.table import Table
@@ -35,6 +36,7 @@ from row import Row, number
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "uplink": uplink.run,
     "maglev": maglev.run,
+    "sweep": sweep.run,
     "ipam": ipam.run,
     "apiserver": apiserver.run,
     "operator": operator_rate.run,

@@ -25,7 +25,15 @@ HEADERS = ROOT / "bpf" / "include" / "cairn"
 OBJECT = ROOT / ".cache" / "bpf" / "abi.o"
 PREFIX = "cairn_"
 SCALARS = {1: ("B", "u1"), 2: ("H", "<u2"), 4: ("I", "<u4"), 8: ("Q", "<u8")}
-RECORDS = ("event", "tuple", "connection", "metric")
+RECORDS = (
+    "event",
+    "tuple",
+    "connection",
+    "metric",
+    "service",
+    "socket_key",
+    "backend_counters",
+)
 SKIPPED = ("addr", "maglev", "maglev_small")
 MODULES = ("config", "conntrack", "endpoint", "event", "node", "service", "types")
 

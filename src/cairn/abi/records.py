@@ -9,6 +9,15 @@ Shapes      an address is 16 octets (`S16` would drop trailing zeros: `V16`)
 
 import numpy as np
 
+BACKEND_COUNTERS = np.dtype(
+    [
+        ("opened", "<u8"),
+        ("refused", "<u8"),
+        ("reset", "<u8"),
+        ("answered", "<u8"),
+    ]
+)
+
 CONNECTION = np.dtype(
     [
         ("address", "V16"),
@@ -47,6 +56,29 @@ METRIC = np.dtype(
     [
         ("packets", "<u8"),
         ("octets", "<u8"),
+    ]
+)
+
+SERVICE = np.dtype(
+    [
+        ("id", "<u4"),
+        ("flags", "<u4"),
+        ("slots", "<u4"),
+        ("local_slots", "<u4"),
+        ("near_slots", "<u4"),
+        ("affinity_s", "<u4"),
+        ("source_rate", "<u4"),
+        ("pad", "<u4"),
+    ]
+)
+
+SOCKET_KEY = np.dtype(
+    [
+        ("cookie", "<u8"),
+        ("address", "V16"),
+        ("port", ">u2"),
+        ("protocol", "u1"),
+        ("pad", "V5"),
     ]
 )
 

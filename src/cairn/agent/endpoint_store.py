@@ -52,6 +52,10 @@ class EndpointStore:
         """Return every address that a pod holds."""
         return {address for endpoint in self for address in endpoint.addresses}
 
+    def netns(self) -> list[str]:
+        """Return the files that stand for the pods' network namespaces."""
+        return [endpoint.netns for endpoint in self]
+
     @property
     def last(self) -> tuple[Address, ...]:
         """The addresses that were given last, one from each of the node's networks."""

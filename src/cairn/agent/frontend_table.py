@@ -41,6 +41,11 @@ class FrontendTable:
     def __contains__(self, where: L4Address) -> bool:
         return where in self._names or where in self._rivals
 
+    def service(self, where: L4Address) -> str:
+        """Return the Service (or pod) that holds an address, as namespace/name; "" if none does."""
+        held = self._holder(where)
+        return held.service if held else ""
+
     def state(self, name: str) -> LbState:
         """Return an object's frontends as they were last told."""
         return self._states.get(name, _NOTHING)

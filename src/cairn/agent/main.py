@@ -11,26 +11,35 @@ import argparse
 import asyncio
 import logging
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cairn.agent.bgp import BgpLink
 from cairn.agent.cluster import Cluster
 from cairn.agent.cni_config import write_cni_config
 from cairn.agent.cni_server import CniServer, is_whole
+from cairn.agent.dead_sockets import DeadSockets
 from cairn.agent.drop_log import log_drops
 from cairn.agent.endpoint_publisher import EndpointPublisher
 from cairn.agent.endpoint_store import EndpointStore
+from cairn.agent.metrics import PORT, MetricsServer, NodeMetrics
 from cairn.agent.node_record import NodeRecord, wait_for_node
 from cairn.agent.reconciler import Reconciler
+from cairn.agent.upkeep import Upkeep
 from cairn.apply import pod_link
-from cairn.apply.data_plane import DataPlane
+from cairn.apply.data_plane import FIXED_MAPS, DataPlane
 from cairn.apply.uplink import NoUplink, Uplink, find_uplink, prepare_node
 from cairn.desired.endpoint import PodEndpoint
 from cairn.drive.daemon import run_daemon
+from cairn.drive.event_recorder import EventRecorder
 from cairn.drive.kube_client import Client
 from cairn.kube.node import Node, NodeFacts
 from cairn.libbpf import BpfError, probe
+from cairn.observe.map_fill import Notice
+
+MAP_ENTRIES = (16, 1 << 24)
+"""The fewest and the most entries that a map may be told to hold."""
 
 log = logging.getLogger("agent")
 
@@ -45,6 +54,8 @@ class Options:
     bpf: Path
     cgroup: Path
     cni: Path
+    metrics_port: int = 0
+    map_sizes: Mapping[str, int] = field(default_factory=dict)
 
 
 def main(argv: list[str]) -> int:
@@ -62,10 +73,36 @@ def parse(argv: list[str]) -> Options:
     parser.add_argument("--bpf", type=Path, default=Path("/sys/fs/bpf/cairn"), help="pins")
     parser.add_argument("--cgroup", type=Path, default=cgroup_default(), help="the node's cgroup")
     parser.add_argument("--cni", type=Path, default=Path("/etc/cni/net.d"), help="CNI conf folder")
+    parser.add_argument("--metrics", type=int, default=PORT, metavar="PORT",
+                        help="of GET /metrics at the node's addresses; 0: none")  # fmt: skip
+    parser.add_argument("--map-size", type=map_size, action="append", default=[],
+                        metavar="MAP=ENTRIES",
+                        help="how much a map holds, e.g. conntrack=500000")  # fmt: skip
     found = parser.parse_args(argv)
     if not found.node:
         parser.error("which node is this? set NODE_NAME or pass --node")
-    return Options(found.node, found.kubeconfig, found.run, found.bpf, found.cgroup, found.cni)
+    return Options(
+        found.node,
+        found.kubeconfig,
+        found.run,
+        found.bpf,
+        found.cgroup,
+        found.cni,
+        found.metrics,
+        dict(found.map_size),
+    )
+
+
+def map_size(text: str) -> tuple[str, int]:
+    """Return a map's name and how many entries it is to hold."""
+    name, _, number = text.partition("=")
+    if not name or name in FIXED_MAPS:
+        raise argparse.ArgumentTypeError(f"{name!r} is no map whose size can be chosen")
+    if not number.isdecimal() or not MAP_ENTRIES[0] <= int(number) <= MAP_ENTRIES[1]:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: a map holds {MAP_ENTRIES[0]} to {MAP_ENTRIES[1]:,} entries"
+        )
+    return name, int(number)
 
 
 def cgroup_default() -> Path:
@@ -106,15 +143,28 @@ class Agent:
         self._client = client
         self._node = node
         self._uplink = uplink
-        self._data_plane = DataPlane.load(options.bpf, uplink)
+        self._data_plane = DataPlane.load(options.bpf, uplink, options.map_sizes)
         self._store = EndpointStore(options.run / "endpoints")
         self._cluster = Cluster(client, node.name)
         self._publisher = EndpointPublisher(client, node)
         facts = NodeFacts(node.name, node.internal_ips, node.pod_networks, uplink.mac)
         self._bgp = BgpLink(client, self._cluster, facts, options.run / "speaker.sock")
+        maps = self._data_plane.maps
+        self._sockets = DeadSockets(client, maps["socket_reverse"], self._store.netns)
         self._reconciler = Reconciler(
-            self._cluster, self._data_plane, uplink, node.name, on_services=self._bgp.services
+            self._cluster,
+            self._data_plane,
+            uplink,
+            node.name,
+            on_services=self._bgp.services,
+            on_release=self._sockets.release,
         )
+        self._recorder = EventRecorder(client, "cairn-agent")
+        self._upkeep = Upkeep(maps, self._tell)
+        metrics = NodeMetrics(
+            self._data_plane, options.bpf, self._upkeep, self._reconciler.name_backends
+        )
+        self._metrics = MetricsServer(metrics, uplink.addresses, options.metrics_port)
 
     async def run(self) -> None:
         """Start in order, then follow the cluster until cancelled."""
@@ -137,6 +187,10 @@ class Agent:
             tasks.create_task(self._reconciler.run())
             tasks.create_task(self._bgp.run())
             tasks.create_task(self._publisher.run(self._store))
+            tasks.create_task(self._recorder.run())
+            tasks.create_task(self._upkeep.run())
+            tasks.create_task(self._metrics.run())
+            tasks.create_task(self._sockets.run(self._reconciler.serves))
             tasks.create_task(log_drops(self._data_plane.maps["events"]))
             log.info("ready")
 
@@ -154,6 +208,11 @@ class Agent:
             self._reconciler.frontends,
             clock() - read,
         )
+
+    def _tell(self, notice: Notice) -> None:
+        name, uid = self._node.name, self._node.metadata.uid
+        about = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "uid": uid}}
+        self._recorder.record(about, notice.reason, notice.message, warning=notice.warning)
 
     async def _serve_cni(self) -> asyncio.Server:
         cni = CniServer(

@@ -17,6 +17,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from cairn.agent.cluster import Cluster
 from cairn.agent.frontend_table import FrontendTable
 from cairn.agent.vip_table import Elect, VipTable
+from cairn.apply.backend_table import BackendPlace
 from cairn.apply.data_plane import DataPlane
 from cairn.apply.load_balancer import LoadBalancer
 from cairn.apply.map_content import apply_content
@@ -32,6 +33,7 @@ from cairn.desired.load_balancer import Frontend, LbState
 from cairn.kube.metadata import Key
 from cairn.libbpf import BpfError
 from cairn.net import L4Address, Network
+from cairn.observe.lb_view import BackendName, name_of
 
 RETRY_S = 2.0
 RESYNC_S = 30.0
@@ -58,6 +60,7 @@ class Reconciler:
         *,
         on_services: OnServices,
         elect: Elect = answering_node,
+        on_release: Callable[[BackendPlace], None] = lambda _: None,
     ) -> None:
         self._cluster = cluster
         self._data_plane = data_plane
@@ -65,7 +68,7 @@ class Reconciler:
         self._node = node
         self._on_services = on_services
         self._peers = Peers(data_plane.maps, uplink, node)
-        self._balancer = LoadBalancer(data_plane.maps, node, self._peers)
+        self._balancer = LoadBalancer(data_plane.maps, node, self._peers, on_release=on_release)
         self._frontends = FrontendTable()
         self.vips = VipTable(data_plane.maps, uplink, node, elect)
         """The addresses that this node serves."""
@@ -106,6 +109,18 @@ class Reconciler:
                 if str(error) != self._broken:
                     log.error("the node's state is not as it should be: %s; trying again", error)
                 self._broken = str(error)
+
+    def serves(self, backend: BackendPlace) -> bool:
+        """Return whether any frontend uses a backend."""
+        return self._balancer.serves(backend)
+
+    def name_backends(self, numbers: Collection[int]) -> dict[int, BackendName]:
+        """Return what people call these backends of the maps; unknown ones are left out."""
+        found = {}
+        for number, ((address, port), users) in self._balancer.users(numbers).items():
+            services = sorted({self._frontends.service(where) for where in users} - {""})
+            found[number] = BackendName(name_of(address, port), ",".join(services))
+        return found
 
     def elect_again(self) -> None:
         """Decide anew who answers ARP and ND for every address: a node came or went."""

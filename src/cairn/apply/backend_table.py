@@ -8,13 +8,15 @@ Invariants  A backend keeps its id while it exists, also over restarts: the map 
 Cost        about 170 octets of memory for each backend
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from cairn.abi import structs
 from cairn.apply.map_batch import remove_entries, write_entries
 from cairn.libbpf import Map
-from cairn.net import L4Address
+from cairn.net import Address, L4Address
 
+BackendPlace = tuple[Address, int]
+"""Address and port of a backend."""
 _NO_COUNT = structs.BackendCounters(0, 0, 0, 0).write()
 _PLACE_OCTETS = 18
 """Address and port, with which the value in `backends` begins."""
@@ -23,8 +25,13 @@ _PLACE_OCTETS = 18
 class BackendTable:
     """Who uses which backend, and what is to be written of them."""
 
-    def __init__(self, maps: Mapping[str, Map]) -> None:
+    def __init__(
+        self,
+        maps: Mapping[str, Map],
+        on_release: Callable[[BackendPlace], None] = lambda _: None,
+    ) -> None:
         self._maps = maps
+        self._on_release = on_release
         self._ids: dict[bytes, int] = {}
         self._more: dict[int, int] = {}  # users beyond the first, where there are several
         self._found: dict[int, bytes] = {}  # as an earlier agent left them
@@ -55,9 +62,16 @@ class BackendTable:
 
     def number(self, where: L4Address) -> int | None:
         """Return the id of a backend; None if the maps have none."""
-        return self._ids.get(
-            structs.Backend(where.address, where.port, 0, 0).write()[:_PLACE_OCTETS]
-        )
+        return self._ids.get(_key((where.address, where.port)))
+
+    def has(self, place: BackendPlace) -> bool:
+        """Return whether the maps have a backend."""
+        return _key(place) in self._ids
+
+    def place(self, number: int) -> BackendPlace | None:
+        """Return where a backend listens; None if there is none of this id."""
+        value = self._maps["backends"].lookup(number.to_bytes(4, "little"))
+        return _place(value) if value else None
 
     def hold(self, number: int) -> None:
         """Note one more user of a backend that an earlier agent left."""
@@ -102,5 +116,15 @@ class BackendTable:
             value = self._maps["backends"].lookup(key)
             if value is not None:
                 self._ids.pop(value[:_PLACE_OCTETS], None)
+                self._on_release(_place(value))
         wrong = remove_entries(self._maps["backends"], keys)
         return remove_entries(self._maps["backend_counters"], keys) or wrong
+
+
+def _key(place: BackendPlace) -> bytes:
+    return structs.Backend(*place, 0, 0).write()[:_PLACE_OCTETS]
+
+
+def _place(value: bytes) -> BackendPlace:
+    backend = structs.Backend.read(value)
+    return backend.address, backend.port

@@ -44,6 +44,8 @@ SOCKET_HOOKS = {
     "socket_getpeername4": AttachType.CGROUP_GETPEERNAME4,
     "socket_getpeername6": AttachType.CGROUP_GETPEERNAME6,
 }
+FIXED_MAPS = frozenset({"metrics", "event_gates", "entry_limit", "refusal_limit", "events"})
+"""Maps whose size belongs to the programs."""
 NO_ADDRESS = parse_address("::")
 OBJECTS = ("uplink_ingress", "uplink_egress", "pod_ingress", "socket")
 
@@ -67,8 +69,12 @@ class DataPlane:
         self._uplink = uplink
 
     @classmethod
-    def load(cls, pins: Path, uplink: Uplink) -> "DataPlane":
+    def load(
+        cls, pins: Path, uplink: Uplink, sizes: Mapping[str, int] | None = None
+    ) -> "DataPlane":
         """Load every object; maps that are pinned already are shared, with what they hold.
+
+        `sizes`: entries by map name, for maps that are to hold more or fewer than by default.
 
         Raises BpfError with the object and the verifier's or the kernel's reason.
         """
@@ -88,11 +94,20 @@ class DataPlane:
         with as_file(files("cairn") / "_bpf") as folder:
             for name in OBJECTS:
                 loaded = load_object(
-                    folder / f"{name}.o", config={".rodata.config": config.write()}, pins=pins
+                    folder / f"{name}.o",
+                    sizes=sizes,
+                    config={".rodata.config": config.write()},
+                    pins=pins,
                 )
                 for change in loaded.changes:
                     log.warning("map %s: %s", change.name, change.reason)
                 objects[name] = loaded
+        known = {name for loaded in objects.values() for name in loaded.maps if "." not in name}
+        if unknown := (sizes or {}).keys() - known:
+            raise BpfError(
+                f"--map-size {', '.join(sorted(unknown))}: no such map; "
+                f"there are {', '.join(sorted(known - FIXED_MAPS))}"
+            )
         return cls(objects, pins, uplink)
 
     def attach_node(self, cgroup: Path) -> None:

@@ -16,12 +16,12 @@ Not here    Which backends (backend_table.py), which tables (maglev_table_map.py
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, KeysView, Mapping
+from collections.abc import Callable, Collection, Iterable, KeysView, Mapping
 from dataclasses import dataclass
 
 from cairn.abi import structs
 from cairn.abi.structs import SlotKey
-from cairn.apply.backend_table import BackendTable
+from cairn.apply.backend_table import BackendPlace, BackendTable
 from cairn.apply.maglev_table_map import MaglevTableMap
 from cairn.apply.map_batch import remove_entries, write_entries
 from cairn.apply.service_entry import (
@@ -56,10 +56,17 @@ class Failure:
 class LoadBalancer:
     """The service maps of one node."""
 
-    def __init__(self, maps: Mapping[str, Map], node: str, peers: NodeIndex) -> None:
+    def __init__(
+        self,
+        maps: Mapping[str, Map],
+        node: str,
+        peers: NodeIndex,
+        *,
+        on_release: Callable[[BackendPlace], None] = lambda _: None,
+    ) -> None:
         self._maps = maps
         self._view = NodeView(node, peers)
-        self._backends = BackendTable(maps)
+        self._backends = BackendTable(maps, on_release)
         self._tables = MaglevTableMap(maps)
         self._written: dict[L4Address, Entry] = {}
         self._found: dict[bytes, bytes] = dict(maps["services"].items())
@@ -79,6 +86,22 @@ class LoadBalancer:
     @zone.setter
     def zone(self, zone: str) -> None:
         self._view.zone = zone
+
+    def serves(self, backend: BackendPlace) -> bool:
+        """Return whether any frontend uses a backend."""
+        return self._backends.has(backend)
+
+    def users(
+        self, numbers: Collection[int]
+    ) -> dict[int, tuple[BackendPlace, frozenset[L4Address]]]:
+        """Return where each of these backends listens and which frontends use it."""
+        wanted = frozenset(numbers)
+        found: dict[int, set[L4Address]] = defaultdict(set)
+        for where, entry in self._written.items():
+            for number in wanted.intersection(entry.numbers()):
+                found[number].add(where)
+        places = {number: self._backends.place(number) for number in found}
+        return {n: (place, frozenset(found[n])) for n, place in places.items() if place}
 
     def apply(self, changes: Mapping[L4Address, Frontend | None]) -> list[Failure]:
         """Write each changed frontend, remove those that are None; return what failed."""

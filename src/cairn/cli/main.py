@@ -38,6 +38,7 @@ COMMANDS = (
     Command(
         "status", "cairn.cli.status", "one screen: what runs, who announces what, what is wrong"
     ),
+    Command("lb", "cairn.cli.lb", "the nodes' load balancers: list, backends, connections, maglev"),
     Command("lab", "cairn.lab.main", "the home lab on this machine: up, down, status, exec, fault"),
     Command(
         "bgpctl", "cairn.router.bgpctl", "the router's view of BGP: show neighbor, rib, summary"

@@ -5,17 +5,14 @@ Kubernetes API  ->  Overview  ->  tables | JSON | YAML; exit status 0 if all is 
 
 import argparse
 import asyncio
-import os
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import chain
 
-import msgspec
-import yaml
 from rich.console import Console
-from rich.table import Table
 
+from cairn.cli.render import lab_kubeconfig, make_console, show_table, spell
 from cairn.diagnose.overview import Inventory, Overview, Problem, compile_overview
 from cairn.drive.kube_client import ApiError, Client
 from cairn.drive.kubeconfig import NoAccess
@@ -34,10 +31,8 @@ from cairn.kube.resource import (
     Resource,
 )
 from cairn.kube.unsupported import SETTINGS
-from cairn.lab.state import DEFAULT_NAME, Lab
 
 OK, FAILED = 0, 1
-PIPE_COLUMNS = 240
 
 
 def main(argv: list[str]) -> int:
@@ -56,22 +51,15 @@ def main(argv: list[str]) -> int:
         return FAILED
     overview = compile_overview(inventory)
     if options.output == "table":
-        _show(_console(), url, overview)
+        _show(make_console(), url, overview)
     else:
         plain = asdict(overview) | {"healthy": overview.healthy}
-        print(_spell(plain, options.output), end="")
+        print(spell(plain, options.output), end="")
     return OK if overview.healthy else FAILED
 
 
-def _spell(plain: dict[str, object], form: str) -> str:
-    if form == "json":
-        return msgspec.json.format(msgspec.json.encode(plain), indent=2).decode() + "\n"
-    builtins: str = yaml.safe_dump(msgspec.to_builtins(plain), sort_keys=False)
-    return builtins
-
-
 async def _fetch(kubeconfig: str | None) -> tuple[str, Inventory]:
-    async with Client.connect(kubeconfig or _lab_kubeconfig()) as client:
+    async with Client.connect(kubeconfig or lab_kubeconfig()) as client:
 
         async def objects(
             resource: Resource, namespace: str | None = None, fields: str = ""
@@ -109,26 +97,16 @@ async def _fetch(kubeconfig: str | None) -> tuple[str, Inventory]:
         return client.url, inventory
 
 
-def _lab_kubeconfig() -> str | None:
-    path = Lab(DEFAULT_NAME).kubeconfig
-    return None if "KUBECONFIG" in os.environ or not path.exists() else str(path)
-
-
-def _console() -> Console:
-    # A pipe has no width: what is cut there cannot be found by grep.
-    return Console() if sys.stdout.isatty() else Console(width=PIPE_COLUMNS)
-
-
 def _show(console: Console, url: str, overview: Overview) -> None:
     ready = sum(row.ready for row in overview.nodes)
     console.print(f"[bold]Cairn[/] at {url}: {ready} of {len(overview.nodes)} nodes ready")
-    _table(
+    show_table(
         console,
         "Nodes",
         ("NODE", "ADDRESS", "STATE", "AGENT"),
         [(n.name, n.address, _mark(n.ready, "ready"), n.agent) for n in overview.nodes],
     )
-    _table(
+    show_table(
         console,
         "BGP sessions",
         ("NODE", "PEER", "AS", "STATE", "UP", "ANNOUNCED"),
@@ -144,7 +122,7 @@ def _show(console: Console, url: str, overview: Overview) -> None:
             for s in overview.sessions
         ],
     )
-    _table(
+    show_table(
         console,
         "Load-balancer addresses",
         ("SERVICE", "ADDRESS", "PORTS", "BACKENDS", "ANNOUNCED BY"),
@@ -159,26 +137,13 @@ def _show(console: Console, url: str, overview: Overview) -> None:
             for a in overview.addresses
         ],
     )
-    _table(
+    show_table(
         console,
         "Pools",
         ("POOL", "BLOCKS", "USED", "TOTAL"),
         [(p.name, p.blocks, p.used, p.total) for p in overview.pools],
     )
     _problems(console, overview)
-
-
-def _table(
-    console: Console, title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]
-) -> None:
-    console.print(f"\n[bold]{title}[/]" + ("" if rows else ": none"))
-    if rows:
-        table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
-        for column in columns:
-            table.add_column(column, no_wrap=column != "BLOCKS")
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
 
 
 def _problems(console: Console, overview: Overview) -> None:

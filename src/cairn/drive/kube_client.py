@@ -8,9 +8,10 @@ Standards   Kubernetes API concepts: list, watch, patch; meta/v1 Status
 Not here    Keeping a copy that follows the server (informer.py).
 """
 
+import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -250,6 +251,20 @@ class Client:
                     yield self._event(line)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unreachable(self.url, error) from error
+
+    @contextlib.asynccontextmanager
+    async def websocket(
+        self, path: str, query: Sequence[tuple[str, str]], protocols: Sequence[str]
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """Open a WebSocket to the server; errors come as the library raises them."""
+        async with self._session().ws_connect(
+            self._access.url + path,
+            params=query,
+            protocols=protocols,
+            headers=self._access.headers(),
+            max_msg_size=MAX_LINE_BYTES,
+        ) as socket:
+            yield socket
 
     def _event(self, line: bytes) -> tuple[str, dict[str, Any]]:
         try:

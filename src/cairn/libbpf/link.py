@@ -28,6 +28,7 @@ from cairn.libbpf.syscall import (
 
 _GONE = frozenset({errno.ENOLINK, errno.ENODEV})
 _INFO_BYTES = 64
+_ITER_BYTES = 1 << 16
 
 
 class Link:
@@ -77,6 +78,19 @@ class Link:
     def pin(self, path: Path) -> None:
         """Pin the link at `path`, replacing what is pinned there."""
         object_pin(self.fd, path)
+
+    def iterate(self) -> bytes:
+        """Run an iterator's program over all that there is; return what it wrote.
+
+        Sockets are those of the calling thread's network namespace.
+        """
+        attributes = struct.pack("<II", self.fd, 0)
+        reader = call(Command.ITER_CREATE, attributes, "run iterator")
+        with open(reader, "rb", buffering=0) as file:
+            pieces = []
+            while piece := file.read(_ITER_BYTES):
+                pieces.append(piece)
+        return b"".join(pieces)
 
     @property
     def program_id(self) -> int:

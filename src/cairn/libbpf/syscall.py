@@ -42,6 +42,7 @@ class Command(IntEnum):
     MAP_DELETE_BATCH = 27
     LINK_CREATE = 28
     LINK_UPDATE = 29
+    ITER_CREATE = 33
 
 
 class MapType(IntEnum):
@@ -67,6 +68,7 @@ class AttachType(IntEnum):
     CGROUP_SENDMSG6 = 15
     CGROUP_RECVMSG4 = 19
     CGROUP_RECVMSG6 = 20
+    TRACE_ITER = 28
     CGROUP_GETPEERNAME4 = 29
     CGROUP_GETPEERNAME6 = 30
     XDP = 37
