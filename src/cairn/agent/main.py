@@ -21,6 +21,7 @@ from cairn.agent.cni_server import CniServer, is_whole
 from cairn.agent.drop_log import log_drops
 from cairn.agent.endpoint_publisher import EndpointPublisher
 from cairn.agent.endpoint_store import EndpointStore
+from cairn.agent.l2 import L2
 from cairn.agent.node_record import NodeRecord, wait_for_node
 from cairn.agent.reconciler import Reconciler
 from cairn.apply import pod_link
@@ -112,9 +113,18 @@ class Agent:
         self._publisher = EndpointPublisher(client, node)
         facts = NodeFacts(node.name, node.internal_ips, node.pod_networks, uplink.mac)
         self._bgp = BgpLink(client, self._cluster, facts, options.run / "speaker.sock")
+        self._l2 = L2(client, self._cluster.services, facts, uplink, options.run / "speaker.sock")
         self._reconciler = Reconciler(
-            self._cluster, self._data_plane, uplink, node.name, on_services=self._bgp.services
+            self._cluster,
+            self._data_plane,
+            uplink,
+            node.name,
+            on_services=self._bgp.services,
+            elect=self._l2.elect,
         )
+        self._l2.on_neighbours = self._bgp.watch
+        self._l2.on_change = self._reconciler.elect_again
+        self._reconciler.vips.on_answered = self._l2.answer
 
     async def run(self) -> None:
         """Start in order, then follow the cluster until cancelled."""
@@ -132,6 +142,7 @@ class Agent:
             for runner in self._cluster.runners():
                 tasks.create_task(runner)
             await self._cluster.synced()
+            await self._l2_started(tasks)
             await self._reconciler.start()
             server = await self._serve_cni()
             tasks.create_task(server.serve_forever())
@@ -140,6 +151,11 @@ class Agent:
             tasks.create_task(self._publisher.run(self._store))
             tasks.create_task(log_drops(self._data_plane.maps["events"]))
             log.info("ready")
+
+    async def _l2_started(self, tasks: asyncio.TaskGroup) -> None:
+        started = asyncio.Event()
+        tasks.create_task(self._l2.run(started))
+        await started.wait()
 
     async def _serve_cni(self) -> asyncio.Server:
         cni = CniServer(

@@ -15,15 +15,14 @@ from cairn.abi import structs
 from cairn.abi.address import write_address
 from cairn.abi.structs import VipFlag
 from cairn.apply.uplink import Uplink
+from cairn.compile.l2 import Claims
 from cairn.desired.load_balancer import Kind, LbState
 from cairn.kube.metadata import Key
 from cairn.libbpf import BpfError, Map
 from cairn.net import Address
 
-Elect = Callable[[Address, Iterable[str]], str | None]
-"""Chooses among the nodes that serve an address the one that answers ARP and ND for it."""
-
-_SHARED_KINDS = {Kind.EXTERNAL_IP: VipFlag.SHARED}
+Elect = Callable[[Address, Claims], str | None]
+"""Chooses from what Services say of an address the node that answers ARP and ND for it."""
 
 
 class VipTable:
@@ -39,8 +38,14 @@ class VipTable:
         self._nodes: frozenset[Address] = frozenset()
         self._written: dict[bytes, bytes] = dict(maps["vips"].items())
         self._dirty: set[Address] = set()
-        self.answered: frozenset[Address] = frozenset()
+        self._answers: set[Address] = set()
+        self.on_answered: Callable[[frozenset[Address]], None] = lambda _: None
+        """Called with `answered` after a write that changed it."""
+
+    @property
+    def answered(self) -> frozenset[Address]:
         """Those that this node answers ARP and ND for."""
+        return frozenset(self._answers)
 
     def update(self, key: Key, state: LbState) -> None:
         """Take note of a Service's frontends as they are now; none if it is gone."""
@@ -54,9 +59,8 @@ class VipTable:
             self._users[address].pop(key, None)
             self._dirty.add(address)
         for address, claim in claims.items():
-            if self._users[address].get(key) != claim:
-                self._users[address][key] = claim
-                self._dirty.add(address)
+            self._users[address][key] = claim
+            self._dirty.add(address)  # the claim may be the old one, and its Service another
         self._of[key] = frozenset(claims)
         if not claims:
             del self._of[key]
@@ -74,6 +78,7 @@ class VipTable:
     def write(self, *, whole: bool = False) -> list[str]:
         """Write what changed, or make the map hold exactly this; return what failed."""
         failed: list[str] = []
+        before = self.answered
         if whole:
             self._written = dict(self._maps["vips"].items())
             self._dirty |= set(self._users) | self._nodes
@@ -86,21 +91,26 @@ class VipTable:
                 self._dirty.discard(address)
             except BpfError as error:
                 failed.append(f"address {address}: {error}")
+        if before != self._answers:
+            self.on_answered(self.answered)
         return failed
 
     def _write_one(self, address: Address) -> None:
         octets = write_address(address)
         flags = self._flags(address)
-        answers = flags is not None and bool(flags & VipFlag.ARP)
-        self.answered = self.answered | {address} if answers else self.answered - {address}
         if flags is None:
             self._users.pop(address, None)
             self._delete(octets)
+            self._answers.discard(address)
             return
         value = structs.Vip(flags).write()
         if self._written.get(octets) != value:
             self._maps["vips"].update(octets, value)
             self._written[octets] = value
+        if flags & VipFlag.ARP:
+            self._answers.add(address)
+        else:
+            self._answers.discard(address)
 
     def _delete(self, octets: bytes) -> None:
         if self._written.pop(octets, None) is not None:
@@ -108,14 +118,13 @@ class VipTable:
 
     def _flags(self, address: Address) -> VipFlag | None:
         """Return how the node serves an address; None if it does not."""
-        claims = self._users.get(address, {}).values()
+        claims = self._users.get(address, {})
         if address in self._nodes:
             return VipFlag.SHARED | VipFlag.NODE
         if not claims:
             return None
-        if all(kind in _SHARED_KINDS for kind, _ in claims):
-            return VipFlag.SHARED
+        shared = all(kind is Kind.EXTERNAL_IP for kind, _ in claims.values())
+        flags = VipFlag.SHARED if shared else VipFlag.PING
         on_link = any(address in network for network in self._uplink.networks)
-        serving = frozenset[str]().union(*(nodes for _, nodes in claims))
-        answers = on_link and self._elect(address, serving) == self._node
-        return VipFlag.PING | VipFlag.ARP if answers else VipFlag.PING
+        answers = on_link and self._elect(address, claims) == self._node
+        return flags | VipFlag.ARP if answers else flags
