@@ -25,8 +25,8 @@ from cairn.apply.masquerade import apply_masquerade
 from cairn.apply.peers import Peers, prefix_of
 from cairn.apply.uplink import Uplink, apply_pod_routes
 from cairn.compile.announcements import Announced
-from cairn.compile.arp import answering_node
 from cairn.compile.host_ports import compile_host_ports
+from cairn.compile.l2 import serving_node
 from cairn.compile.pool_networks import refused_networks
 from cairn.compile.services import compile_service
 from cairn.desired.load_balancer import Frontend, LbState
@@ -59,7 +59,7 @@ class Reconciler:
         node: str,
         *,
         on_services: OnServices,
-        elect: Elect = answering_node,
+        elect: Elect = serving_node,
         on_release: Callable[[BackendPlace], None] = lambda _: None,
     ) -> None:
         self._cluster = cluster
