@@ -156,7 +156,9 @@ def load_lab(name: str) -> Lab:
         ) from None
     except ValueError as error:
         raise LabError(f"{path}: {error}; run `cairn lab down --name {name}`") from None
-    return Lab(**{**raw, "nodes": tuple(raw["nodes"])})
+    # A lab of another version of this program may have more to say.
+    known = {field.name for field in dataclasses.fields(Lab)}
+    return Lab(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k in known})
 
 
 @contextlib.contextmanager
