@@ -13,6 +13,7 @@ Not here    What the maps hold (apply.load_balancer, apply.peers).
 import logging
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -142,9 +143,14 @@ class DataPlane:
             mac=parse_mac(endpoint.mac),
             host_mac=parse_mac(endpoint.host_mac),
             flags=0,
-        ).write()
+        )
         for address in endpoint.addresses:
-            self.maps["endpoints"].update(write_address(address), value)
+            key = write_address(address)
+            held = self.maps["endpoints"].lookup(key)
+            before = structs.Endpoint.read(held) if held else value
+            same = (before.ifindex, before.mac) == (value.ifindex, value.mac)
+            flags = before.flags if same else 0  # what the programs noted of the pod
+            self.maps["endpoints"].update(key, replace(value, flags=flags).write())
 
     def detach_pod(self, endpoint: PodEndpoint) -> None:
         """Forget the pod; its link goes with its interface."""

@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cairn.linux import cgroup, namespace
 
@@ -158,7 +159,8 @@ def load_lab(name: str) -> Lab:
         raise LabError(f"{path}: {error}; run `cairn lab down --name {name}`") from None
     # A lab of another version of this program may have more to say.
     known = {field.name for field in dataclasses.fields(Lab)}
-    return Lab(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k in known})
+    fields: dict[str, Any] = {key: value for key, value in raw.items() if key in known}
+    return Lab(**fields | {"nodes": tuple(raw["nodes"])})
 
 
 @contextlib.contextmanager
