@@ -18,10 +18,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from cairn.desired.load_balancer import Backend, LbState
-from cairn.health.annotation import HEALTH_CHECK, Wish, read_wish
+from cairn.health.annotation import Wish, read_wish
 from cairn.health.check import Check, HttpRequest
 from cairn.kube.pod_probe import HttpGet, PodProbes
-from cairn.kube.service import Service
+from cairn.kube.service import HEALTH_CHECK, Service
 from cairn.net import Address, L4Address, Protocol
 
 Probes = Mapping[tuple[Address, int], HttpGet]

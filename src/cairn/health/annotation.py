@@ -19,8 +19,6 @@ from cairn.health.check import (
     HttpRequest,
 )
 
-HEALTH_CHECK = "cairn.io/health-check"
-"""Annotation of a Service: how its backends are checked."""
 LEAST_S = 0.1
 MOST_S = 300.0
 MOST_FAILURES = 100
