@@ -5,19 +5,21 @@
 Invariants  Nothing is checked but what was asked for; a check takes no longer than its timeout.
             Connections that are refused, or begun and never answered, have the backend checked at
             once: with traffic, a dead process is noticed by the first client.
-Cost        a heap entry and a task per check; idle backends cost one connect each half second
+Cost        a connect: 6 system calls; a request: a task and a transport; 100 backends took
+            3 to 4 % of a busy core (2.6 % with connects alone)
 """
 
 import asyncio
 import contextlib
 import heapq
+import socket
 import zlib
 from collections.abc import Callable
 
 from cairn.abi.structs import BackendCounters
-from cairn.agent.health_check import check_backend
+from cairn.agent.health_check import check_backend, try_connect
 from cairn.health.backend import BackendHealth, Begin, Ejected, Health, Passed, Restored
-from cairn.health.check import Check
+from cairn.health.check import Check, Result
 from cairn.net import L4Address
 
 MOST_AT_ONCE = 64
@@ -117,16 +119,33 @@ class HealthMonitor:
         """Do what a machine wants, and have it woken at its deadline."""
         for event in machine.events():
             if isinstance(event, Begin):
-                task = asyncio.create_task(self._check(where, machine, event))
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
+                self._begin(where, machine, event)
             else:
                 self._on_verdict(where, event)
         self._schedule(where, machine)
 
-    async def _check(self, where: L4Address, machine: BackendHealth, begin: Begin) -> None:
+    def _begin(self, where: L4Address, machine: BackendHealth, begin: Begin) -> None:
+        pending: socket.socket | None = None
+        if machine.check.http is None or not begin.whole:
+            found = try_connect(where, begin)
+            if isinstance(found, Result):
+                machine.receive(found, asyncio.get_running_loop().time())
+                self._follow(where, machine)
+                return
+            pending = found
+        task = asyncio.create_task(self._check(where, machine, begin, pending))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _check(
+        self,
+        where: L4Address,
+        machine: BackendHealth,
+        begin: Begin,
+        pending: socket.socket | None,
+    ) -> None:
         async with self._slots:
-            result = await check_backend(where, machine.check, begin)
+            result = await check_backend(where, machine.check, begin, pending)
         if self._machines.get(where) is not machine:
             return
         before = machine.deadline
