@@ -53,7 +53,7 @@ class VipTable:
         claims: dict[Address, tuple[Kind, frozenset[str]]] = {}
         for where, frontend in state.items():
             if frontend.kind in (Kind.LOAD_BALANCER, Kind.EXTERNAL_IP):
-                nodes = frozenset(backend.node for backend in frontend.active)
+                nodes = frozenset(b.node for b in frontend.active if not b.ejected)
                 _, known = claims.get(where.address, (frontend.kind, frozenset()))
                 claims[where.address] = (frontend.kind, known | nodes)
         for address in self._of.get(key, frozenset()) - claims.keys():

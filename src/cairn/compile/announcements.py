@@ -18,9 +18,10 @@ Standards   RFC 2545 s2, RFC 4271 s8.1.1 (ConnectRetryTime is a local matter), R
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
+from cairn.desired.load_balancer import LbState
 from cairn.desired.prefix_filter import PrefixFilter, parse_filter
 from cairn.desired.routes import (
     FAMILIES,
@@ -48,6 +49,10 @@ class Announced:
     """The Service."""
     local_versions: frozenset[int]
     """IP versions of which a ready backend of it lives on this node."""
+    here: LbState = field(default_factory=dict)
+    """Its frontends for clients outside, each with its backends on this node alone."""
+    withheld: frozenset[Address] = frozenset()
+    """Its addresses that no backend of this node is known to serve."""
 
 
 def compile_speaker(
@@ -107,7 +112,8 @@ def _prefixes(instance: Instance, node: NodeFacts, services: Iterable[Announced]
             found |= {
                 host_network(address)
                 for address in entry.service.load_balancer_ips
-                if address.version in entry.local_versions or entry.service.announced_everywhere
+                if entry.service.announced_everywhere
+                or (address.version in entry.local_versions and address not in entry.withheld)
             }
     return found
 

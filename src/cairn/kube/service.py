@@ -17,6 +17,8 @@ SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 """Annotation of old that says what spec.loadBalancerSourceRanges says."""
 DEFAULT_AFFINITY_S = 10800
 """How long an idle client keeps its pod where nothing else is said (v1.ClientIPConfig)."""
+HEALTH_CHECK = "cairn.io/health-check"
+"""Annotation: how the nodes check the Service's backends (health.annotation)."""
 ANNOUNCE = "cairn.io/announce"
 """Annotation: `all-nodes` announces the Service's addresses from every node."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from cairn.kube.bgp_node_config import CONNECT_RETRY_LIMIT_S
 from cairn.kube.metadata import Object
-from cairn.kube.service import ANNOUNCE
+from cairn.kube.service import ANNOUNCE, HEALTH_CHECK
 
 Found = Iterator[tuple[str, str]]
 
@@ -17,6 +17,7 @@ DEFAULT_AFFINITY_S = 10800
 _READ = frozenset(
     {
         ANNOUNCE,
+        HEALTH_CHECK,
         "io.cilium/lb-ipam-ips",
         "io.cilium/lb-ipam-sharing-key",
         "io.cilium/lb-ipam-sharing-cross-namespace",
