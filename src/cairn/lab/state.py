@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cairn.linux import cgroup, namespace
 
@@ -152,7 +153,9 @@ def load_lab(name: str) -> Lab:
     known = {field.name for field in dataclasses.fields(Lab)}
     try:
         raw = json.loads(path.read_text())
-        items = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k in known}
+        items: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k in known
+        }
         return Lab(**items)
     except FileNotFoundError:
         raise LabError(
