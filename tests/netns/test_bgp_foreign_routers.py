@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from bgp_bed import (
@@ -134,6 +135,22 @@ def test_three_nodes_make_an_ecmp_route(bed: Bed, kind: str) -> None:
     wait_for("the prefix is gone", lambda: bed.gateways() == [])
     wait_for("the other is there", lambda: bed.gateways(SECOND) == sorted(NODES[1:]))
     assert all(speaker.is_established() for speaker in speakers)
+
+
+def test_frr_shares_by_the_nodes_weights(bed: Bed) -> None:
+    """draft-ietf-idr-link-bandwidth, as FRR reads it: nodes with one, two and three backends."""
+    speakers = start_both_families(bed, "frr", peer_networks=["10.8.0.0/24"], listen=[ROUTER])
+    for number, speaker in enumerate(speakers):
+        config = speaker_config(number, prefixes=[f"{VIP}/32", f"{VIP6}/128"], families=BOTH)
+        routes = tuple(replace(route, weight=number + 1) for route in config.routes)
+        speaker.apply(replace(config, routes=routes))
+
+    def ordered(prefix: str, hops: tuple[str, ...]) -> bool:
+        found = bed.weights(prefix)
+        return len(found) == 3 and found[hops[0]] < found[hops[1]] < found[hops[2]]
+
+    wait_for("weights", lambda: ordered(VIP, NODES))
+    wait_for("IPv6 weights", lambda: ordered(VIP6, NODES6))
 
 
 @pytest.mark.parametrize("kind", ["bird", "frr", "openbgpd"])

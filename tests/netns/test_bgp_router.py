@@ -242,6 +242,28 @@ def test_a_router_that_takes_no_ipv6_gets_ipv4_and_it_is_said_once(bed: Bed) -> 
     assert bed.gateways(VIP6) == []
 
 
+def test_weights_of_the_nodes_become_weights_of_the_kernel(
+    bed: Bed, plan: RouterPlan, router: Daemon
+) -> None:
+    """draft-ietf-idr-link-bandwidth: nodes with one, two and three backends, in both families."""
+    nodes = [SpeakerProcess(bed, number) for number in range(3)]
+
+    def apply(number: int, weight: int | None) -> None:
+        config = speaker_config(number, **DUAL)
+        routes = tuple(replace(route, weight=weight) for route in config.routes)
+        nodes[number].apply(replace(config, routes=routes))
+
+    for number in range(3):
+        apply(number, number + 1)
+    for prefix, hops in ((VIP, NODES), (VIP6, NODES6)):
+        weighted = dict(zip(hops, (1, 2, 3), strict=True))
+        wait_for("the weights", lambda p=prefix, w=weighted: bed.weights(p) == w)  # type: ignore[misc]
+    assert f"{NODES6[2]} weight 3" in bed.bgpctl(plan, "show", "fib")
+    apply(0, None)
+    equal = dict.fromkeys(NODES6, 1)
+    wait_for("equal shares, as one says nothing", lambda: bed.weights(VIP6) == equal)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_restarted_router_keeps_ipv6_routes_and_sweeps_what_was_not_repeated(
     bed: Bed,

@@ -19,6 +19,8 @@ DEFAULT_AFFINITY_S = 10800
 """How long an idle client keeps its pod where nothing else is said (v1.ClientIPConfig)."""
 ANNOUNCE = "cairn.io/announce"
 """Annotation: `all-nodes` announces the Service's addresses from every node."""
+WEIGHTED = "cairn.io/weighted"
+"""Annotation: `true` tells routers how many ready backends each node has, to share by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,11 @@ class Service:
     def announced_everywhere(self) -> bool:
         """Whether every node announces its addresses, with or without a backend."""
         return self.metadata.annotations.get(ANNOUNCE) == "all-nodes"
+
+    @property
+    def weighted(self) -> bool:
+        """Whether nodes announce how many ready backends they have."""
+        return self.metadata.annotations.get(WEIGHTED) == "true"
 
     @staticmethod
     def from_object(obj: Object) -> "Service":
