@@ -242,6 +242,42 @@ def test_a_router_that_takes_no_ipv6_gets_ipv4_and_it_is_said_once(bed: Bed) -> 
     assert bed.gateways(VIP6) == []
 
 
+@pytest.mark.parametrize(
+    ("prefix", "hops", "wrong"),
+    [
+        (VIP, NODES, "172.31.0.9"),  # not on the link
+        (VIP6, NODES6, "fd0f::9"),
+        (VIP6, NODES6, ROUTER6),  # the router itself
+    ],
+)
+def test_a_next_hop_that_the_kernel_refuses_costs_its_own_share_only(
+    bed: Bed,
+    router: Daemon,
+    dual: list[SpeakerProcess],
+    prefix: str,
+    hops: tuple[str, ...],
+    wrong: str,
+) -> None:
+    config = speaker_config(0, graceful_restart_s=30, **DUAL)
+    elsewhere = tuple(
+        replace(route, next_hop=parse_address(wrong))
+        if str(route.prefix).startswith(f"{prefix}/")
+        else route
+        for route in config.routes
+    )
+    dual[0].apply(replace(config, routes=elsewhere))
+    wait_for("the others' next hops", lambda: bed.gateways(prefix) == sorted(hops[1:]))
+    said = f"the kernel refuses the route to {prefix}/"
+    wait_for("a line about it", lambda: said in router.text)
+    assert f" via {wrong}: " in router.text
+    dual[1].apply(speaker_config(1, graceful_restart_s=30, prefixes=[], families=BOTH))
+    wait_for("one next hop", lambda: bed.gateways(prefix) == [hops[2]])
+    dual[0].apply(config)
+    wait_for("the right one again", lambda: bed.gateways(prefix) == [hops[0], hops[2]])
+    assert router.text.count(said) == 1
+    assert bed.run(bed.router, "ip", "route", "show", "table", "24661").stdout == ""
+
+
 def test_weights_of_the_nodes_become_weights_of_the_kernel(
     bed: Bed, plan: RouterPlan, router: Daemon
 ) -> None:

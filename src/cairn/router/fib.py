@@ -9,11 +9,13 @@ loses no packet; then what it did not repeat goes.
 Invariants  Next hops are in the order of their addresses, whatever the order of arrival: the kernel
             maps flows to next hops by position.
             A prefix without next hops has no route.
+            A next hop that the kernel refuses is left out until the next comparison: one node's
+            nonsense does not cost the others' share.
 Cost        Work in proportion to the prefixes that changed since the last call of `changes`.
 Not here    Writing them (cairn.netlink.route).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from cairn.desired.routes import KernelRoute, NextHop
@@ -44,6 +46,7 @@ class Fib:
         self._kept: dict[Network, dict[Address, int]] = {
             prefix: _gateways(route) for prefix, route in self._installed.items()
         }
+        self._left_out: dict[Network, frozenset[Address]] = {}
         self._dirty: set[Network] = set()
 
     @property
@@ -90,11 +93,18 @@ class Fib:
         for prefix in found.keys() | self._installed.keys():
             if _shape(found.get(prefix)) != _shape(self._installed.get(prefix)):
                 self._dirty.add(prefix)
+        self._dirty.update(self._left_out)
+        self._left_out.clear()
         self._installed = found
 
     def failed(self, route: KernelRoute) -> None:
         """Take back what `changes` assumed: the kernel refused this route."""
         self._installed.pop(route.prefix, None)
+
+    def leave_out(self, prefix: Network, gateways: Collection[Address]) -> None:
+        """Do without these next hops for now: the kernel takes no route with them."""
+        self._left_out[prefix] = self._left_out.get(prefix, frozenset()) | frozenset(gateways)
+        self._dirty.add(prefix)
 
     def changes(self) -> Changes:
         """Return the writes since the last call, taking for granted that they succeed."""
@@ -116,6 +126,8 @@ class Fib:
 
     def _wanted(self, prefix: Network) -> KernelRoute | None:
         gateways = {**self._kept.get(prefix, {}), **self._paths.get(prefix, {})}
+        for gateway in self._left_out.get(prefix, ()):
+            gateways.pop(gateway, None)
         if not gateways:
             return None
         ordered = sorted(gateways, key=lambda address: (address.version, int(address)))

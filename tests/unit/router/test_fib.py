@@ -107,6 +107,19 @@ def test_weights_of_an_earlier_run_stay_with_their_next_hops() -> None:
     assert not table.changes()
 
 
+def test_a_refused_next_hop_is_left_out_until_the_next_look() -> None:
+    table = fib()
+    table.set_paths(VIP, [N1, N2, N3])
+    (all_three,) = table.changes().replace
+    table.failed(all_three)
+    table.leave_out(VIP, [N2])
+    assert table.changes().replace == (route(N1, N3),)
+    table.set_paths(VIP, [N1, N2])
+    assert table.changes().replace == (route(N1),)
+    table.observe([route(N1)])
+    assert table.changes().replace == (route(N1, N2),)
+
+
 def test_multipath_limit() -> None:
     table = Fib([], metric=20, multipath=2)
     table.set_paths(VIP, [N3, N2, N1])
