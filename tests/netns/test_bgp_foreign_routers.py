@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from bgp_bed import (
@@ -198,6 +199,30 @@ def test_passwords(bed: Bed, kind: str) -> None:
     wrong.apply(speaker_config(1, password="s3cret"))
     wrong.wait_established()
     wait_for("both routes", lambda: bed.gateways() == sorted(NODES[:2]))
+
+
+@pytest.mark.parametrize("kind", ["cairn", "frr", "bird"])
+def test_external_sessions_with_a_password_over_ipv6(bed: Bed, kind: str) -> None:
+    plan = plan_router(
+        kind,
+        directory=bed.directory / kind,
+        asn=64512,
+        router_id=ROUTER,
+        peer_networks=["fd08::/64"],
+        listen=[ROUTER6],
+        node_asn=64513,
+        password="s3cret",
+    )
+    bed.start_router(plan)
+    right, wrong = SpeakerProcess(bed, 0), SpeakerProcess(bed, 1)
+    common: dict[str, Any] = {"address": parse_address(ROUTER6), "families": BOTH, "asn": 64513}
+    dual = [f"{VIP}/32", f"{VIP6}/128"]
+    wrong.apply(speaker_config(1, prefixes=dual, password="wrong", **common))
+    right.apply(speaker_config(0, prefixes=dual, password="s3cret", **common))
+    wait_for("the IPv6 route of the right one", lambda: bed.gateways(VIP6) == [NODES6[0]])
+    wait_for("its IPv4 route", lambda: bed.gateways() == [NODES[0]])
+    assert not wrong.is_established()
+    assert "64513 i" in bed.bgpctl(plan, "show", "rib")
 
 
 @pytest.mark.parametrize("kind", ["cairn", "frr", "bird"])
