@@ -9,7 +9,7 @@ Invariants  One changed Service is compiled and written alone.
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from pyroute2.netlink.exceptions import NetlinkError
@@ -265,12 +265,16 @@ class Reconciler:
         changes = self._frontends.update(name, state)
         return changes | dict(self._frontends.holders(name)) if whole else changes
 
-    def _serves(self, state: LbState) -> frozenset[int]:
-        """Return the IP versions of which this node has a ready backend."""
-        return frozenset(
-            where.address.version
-            for where, frontend in state.items()
-            if any(b.node == self._node and not b.ejected for b in frontend.active)
+    def _serves(self, state: LbState) -> Counter[int]:
+        """Return how many ready backends of each IP version this node has."""
+        return Counter(
+            address.version
+            for address in {
+                backend.address.address
+                for frontend in state.values()
+                for backend in frontend.active
+                if backend.node == self._node and not backend.ejected
+            }
         )
 
     def _report(self, what: str, failed: list[str]) -> None:

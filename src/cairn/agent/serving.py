@@ -154,11 +154,7 @@ class Serving:
         if wrong:
             self._pathless.add(service.key)
         self._events.wrong(service, "path", "PathNotProven", wrong)
-        return replace(
-            entry,
-            local_versions=frozenset(address.version for address in served),
-            withheld=frozenset(service.load_balancer_ips) - served,
-        )
+        return replace(entry, withheld=frozenset(service.load_balancer_ips) - served)
 
     def _answer(self, entry: Announced | None) -> tuple[int, LocalService] | None:
         """Return what a Service's healthCheckNodePort says, and the port; None without one."""

@@ -8,6 +8,9 @@ cairn.io/announce=all-nodes lifts that condition. A session over IPv4 carries IP
 and the other way round if its families say so: the next hop is then the node's own address of that
 family.
 
+The annotation cairn.io/weighted=true adds how many ready backends of that family the node has, for
+routers that share by it.
+
 Invariants  An address of two Services is announced once, while either wants it.
             Addresses of a family that no session carries are named, with what is missing.
             A node without IPv4 has a BGP identifier made from its name, the same at every start.
@@ -47,8 +50,8 @@ class Announced:
 
     service: Service
     """The Service."""
-    local_versions: frozenset[int]
-    """IP versions of which a ready backend of it lives on this node."""
+    local_backends: Mapping[int, int]
+    """How many ready backends of each IP version live on this node; none: not there."""
     here: LbState = field(default_factory=dict)
     """Its frontends for clients outside, each with its backends on this node alone."""
     withheld: frozenset[Address] = frozenset()
@@ -70,7 +73,7 @@ def compile_speaker(
         return None, ()
     ignored: list[str] = []
     peers: list[PeerSpec] = []
-    prefixes: set[Network] = set()
+    prefixes: dict[Network, int | None] = {}
     for instance in config.instances:
         ignored += instance.invalid
         prefixes |= _prefixes(instance, node, services.values())
@@ -80,7 +83,8 @@ def compile_speaker(
                 ignored += [f"peer {peer.name}: {line}" for line in _unserved(peer, node)]
             except ValueError as error:
                 ignored.append(f"peer {peer.name}: {error}")
-    routes = tuple(Announcement(prefix) for prefix in sorted(prefixes, key=_order))
+    ordered = sorted(prefixes, key=_order)
+    routes = tuple(Announcement(prefix, weight=prefixes[prefix]) for prefix in ordered)
     ignored += _told_to_nobody(prefixes, peers, node)
     speaker = SpeakerConfig(bgp_identifier(node), config.instances[0].asn, tuple(peers), routes)
     return speaker, tuple(ignored)
@@ -105,16 +109,26 @@ def own_addresses(node: NodeFacts) -> dict[int, Address]:
     return found
 
 
-def _prefixes(instance: Instance, node: NodeFacts, services: Iterable[Announced]) -> set[Network]:
-    found: set[Network] = set(node.pod_networks) if instance.export_pod_cidr else set()
+def _prefixes(
+    instance: Instance, node: NodeFacts, services: Iterable[Announced]
+) -> dict[Network, int | None]:
+    """Return what to announce, with this node's weight where all Services there want one."""
+    networks = node.pod_networks if instance.export_pod_cidr else ()
+    found: dict[Network, int | None] = dict.fromkeys(networks)
     for entry in services:
-        if _is_announced(instance, entry.service):
-            found |= {
-                host_network(address)
-                for address in entry.service.load_balancer_ips
-                if entry.service.announced_everywhere
-                or (address.version in entry.local_versions and address not in entry.withheld)
-            }
+        service = entry.service
+        if not _is_announced(instance, service):
+            continue
+        for address in service.load_balancer_ips:
+            held_back = address in entry.withheld
+            backends = 0 if held_back else entry.local_backends.get(address.version, 0)
+            if not backends and not service.announced_everywhere:
+                continue
+            network = host_network(address)
+            before = found.get(network, 0)
+            # A node that has none and announces all the same takes the least share there is.
+            weight = max(backends, 1) if service.weighted else None
+            found[network] = None if None in (before, weight) else (before or 0) + (weight or 0)
     return found
 
 

@@ -21,6 +21,8 @@ HEALTH_CHECK = "cairn.io/health-check"
 """Annotation: how the nodes check the Service's backends (health.annotation)."""
 ANNOUNCE = "cairn.io/announce"
 """Annotation: `all-nodes` announces the Service's addresses from every node."""
+WEIGHTED = "cairn.io/weighted"
+"""Annotation: `true` tells routers how many ready backends each node has, to share by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,11 @@ class Service:
     def announced_everywhere(self) -> bool:
         """Whether every node announces its addresses, with or without a backend."""
         return self.metadata.annotations.get(ANNOUNCE) == "all-nodes"
+
+    @property
+    def weighted(self) -> bool:
+        """Whether nodes announce how many ready backends they have."""
+        return self.metadata.annotations.get(WEIGHTED) == "true"
 
     @staticmethod
     def from_object(obj: Object) -> "Service":

@@ -76,7 +76,7 @@ class Bed:
 
     def _announce(self, service: Service, state: LbState) -> None:
         here = local_frontends(service, state, "node-1")
-        self.announced[service.key] = Announced(service, frozenset({4}), here)
+        self.announced[service.key] = Announced(service, {4: 1}, here)
 
     def serve(self, name: str, port: int, *, annotation: str = "", **spec: Any) -> None:
         """Have a Service served by a process of this node."""
@@ -114,7 +114,7 @@ class Bed:
     def serves(self, name: str) -> bool:
         """Return whether the address of a Service would be announced now."""
         entry = self.told[-1].get(Key("default", name)) if self.told else None
-        return entry is not None and 4 in entry.local_versions and VIP not in entry.withheld
+        return entry is not None and bool(entry.local_backends) and VIP not in entry.withheld
 
     async def until(self, what: str, condition: Callable[[], bool], within_s: float = 8) -> None:
         """Wait for a condition."""
