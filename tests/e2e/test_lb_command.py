@@ -99,6 +99,7 @@ def test_a_connection_is_where_the_table_says(lab: LabRun) -> None:
         served = [row for row in ours if row["answer_packets"]]
         assert len(served) == 1, ours
         assert served[0]["state"] == "established"
+        assert [row["handed_over"] for row in served] == [False]
         assert {row["backend"] for row in ours} == {served[0]["backend"]}
         tables = lb(lab, "maglev", f"{VIP}:80", "--all", "--client", f"{CLIENT}:{port}")
         assert [table["node"] for table in tables] == ["node-1", "node-2", "node-3"]
