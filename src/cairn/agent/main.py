@@ -170,9 +170,7 @@ class Agent:
         self._reconciler.vips.on_answered = self._l2.answer
         self._recorder = EventRecorder(client, "cairn-agent")
         self._upkeep = Upkeep(maps, self._tell)
-        metrics = NodeMetrics(
-            self._data_plane, options.bpf, self._upkeep, self._reconciler.name_backends
-        )
+        metrics = NodeMetrics(maps, options.bpf, self._upkeep, self._reconciler.name_backends)
         self._metrics = MetricsServer(metrics, uplink.addresses, options.metrics_port)
 
     async def run(self) -> None:
