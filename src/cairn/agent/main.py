@@ -176,9 +176,7 @@ class Agent:
         self._l2.on_change = self._reconciler.elect_again
         self._reconciler.vips.on_answered = self._l2.answer
         self._upkeep = Upkeep(maps, self._tell)
-        metrics = NodeMetrics(
-            self._data_plane, options.bpf, self._upkeep, self._reconciler.name_backends
-        )
+        metrics = NodeMetrics(maps, options.bpf, self._upkeep, self._reconciler.name_backends)
         self._metrics = MetricsServer(metrics, uplink.addresses, options.metrics_port)
 
     async def run(self) -> None:
