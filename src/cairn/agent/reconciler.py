@@ -12,8 +12,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from pyroute2.netlink.exceptions import NetlinkError
-
 from cairn.agent.cluster import Cluster
 from cairn.agent.frontend_table import FrontendTable
 from cairn.agent.reach import Reach, SetMtu
@@ -33,6 +31,7 @@ from cairn.desired.load_balancer import Frontend, LbState
 from cairn.kube.metadata import Key
 from cairn.libbpf import BpfError
 from cairn.net import L4Address
+from cairn.netlink.iproute import NetlinkError
 from cairn.observe.lb_view import BackendName, name_of
 
 RETRY_S = 2.0
@@ -41,6 +40,14 @@ RESYNC_S = 30.0
 AT_ONCE = 512
 """Services whose frontends are written together."""
 _HELD = b"\1\0\0\0"
+
+_VERSIONS = {
+    (False, False): frozenset[int](),
+    (True, False): frozenset({4}),
+    (False, True): frozenset({6}),
+    (True, True): frozenset({4, 6}),
+}
+"""The few sets of IP versions there are, each held once for all Services."""
 
 OnServices = Callable[[Mapping[Key, Announced], Collection[Key]], None]
 """Takes the Services as they are, and which of them changed since the last time."""
@@ -232,11 +239,12 @@ class Reconciler:
 
     def _serves(self, state: LbState) -> frozenset[int]:
         """Return the IP versions of which this node has a ready backend."""
-        return frozenset(
+        versions = {
             where.address.version
             for where, frontend in state.items()
-            if any(backend.node == self._node for backend in frontend.active)
-        )
+            if any(b.node == self._node and not b.draining for b in frontend.backends)
+        }
+        return _VERSIONS[4 in versions, 6 in versions]
 
     def _report(self, what: str, failed: list[str]) -> None:
         for line in failed:
