@@ -30,10 +30,8 @@ def many() -> dict[L4Address, Frontend | None]:
     """Return the frontends of many services: a load balancer and a cluster address each."""
     found: dict[L4Address, Frontend | None] = {}
     for number in range(SERVICES):
-        size = number % 12
-        backends = tuple(
-            backend(1 + i % 3, 2 + (number * 17 + i + first) % 250) for i in range(size)
-        )
+        hosts = [2 + (number * 17 + i) % 250 for i in range(number % 12)]
+        backends = tuple(backend(1 + host % 3, host) for host in hosts)
         name = f"default/web-{number}"
         for base, kind in (("10.32.0.0", Kind.LOAD_BALANCER), ("10.96.1.0", Kind.CLUSTER_IP)):
             found[at(str(IPv4Address(base) + number))] = Frontend(name, kind, backends)
@@ -51,7 +49,11 @@ def held(node: Node, where: L4Address) -> tuple[list[int], list[str], list[str]]
     numbers = [service.flags, service.slots, service.local_slots, service.near_slots]
     if not service.slots or str(where.address).startswith("10.96."):
         return numbers, sorted(node.slots(service.id)), []  # sockets need no table
-    return numbers, sorted(node.slots(service.id)), [names[n] for n in node.table(service.id)]
+    return (
+        numbers,
+        sorted(node.slots(service.id)),
+        [names[n] for n in node.table(service.id).tolist()],
+    )
 
 
 def contents(node: Node) -> dict[str, dict[bytes, bytes]]:
