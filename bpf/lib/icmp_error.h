@@ -95,7 +95,7 @@ static __always_inline bool icmp_translate_ip6(struct __sk_buff *skb, const stru
 
 	return bpf_l4_csum_replace(skb, check_at, 0, difference, 0) == 0 &&
 	       bpf_skb_store_bytes(skb, quoted_at, new->word, sizeof(new->word), 0) == 0 &&
-	       bpf_l4_csum_replace(skb, check_at, 0, difference, BPF_F_PSEUDO_HDR) == 0 &&
+	       bpf_l4_csum_replace(skb, check_at, 0, difference, 0) == 0 &&
 	       bpf_skb_store_bytes(skb, IP6_DESTINATION_AT, new->word, sizeof(new->word), 0) == 0;
 }
 

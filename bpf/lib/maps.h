@@ -45,6 +45,7 @@ CAIRN_MAP(endpoints, BPF_MAP_TYPE_HASH, 4096, struct cairn_addr, struct cairn_en
 CAIRN_MAP(nodes, BPF_MAP_TYPE_HASH, 4096, __u32, struct cairn_node, BPF_F_NO_PREALLOC);
 CAIRN_MAP(peers, BPF_MAP_TYPE_HASH, 4096, struct cairn_mac, __u32, BPF_F_NO_PREALLOC);
 CAIRN_MAP(tunnels, BPF_MAP_TYPE_HASH, 4096, struct cairn_addr, __u32, BPF_F_NO_PREALLOC);
+CAIRN_MAP(overlay, BPF_MAP_TYPE_ARRAY, 1, __u32, __u32, 0);
 CAIRN_MAP(pod_routes, BPF_MAP_TYPE_LPM_TRIE, 4096, struct cairn_prefix, __u32, BPF_F_NO_PREALLOC);
 CAIRN_MAP(conntrack, BPF_MAP_TYPE_HASH, 131072, struct cairn_tuple, struct cairn_connection, 0);
 CAIRN_MAP(fragments, BPF_MAP_TYPE_LRU_HASH, 4096, struct cairn_fragment_key, struct cairn_fragment,

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "checksum.h"
 #include "packet.h"
 
 struct rewrite {
@@ -36,9 +37,13 @@ static __always_inline enum cairn_verdict nat_rewrite_l4(struct __sk_buff *skb,
 		return r->old_port == r->new_port ? CAIRN_PASS : CAIRN_DROP_SCTP_PORT;
 	sum_at += p->l4_at;
 	if (p->is_v6) {
+		/* No checksum of IPv6's own makes up for the address. So where the device summed
+		 * the whole packet that sum stays, which the flag would change. */
+		if (checksum_is_partial(skb))
+			flags |= BPF_F_PSEUDO_HDR;
 		if (bpf_l4_csum_replace(skb, sum_at, 0,
 					nat_difference(&r->old_address, &r->new_address),
-					flags | BPF_F_PSEUDO_HDR) < 0)
+					flags) < 0)
 			return CAIRN_DROP_REWRITE;
 	} else if (bpf_l4_csum_replace(skb, sum_at, r->old_address.word[3],
 				       r->new_address.word[3], flags | BPF_F_PSEUDO_HDR | 4) < 0) {
@@ -46,6 +51,7 @@ static __always_inline enum cairn_verdict nat_rewrite_l4(struct __sk_buff *skb,
 	}
 	if (r->old_port == r->new_port)
 		return CAIRN_PASS;
+	flags &= ~(__u64)BPF_F_PSEUDO_HDR;
 	if (bpf_l4_csum_replace(skb, sum_at, r->old_port, r->new_port, flags | 2) < 0 ||
 	    bpf_skb_store_bytes(skb, port_at, &r->new_port, sizeof(r->new_port), 0) < 0)
 		return CAIRN_DROP_REWRITE;
@@ -58,9 +64,11 @@ static __always_inline enum cairn_verdict nat_rewrite_ip(struct __sk_buff *skb,
 {
 	if (p->is_v6) {
 		__u32 at = r->is_source ? IP6_SOURCE_AT : IP6_DESTINATION_AT;
+		/* In a later fragment no other checksum makes up for it either. */
+		__u64 flags = p->has_l4 ? 0 : BPF_F_RECOMPUTE_CSUM;
 
 		return bpf_skb_store_bytes(skb, at, r->new_address.word,
-					   sizeof(r->new_address.word), 0) < 0
+					   sizeof(r->new_address.word), flags) < 0
 			       ? CAIRN_DROP_REWRITE
 			       : CAIRN_PASS;
 	}

@@ -25,6 +25,7 @@
 #include "address.h"
 #include "maps.h"
 
+#define IP_DONT_FRAGMENT 0x4000
 #define IP_MORE_FRAGMENTS 0x2000
 #define IP_OFFSET_MASK 0x1fff
 #define IP6_HEADER 40

@@ -20,7 +20,7 @@ static __always_inline int hand_over(struct __sk_buff *skb, struct packet *p,
 	if (!node)
 		return drop(skb, p, point, CAIRN_DROP_BACKEND_NO_NODE);
 	if (node->flags & CAIRN_NODE_TUNNEL)
-		return overlay_send(skb, p, point, node, CAIRN_HANDED_OVER);
+		return overlay_hand_over(skb, p, point, node);
 	if (address_to_node(skb, node) < 0)
 		return drop(skb, p, point, CAIRN_DROP_REWRITE);
 	return forward(skb, point, CAIRN_HANDED_OVER, bpf_redirect(cairn_config.uplink_ifindex, 0));

@@ -5,7 +5,11 @@
  *   to a service address         -> served here: a node handed it over
  *   to a pod of this node        -> into the pod
  *   anything else                -> the node's own stack
+ *
+ * Nobody asks by ARP or ND here: the device has neither.
  */
+#include <linux/if_packet.h>
+
 #include "../lib/serve.h"
 
 #define HERE CAIRN_POINT_OVERLAY
@@ -22,26 +26,29 @@ static __always_inline bool came_from_node(struct __sk_buff *skb)
 	} else {
 		return false;
 	}
-	return bpf_map_lookup_elem(&tunnels, &sender);
+	return key.tunnel_id == OVERLAY_VNI && bpf_map_lookup_elem(&tunnels, &sender);
 }
 
 SEC("tc")
 int overlay_ingress(struct __sk_buff *skb)
 {
 	struct packet p = {};
+	enum cairn_verdict verdict = CAIRN_DROP_TUNNEL;
 
-	if (!packet_is_ip(skb))
-		return pass(skb, HERE);
-
-	enum cairn_verdict verdict = packet_read_ip(skb, &p);
-
-	if (verdict == CAIRN_PASS && !came_from_node(skb))
-		verdict = CAIRN_DROP_TUNNEL;
-	if (verdict != CAIRN_PASS)
+	if (packet_is_ip(skb) && came_from_node(skb))
+		verdict = packet_read_ip(skb, &p);
+	if (verdict != CAIRN_PASS && verdict != CAIRN_DROP_EXTENSION)
 		return drop(skb, &p, HERE, verdict);
+
+	/* The inner frame has the Ethernet addresses that it began its way with. */
+	if (skb->pkt_type != PACKET_HOST)
+		bpf_skb_change_type(skb, PACKET_HOST);
 
 	struct cairn_vip *vip = bpf_map_lookup_elem(&vips, &p.tuple.destination);
 
+	if (verdict != CAIRN_PASS)
+		return vip && !(vip->flags & CAIRN_VIP_SHARED) ? drop(skb, &p, HERE, verdict)
+								: pass(skb, HERE);
 	if (vip)
 		return serve_vip(skb, &p, HERE, vip->flags, true);
 

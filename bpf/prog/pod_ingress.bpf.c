@@ -4,6 +4,7 @@
  *   not from the pod's own addresses             -> dropped
  *   to a pod of this node                        -> into the pod
  *   to a pod of another node                     -> out of the uplink, or through the overlay
+ *   to a node on another subnet                  -> through the overlay
  *   a ping to a service address                  -> answered
  *   an answer through a service                  -> translated back, to the client
  *   to an address of a pool that nobody holds    -> refused in words
@@ -71,7 +72,7 @@ static __always_inline int send_to_node(struct __sk_buff *skb, struct packet *p,
 	if (!node)
 		return drop(skb, p, HERE, CAIRN_DROP_BACKEND_NO_NODE);
 	if (node->flags & CAIRN_NODE_TUNNEL)
-		return overlay_send(skb, p, HERE, node, CAIRN_TO_TUNNEL);
+		return overlay_send(skb, p, HERE, node);
 	if (address_to_node(skb, node) < 0)
 		return drop(skb, p, HERE, CAIRN_DROP_REWRITE);
 	return forward(skb, HERE, CAIRN_TO_NODE, bpf_redirect(cairn_config.uplink_ifindex, 0));

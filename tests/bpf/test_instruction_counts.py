@@ -25,9 +25,7 @@ OBJECTS = ("uplink_ingress", "uplink_egress", "pod_ingress", "socket")
 def counts() -> dict[str, int]:
     """Return how many instructions the verifier processes, by program."""
     address = parse_address(trial.NODE)
-    config = Config(
-        address, parse_address("::"), trial.LOOPBACK, 0, 0, 1500, 0, 0, trial.UPLINK, 0
-    ).write()
+    config = Config(address, parse_address("::"), trial.LOOPBACK, 0, 0, trial.UPLINK, 0).write()
     found: dict[str, int] = {}
     with contextlib.ExitStack() as stack:
         for name in OBJECTS:

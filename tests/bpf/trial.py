@@ -199,9 +199,7 @@ def fill(maps: dict[str, Map]) -> None:
 @contextlib.contextmanager
 def loaded() -> Iterator[Trial]:
     """Load every packet program on one set of maps."""
-    config = Config(
-        ip_address(NODE), ip_address(NODE6), LOOPBACK, 0, 0, 1500, 0, 0, UPLINK, 0
-    ).write()
+    config = Config(ip_address(NODE), ip_address(NODE6), LOOPBACK, 0, 0, UPLINK, 0).write()
     shared: dict[str, Map] = {}
     with contextlib.ExitStack() as stack:
         objects = {}

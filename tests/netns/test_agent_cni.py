@@ -41,7 +41,7 @@ class Bed:
         server = CniServer(
             store,
             (NETWORK,),
-            mtu_bytes=1450,
+            mtu_bytes=lambda: 1450,
             on_add=self.added.append,
             on_delete=self.deleted.append,
         )

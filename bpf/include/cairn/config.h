@@ -12,14 +12,11 @@ struct cairn_config {
 	struct cairn_addr node_address; /* this node's IPv4 address on the uplink, or :: */
 	struct cairn_addr node_address6; /* its IPv6 address there, or :: */
 	__u32 uplink_ifindex;
-	__u32 overlay_ifindex; /* VXLAN device towards nodes on other subnets; 0: none */
 	__u32 flags; /* none yet: 0 */
-	__u32 uplink_mtu; /* octets of the largest IP packet on the uplink */
-	__u32 overlay_mtu; /* of the largest that fits through the overlay; 0: none */
 	__u32 entries_per_s; /* above this rate of new connections (per CPU) those handed over get no entry; 0: no limit */
 	__u8 uplink_mac[6];
-	__u8 pad[2];
+	__u8 pad[6];
 	__u64 event_interval_ns; /* 0: every drop becomes an event */
 };
 
-_Static_assert(sizeof(struct cairn_config) == 72, "ABI");
+_Static_assert(sizeof(struct cairn_config) == 64, "ABI");

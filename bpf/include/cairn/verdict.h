@@ -48,7 +48,7 @@
 	X(DROP_TOO_BIG, 55, "too large for the way ahead: the sender is told") \
 	X(DROP_SCTP_PORT, 56, "SCTP to a backend of another port: its checksum is not rewritten") \
 	X(DROP_BACKEND_GONE, 57, "the connection's backend is gone: the client is told")            \
-	X(DROP_TTL, 58, "the packet's hop limit has ended on this node: the sender is told")
+	X(DROP_TUNNEL_NO_NODE, 59, "for the overlay, but to no address of a node that is known")
 
 enum cairn_verdict {
 #define CAIRN_VERDICT_ENUM(name, value, text) CAIRN_##name = value,

@@ -25,60 +25,45 @@ class Config:
     node_address6: Address
     """Its IPv6 address there, or ::."""
     uplink_ifindex: int
-    overlay_ifindex: int
-    """VXLAN device towards nodes on other subnets; 0: none."""
     flags: int
     """None yet: 0."""
-    uplink_mtu: int
-    """Octets of the largest IP packet on the uplink."""
-    overlay_mtu: int
-    """Of the largest that fits through the overlay; 0: none."""
     entries_per_s: int
     """Above this rate of new connections (per CPU) those handed over get no entry; 0: no limit."""
     uplink_mac: bytes
     event_interval_ns: int
     """0: every drop becomes an event."""
-    SIZE: ClassVar[int] = 72
+    SIZE: ClassVar[int] = 64
 
     @classmethod
     def read(cls, raw: bytes) -> Self:
-        """Return the value in 72 octets."""
+        """Return the value in 64 octets."""
         (
             node_address,
             node_address6,
             uplink_ifindex,
-            overlay_ifindex,
             flags,
-            uplink_mtu,
-            overlay_mtu,
             entries_per_s,
             uplink_mac,
             event_interval_ns,
-        ) = unpack("=16s16sIIIIII6s2xQ", raw)
+        ) = unpack("=16s16sIII6s6xQ", raw)
         return cls(
             read_address(node_address),
             read_address(node_address6),
             uplink_ifindex,
-            overlay_ifindex,
             flags,
-            uplink_mtu,
-            overlay_mtu,
             entries_per_s,
             uplink_mac,
             event_interval_ns,
         )
 
     def write(self) -> bytes:
-        """Return the 72 octets."""
+        """Return the 64 octets."""
         return pack(
-            "=16s16sIIIIII6s2xQ",
+            "=16s16sIII6s6xQ",
             write_address(self.node_address),
             write_address(self.node_address6),
             self.uplink_ifindex,
-            self.overlay_ifindex,
             self.flags,
-            self.uplink_mtu,
-            self.overlay_mtu,
             self.entries_per_s,
             self.uplink_mac,
             self.event_interval_ns,

@@ -29,7 +29,7 @@ class Node:
     """struct cairn_node."""
 
     address: Address
-    """Its first, of the family that the nodes' network speaks."""
+    """On our subnet; with TUNNEL: where tunnels end, IPv4 if both have it."""
     mac: bytes
     """Of its uplink; zero with TUNNEL."""
     flags: int

@@ -51,7 +51,7 @@ class Verdict(IntEnum):
     DROP_TOO_BIG = 55
     DROP_SCTP_PORT = 56
     DROP_BACKEND_GONE = 57
-    DROP_TTL = 58
+    DROP_TUNNEL_NO_NODE = 59
 
     @property
     def is_drop(self) -> bool:
@@ -103,5 +103,5 @@ TEXTS: dict[Verdict, str] = {
     Verdict.DROP_TOO_BIG: "too large for the way ahead: the sender is told",
     Verdict.DROP_SCTP_PORT: "SCTP to a backend of another port: its checksum is not rewritten",
     Verdict.DROP_BACKEND_GONE: "the connection's backend is gone: the client is told",
-    Verdict.DROP_TTL: "the packet's hop limit has ended on this node: the sender is told",
+    Verdict.DROP_TUNNEL_NO_NODE: "for the overlay, but to no address of a node that is known",
 }

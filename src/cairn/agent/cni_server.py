@@ -56,7 +56,7 @@ class CniServer:
         store: EndpointStore,
         networks: tuple[Network, ...],
         *,
-        mtu_bytes: int,
+        mtu_bytes: Callable[[], int],
         on_add: Callable[[PodEndpoint], None],
         on_delete: Callable[[PodEndpoint], None],
     ) -> None:
@@ -115,7 +115,7 @@ class CniServer:
         endpoint = self._new_endpoint(call)
         self._store.put(endpoint)
         try:
-            wired = pod_link.connect(endpoint, mtu_bytes=self._mtu_bytes)
+            wired = pod_link.connect(endpoint, mtu_bytes=self._mtu_bytes())
             self._store.put(wired)
             self._on_add(wired)
         except BaseException:

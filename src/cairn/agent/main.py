@@ -11,7 +11,7 @@ import argparse
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from cairn.drive.event_recorder import EventRecorder
 from cairn.drive.kube_client import Client
 from cairn.kube.node import Node, NodeFacts
 from cairn.libbpf import BpfError, probe
+from cairn.netlink.link_watch import watch_interface
 from cairn.observe.map_fill import Notice
 
 MAP_ENTRIES = (16, 1 << 24)
@@ -151,6 +152,7 @@ class Agent:
         self._bgp = BgpLink(client, self._cluster, facts, options.run / "speaker.sock")
         maps = self._data_plane.maps
         self._sockets = DeadSockets(client, maps["socket_reverse"], self._store.netns)
+        self._mtu_bytes = uplink.mtu_bytes
         self._reconciler = Reconciler(
             self._cluster,
             self._data_plane,
@@ -158,6 +160,7 @@ class Agent:
             node.name,
             on_services=self._bgp.services,
             on_release=self._sockets.release,
+            set_mtu=self._set_mtu,
         )
         self._recorder = EventRecorder(client, "cairn-agent")
         self._upkeep = Upkeep(maps, self._tell)
@@ -178,7 +181,9 @@ class Agent:
             len(tuple(self._store)),
         )
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(NodeRecord(self._client, self._node, self._uplink).keep())
+            record = NodeRecord(self._client, self._node, self._uplink)
+            tasks.create_task(record.keep())
+            tasks.create_task(watch_interface(self._uplink.name, self._look_again(record)))
             for runner in self._cluster.runners():
                 tasks.create_task(runner)
             await self._fill()
@@ -218,7 +223,7 @@ class Agent:
         cni = CniServer(
             self._store,
             self._node.pod_networks,
-            mtu_bytes=self._uplink.mtu_bytes,
+            mtu_bytes=lambda: self._mtu_bytes,
             on_add=self._add_pod,
             on_delete=self._delete_pod,
         )
@@ -236,7 +241,30 @@ class Agent:
                 self._store.remove(endpoint)
         self._data_plane.take_over(self._store)
 
+    def _look_again(self, record: NodeRecord) -> Callable[[], None]:
+        def look() -> None:
+            record.look.set()
+            self._cluster.dirty_nodes = True
+            self._cluster.changed.set()
+
+        return look
+
+    def _set_mtu(self, mtu_bytes: int) -> list[str]:
+        """Give every pod this MTU, now and when it comes; return what failed."""
+        if mtu_bytes != self._mtu_bytes:
+            log.info("MTU of pods: %d", mtu_bytes)
+        self._mtu_bytes = mtu_bytes
+        failed = []
+        for endpoint in tuple(self._store):
+            try:
+                pod_link.set_mtu(endpoint, mtu_bytes)
+            except pod_link.WiringFailed as error:
+                if is_whole(endpoint):  # else it went meanwhile
+                    failed.append(f"pod {endpoint.namespace}/{endpoint.pod}: {error}")
+        return failed
+
     def _add_pod(self, endpoint: PodEndpoint) -> None:
+        pod_link.set_mtu(endpoint, self._mtu_bytes)  # it may have changed since it was wired
         self._data_plane.attach_pod(endpoint)
         self._publisher.changed.set()
 

@@ -11,7 +11,9 @@ Standards   CiliumNode v2
 """
 
 import asyncio
+import contextlib
 import logging
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from cairn.apply.uplink import NoUplink, Uplink, find_uplink
@@ -63,6 +65,8 @@ class NodeRecord:
         self._node = node
         self._uplink = uplink
         self._said = ""
+        self.look = asyncio.Event()
+        """Set to have the facts looked at now."""
 
     async def keep(self, *, look_s: float = LOOK_S) -> None:
         """Write the CiliumNode and look after it until cancelled; raises FactsChanged."""
@@ -81,7 +85,10 @@ class NodeRecord:
                     self._said = error.message
                 await asyncio.sleep(RETRY_S)
                 continue
-            await asyncio.sleep(look_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(look_s):
+                    await self.look.wait()
+            self.look.clear()
             written = await self._still_true()
 
     async def _is_there(self) -> bool:
@@ -111,7 +118,10 @@ class NodeRecord:
         except NoUplink as error:
             log.warning("%s", error)
         else:
-            if uplink != self._uplink:
+            # Another MTU is followed while everything runs. A link that goes down loses its IPv6
+            # addresses until it is up again.
+            whole = set(uplink.others) >= set(self._uplink.others)
+            if whole and replace(uplink, mtu_bytes=self._uplink.mtu_bytes) != self._uplink:
                 self._end("uplink", (self._uplink,), (uplink,))
         # A node that registers anew takes the record of the old one with it.
         before, self._node = self._node.metadata, node

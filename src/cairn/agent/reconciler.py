@@ -16,14 +16,14 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from cairn.agent.cluster import Cluster
 from cairn.agent.frontend_table import FrontendTable
+from cairn.agent.reach import Reach, SetMtu
 from cairn.agent.vip_table import Elect, VipTable
 from cairn.apply.backend_table import BackendPlace
 from cairn.apply.data_plane import DataPlane
 from cairn.apply.load_balancer import LoadBalancer
 from cairn.apply.map_content import apply_content
-from cairn.apply.masquerade import apply_masquerade
-from cairn.apply.peers import Peers, prefix_of
-from cairn.apply.uplink import Uplink, apply_pod_routes
+from cairn.apply.peers import prefix_of
+from cairn.apply.uplink import Uplink
 from cairn.compile.announcements import Announced
 from cairn.compile.arp import answering_node
 from cairn.compile.host_ports import compile_host_ports
@@ -32,7 +32,7 @@ from cairn.compile.services import compile_service
 from cairn.desired.load_balancer import Frontend, LbState
 from cairn.kube.metadata import Key
 from cairn.libbpf import BpfError
-from cairn.net import L4Address, Network
+from cairn.net import L4Address
 from cairn.observe.lb_view import BackendName, name_of
 
 RETRY_S = 2.0
@@ -61,14 +61,17 @@ class Reconciler:
         on_services: OnServices,
         elect: Elect = answering_node,
         on_release: Callable[[BackendPlace], None] = lambda _: None,
+        set_mtu: SetMtu | None = None,
     ) -> None:
         self._cluster = cluster
         self._data_plane = data_plane
         self._uplink = uplink
         self._node = node
         self._on_services = on_services
-        self._peers = Peers(data_plane.maps, uplink, node)
-        self._balancer = LoadBalancer(data_plane.maps, node, self._peers, on_release=on_release)
+        self._reach = Reach(data_plane, uplink, node, set_mtu=set_mtu)
+        self._balancer = LoadBalancer(
+            data_plane.maps, node, self._reach.peers, on_release=on_release
+        )
         self._frontends = FrontendTable()
         self.vips = VipTable(data_plane.maps, uplink, node, elect)
         """The addresses that this node serves."""
@@ -76,7 +79,6 @@ class Reconciler:
         self._failed: dict[str, set[str]] = defaultdict(set)
         self._retry: set[Key] = set()
         self._everything = False
-        self._masqueraded: frozenset[Network] | None = None
         self._broken = ""
 
     async def start(self) -> None:
@@ -160,22 +162,15 @@ class Reconciler:
         """Write the other nodes; return whether what backends say of them is another now."""
         self._cluster.dirty_nodes = False
         facts = tuple(self._cluster.nodes.values())
-        before = self._peers.index, self._balancer.zone
-        failed = self._peers.apply(facts)
-        routes = self._peers.routes(facts)
-        failed += await asyncio.to_thread(apply_pod_routes, self._uplink, routes)
-        pods = frozenset(network for node in facts for network in node.pod_networks)
-        if pods != self._masqueraded:
-            wrong = await asyncio.to_thread(apply_masquerade, self._uplink, pods)
-            self._masqueraded = None if wrong else pods
-            failed += wrong
+        before = self._reach.peers.index, self._balancer.zone
+        failed = await asyncio.to_thread(self._reach.apply, facts)
         own = self._cluster.nodes.get(self._node)
         self._balancer.zone = own.zone if own else ""
         addresses = {address for node in facts for address in node.internal_ips}
         self.vips.set_nodes(addresses | set(self._uplink.addresses))
         failed += self.vips.write()
         self._report("nodes", failed)
-        return (self._peers.index, self._balancer.zone) != before
+        return (self._reach.peers.index, self._balancer.zone) != before
 
     def _apply_pools(self) -> None:
         self._cluster.dirty_pools = False

@@ -44,10 +44,15 @@ SOCKET_HOOKS = {
     "socket_getpeername4": AttachType.CGROUP_GETPEERNAME4,
     "socket_getpeername6": AttachType.CGROUP_GETPEERNAME6,
 }
-FIXED_MAPS = frozenset({"metrics", "event_gates", "entry_limit", "refusal_limit", "events"})
+FIXED_MAPS = frozenset({"metrics", "overlay", "event_gates", "entry_limit", "refusal_limit", "events"})
 """Maps whose size belongs to the programs."""
+OVERLAY_HOOKS = {
+    "overlay_ingress": AttachType.TCX_INGRESS,
+    "overlay_egress": AttachType.TCX_EGRESS,
+}
 NO_ADDRESS = parse_address("::")
 OBJECTS = ("uplink_ingress", "uplink_egress", "pod_ingress", "socket")
+_ZERO = bytes(4)
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +60,13 @@ log = logging.getLogger(__name__)
 class DataPlane:
     """The programs of one node."""
 
-    def __init__(self, objects: Mapping[str, Object], pins: Path, uplink: Uplink) -> None:
+    def __init__(
+        self,
+        objects: Mapping[str, Object],
+        pins: Path,
+        uplink: Uplink,
+        sizes: Mapping[str, int] | None,
+    ) -> None:
         self.maps: dict[str, Map] = {
             name: table for loaded in objects.values() for name, table in loaded.maps.items()
         }
@@ -65,8 +76,10 @@ class DataPlane:
             for loaded in objects.values()
             for name, program in loaded.programs.items()
         }
+        self._pins = pins
         self._links = pins / "links"
         self._uplink = uplink
+        self._sizes = sizes
 
     @classmethod
     def load(
@@ -78,48 +91,47 @@ class DataPlane:
 
         Raises BpfError with the object and the verifier's or the kernel's reason.
         """
-        config = structs.Config(
-            node_address=uplink.address_of(4) or NO_ADDRESS,
-            node_address6=uplink.address_of(6) or NO_ADDRESS,
-            uplink_ifindex=uplink.ifindex,
-            overlay_ifindex=0,
-            flags=0,
-            uplink_mtu=uplink.mtu_bytes,
-            overlay_mtu=0,
-            entries_per_s=ENTRIES_PER_S,
-            uplink_mac=parse_mac(uplink.mac),
-            event_interval_ns=EVENT_INTERVAL_NS,
-        )
-        objects: dict[str, Object] = {}
-        with as_file(files("cairn") / "_bpf") as folder:
-            for name in OBJECTS:
-                loaded = load_object(
-                    folder / f"{name}.o",
-                    sizes=sizes,
-                    config={".rodata.config": config.write()},
-                    pins=pins,
-                )
-                for change in loaded.changes:
-                    log.warning("map %s: %s", change.name, change.reason)
-                objects[name] = loaded
+        objects = _load(OBJECTS, pins, uplink, sizes)
         known = {name for loaded in objects.values() for name in loaded.maps if "." not in name}
         if unknown := (sizes or {}).keys() - known:
             raise BpfError(
                 f"--map-size {', '.join(sorted(unknown))}: no such map; "
                 f"there are {', '.join(sorted(known - FIXED_MAPS))}"
             )
-        return cls(objects, pins, uplink)
+        return cls(objects, pins, uplink, sizes)
 
     def attach_node(self, cgroup: Path) -> None:
         """Put the programs at the uplink and at the node's cgroup."""
-        for name, hook in UPLINK_HOOKS.items():
-            self._attach(name, hook, self._uplink.ifindex, name)
+        self.attach_uplink()
         group = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY)
         try:
             for name, hook in SOCKET_HOOKS.items():
                 self._attach(name, hook, group, name)
         finally:
             os.close(group)
+
+    def attach_uplink(self) -> None:
+        """Put the programs at the uplink."""
+        for name, hook in UPLINK_HOOKS.items():
+            self._attach(name, hook, self._uplink.ifindex, name)
+
+    def attach_overlay(self, ifindex: int) -> None:
+        """Put the programs at the VXLAN device, and let the others send there.
+
+        They are loaded when first needed: most clusters lie on one subnet.
+        """
+        if OVERLAY_HOOKS.keys() - self._programs.keys():
+            for loaded in _load(OVERLAY_HOOKS, self._pins, self._uplink, self._sizes).values():
+                self._programs |= loaded.programs
+        for name, hook in OVERLAY_HOOKS.items():
+            self._attach(name, hook, ifindex, name)
+        self.maps["overlay"].update(_ZERO, ifindex.to_bytes(4, "little"))
+
+    def detach_overlay(self) -> None:
+        """Let no program send to the VXLAN device any more, and take those away that are there."""
+        self.maps["overlay"].update(_ZERO, _ZERO)
+        for name in OVERLAY_HOOKS:
+            (self._links / name).unlink(missing_ok=True)
 
     def attach_pod(self, endpoint: PodEndpoint) -> None:
         """Police and forward what the pod sends, and make the pod reachable."""
@@ -162,6 +174,33 @@ class DataPlane:
 
     def _attach(self, name: str, hook: AttachType, target: int, pin: str) -> None:
         attach(self._programs[name], hook, target, self._links / pin).close()
+
+
+def _load(
+    names: Iterable[str], pins: Path, uplink: Uplink, sizes: Mapping[str, int] | None
+) -> dict[str, Object]:
+    config = structs.Config(
+        node_address=uplink.address_of(4) or NO_ADDRESS,
+        node_address6=uplink.address_of(6) or NO_ADDRESS,
+        uplink_ifindex=uplink.ifindex,
+        flags=0,
+        entries_per_s=ENTRIES_PER_S,
+        uplink_mac=parse_mac(uplink.mac),
+        event_interval_ns=EVENT_INTERVAL_NS,
+    )
+    objects: dict[str, Object] = {}
+    with as_file(files("cairn") / "_bpf") as folder:
+        for name in names:
+            loaded = load_object(
+                folder / f"{name}.o",
+                sizes=sizes,
+                config={".rodata.config": config.write()},
+                pins=pins,
+            )
+            for change in loaded.changes:
+                log.warning("map %s: %s", change.name, change.reason)
+            objects[name] = loaded
+    return objects
 
 
 def _pod_pin(endpoint: PodEndpoint) -> str:

@@ -79,6 +79,31 @@ def is_connected(endpoint: PodEndpoint) -> bool:
     return bool(links)
 
 
+def set_mtu(endpoint: PodEndpoint, mtu_bytes: int) -> None:
+    """Give both ends another MTU, so that no end ever sends what the other refuses.
+
+    The pod's end learns of less first, the host's end of more.
+    """
+
+    def set_pod() -> None:
+        with IPRoute() as pod:
+            pod.link("set", index=_index(pod, endpoint.ifname), mtu=mtu_bytes)
+
+    try:
+        with IPRoute() as host:
+            link = next(iter(host.get_links(endpoint.host_ifindex)))
+            before = link.get_attr("IFLA_MTU")
+            if mtu_bytes == before:
+                return
+            if mtu_bytes > before:
+                host.link("set", index=endpoint.host_ifindex, mtu=mtu_bytes)
+            namespace.call_at(endpoint.netns, set_pod)
+            if mtu_bytes < before:
+                host.link("set", index=endpoint.host_ifindex, mtu=mtu_bytes)
+    except (NetlinkError, OSError, StopIteration) as error:
+        raise WiringFailed(f"MTU {mtu_bytes} of {endpoint.host_ifname}: {error}") from error
+
+
 def _create_pair(host: IPRoute, endpoint: PodEndpoint, mtu_bytes: int) -> None:
     with open(endpoint.netns, "rb") as target:
         peer = {

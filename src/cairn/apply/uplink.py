@@ -1,25 +1,17 @@
-"""The interface by which a node meets the rest of the network, and its routes to other nodes' pods.
+"""The interface by which a node meets the rest of the network.
 
-    an address of the node  ->  Uplink;  pod networks of peers  ->  routes over it
+    an address of the node  ->  Uplink
 
-Invariants  Routes carry the protocol number below, so that only our own are ever removed.
 Standards   rtnetlink(7)
+Not here    The routes over it (apply.pod_routes).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import chain
 
 from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
 
 from cairn.linux import sysctl
 from cairn.net import Address, Network, parse_address, parse_network
-from cairn.reconcile import plan
-
-ROUTE_PROTOCOL = 201
-"""Owner of our routes to other nodes' pods in the kernel's table (RTPROT_*; unassigned there)."""
-_FAMILIES = (2, 10)  # AF_INET, AF_INET6
 
 
 class NoUplink(Exception):
@@ -93,6 +85,15 @@ def find_uplink(address: Address, *others: Address) -> Uplink:
         )
 
 
+def mtu_of(uplink: Uplink) -> int:
+    """Return the largest packet that the uplink sends now; raises NoUplink if it is gone."""
+    with IPRoute() as kernel:
+        found = list(kernel.get_links(ifname=uplink.name))
+        if not found or found[0]["index"] != uplink.ifindex:
+            raise NoUplink(f"interface {uplink.name} is gone, or is another of that name")
+        return int(found[0].get_attr("IFLA_MTU"))
+
+
 def prepare_node(uplink: Uplink) -> list[str]:
     """Set what the kernel needs to forward for pods; return the settings that it lacks."""
     return sysctl.write_settings(
@@ -105,41 +106,3 @@ def prepare_node(uplink: Uplink) -> list[str]:
         },
         optional=True,
     )
-
-
-def apply_pod_routes(uplink: Uplink, desired: Mapping[Network, Address]) -> list[str]:
-    """Make the kernel's routes to other nodes' pods be `desired`; return what failed."""
-    failed: list[str] = []
-    with IPRoute() as kernel:
-        todo = plan(_pod_routes(kernel, uplink), desired)
-        for network, gateway in todo.writes.items():
-            try:
-                kernel.route(
-                    "replace",
-                    dst=str(network),
-                    gateway=str(gateway),
-                    oif=uplink.ifindex,
-                    proto=ROUTE_PROTOCOL,
-                )
-            except NetlinkError as error:
-                failed.append(f"route {network} via {gateway}: {error}")
-        for network in todo.delete:
-            try:
-                kernel.route("del", dst=str(network), proto=ROUTE_PROTOCOL)
-            except NetlinkError as error:
-                failed.append(f"removal of route {network}: {error}")
-    return failed
-
-
-def _pod_routes(kernel: IPRoute, uplink: Uplink) -> dict[Network, Address]:
-    found: dict[Network, Address] = {}
-    for message in chain.from_iterable(
-        kernel.get_routes(family=family, proto=ROUTE_PROTOCOL, oif=uplink.ifindex)
-        for family in _FAMILIES
-    ):
-        gateway = message.get_attr("RTA_GATEWAY")
-        destination = message.get_attr("RTA_DST")
-        if message["proto"] == ROUTE_PROTOCOL and gateway and destination:
-            network = parse_network(f"{destination}/{message['dst_len']}")
-            found[network] = parse_address(gateway)
-    return found
