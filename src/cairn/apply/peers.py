@@ -125,7 +125,7 @@ class Peers:
         return found
 
     def _tunnel_end(self, node: NodeFacts) -> Address | None:
-        """Return where tunnels to the node end: in IPv4 if both have it, whose packets may be cut."""
+        """Return where tunnels to the node end: in IPv4 if both have it, since it may be cut."""
         ends = [a for a in node.internal_ips if self._uplink.address_of(a.version)]
         return min(ends, key=lambda address: address.version, default=None)
 

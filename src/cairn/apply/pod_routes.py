@@ -10,7 +10,6 @@ Not here    Which node is reached how (apply.peers).
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
-from socket import AddressFamily
 from typing import Any
 
 from pyroute2 import IPRoute
@@ -21,7 +20,7 @@ from cairn.reconcile import plan
 
 ROUTE_PROTOCOL = 201
 """Owner of our routes to other nodes' pods in the kernel's table (RTPROT_*; unassigned there)."""
-_FAMILIES = (AddressFamily.AF_INET, AddressFamily.AF_INET6)
+_AF_INET, _AF_INET6 = 2, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ def _words(hop: Hop) -> dict[str, Any]:
 def _pod_routes(kernel: IPRoute) -> dict[Network, Hop]:
     found: dict[Network, Hop] = {}
     for message in chain.from_iterable(
-        kernel.get_routes(family=family, proto=ROUTE_PROTOCOL) for family in _FAMILIES
+        kernel.get_routes(family=family, proto=ROUTE_PROTOCOL) for family in (_AF_INET, _AF_INET6)
     ):
         destination = message.get_attr("RTA_DST")
         if message["proto"] == ROUTE_PROTOCOL and destination:
