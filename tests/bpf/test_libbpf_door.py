@@ -208,7 +208,7 @@ def test_a_cgroup_link_is_updated_in_place(bpffs: Path) -> None:
 
 
 def test_configuration_must_fit() -> None:
-    with pytest.raises(BpfError, match=r"uplink_ingress.o: .rodata.config takes 72 octets, given"):
+    with pytest.raises(BpfError, match=r"uplink_ingress.o: .rodata.config takes 64 octets, given"):
         load_object(UPLINK, config={".rodata.config": b"short"})
     with pytest.raises(BpfError, match=r"no section .rodata.other"):
         load_object(UPLINK, config={".rodata.other": b""})
