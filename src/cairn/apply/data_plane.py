@@ -44,7 +44,9 @@ SOCKET_HOOKS = {
     "socket_getpeername4": AttachType.CGROUP_GETPEERNAME4,
     "socket_getpeername6": AttachType.CGROUP_GETPEERNAME6,
 }
-FIXED_MAPS = frozenset({"metrics", "overlay", "event_gates", "entry_limit", "refusal_limit", "events"})
+FIXED_MAPS = frozenset(
+    {"metrics", "overlay", "event_gates", "entry_limit", "refusal_limit", "events"}
+)
 """Maps whose size belongs to the programs."""
 OVERLAY_HOOKS = {
     "overlay_ingress": AttachType.TCX_INGRESS,

@@ -42,6 +42,8 @@ class Lab:
     """Its name, unique on the machine."""
     nodes: tuple[int, ...] = (1, 2, 3)
     """Numbers of its nodes."""
+    far: tuple[int, ...] = ()
+    """Those of them that stand on the second subnet."""
     router: str = "cairn"
     """Which software routes: cairn, frr, bird or openbgpd."""
     port: int = 0
@@ -156,7 +158,8 @@ def load_lab(name: str) -> Lab:
         ) from None
     except ValueError as error:
         raise LabError(f"{path}: {error}; run `cairn lab down --name {name}`") from None
-    return Lab(**{**raw, "nodes": tuple(raw["nodes"])})
+    numbers = {name: tuple(raw.get(name, ())) for name in ("nodes", "far")}
+    return Lab(**{**raw, **numbers})
 
 
 @contextlib.contextmanager
