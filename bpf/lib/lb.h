@@ -99,7 +99,7 @@ static __always_inline bool lb_source_allowed(const struct cairn_service *servic
 {
 	struct cairn_source_range range = {
 		.bits = 32 + 128,
-		.service = service->id,
+		.service = bpf_htonl(service->id),
 		.address = *source,
 	};
 

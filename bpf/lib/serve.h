@@ -115,6 +115,22 @@ static __always_inline enum cairn_verdict choose_for_client(const struct cairn_t
 	return verdict;
 }
 
+/* Have the pod's answers to pods looked up as well: sockets of the cluster are translated before
+ * they send, so that a pod who comes by packets (to another node's host port, or because it forwards
+ * for others) is the exception, and the others' answers need no look. */
+static __always_inline void note_inside(const struct packet *p, const struct cairn_addr *backend)
+{
+	struct cairn_prefix client = {.bits = 128, .address = p->tuple.source};
+	struct cairn_endpoint *pod;
+
+	if (!bpf_map_lookup_elem(&pod_routes, &client) &&
+	    !bpf_map_lookup_elem(&endpoints, &client.address))
+		return;
+	pod = bpf_map_lookup_elem(&endpoints, backend);
+	if (pod)
+		pod->flags |= CAIRN_ENDPOINT_SERVES_INSIDE;
+}
+
 static __always_inline enum cairn_verdict begin(const struct packet *p, __u32 octets,
 						const struct cairn_service *service, bool handed,
 						struct choice *out)
@@ -136,6 +152,7 @@ static __always_inline enum cairn_verdict begin(const struct packet *p, __u32 oc
 	if (verdict != CAIRN_PASS)
 		return verdict;
 	COUNT_BACKEND(out->id, opened);
+	note_inside(p, &out->backend->address);
 	return track_forward(p, out, service->id, octets, now);
 }
 

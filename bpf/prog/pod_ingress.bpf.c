@@ -4,6 +4,7 @@
  *   not from the pod's own addresses             -> dropped
  *   to a pod of this node                        -> into the pod
  *   to a pod of another node                     -> out of the uplink, or through the overlay
+ *   (either translated back before, if the pod serves pods through a service)
  *   to a node on another subnet                  -> through the overlay
  *   a ping to a service address                  -> answered
  *   an answer through a service                  -> translated back, to the client
@@ -30,7 +31,7 @@ static __always_inline int send_reply(struct __sk_buff *skb)
 
 /* Whether the pod may send from these addresses. */
 static __always_inline enum cairn_verdict check_source(struct __sk_buff *skb,
-						       const struct packet *p)
+						       const struct packet *p, __u32 *flags)
 {
 	struct cairn_endpoint *sender = bpf_map_lookup_elem(&endpoints, &p->tuple.source);
 	struct ethernet_ends ends;
@@ -42,6 +43,7 @@ static __always_inline enum cairn_verdict check_source(struct __sk_buff *skb,
 	for (int i = 0; i < ETH_ALEN; i++)
 		if (ends.source[i] != sender->mac[i])
 			return CAIRN_DROP_SOURCE_MAC;
+	*flags = sender->flags;
 	return CAIRN_PASS;
 }
 
@@ -78,8 +80,7 @@ static __always_inline int send_to_node(struct __sk_buff *skb, struct packet *p,
 	return forward(skb, HERE, CAIRN_TO_NODE, bpf_redirect(cairn_config.uplink_ifindex, 0));
 }
 
-/* A pod or a node's pod is reached directly: sockets inside the cluster are translated before
- * they send, so nothing between pods belongs to a service's connection. */
+/* A pod of the cluster is reached directly, by no route of the kernel's. */
 static __always_inline bool is_inside(struct __sk_buff *skb, struct packet *p, int *action)
 {
 	struct cairn_prefix where = {.bits = ADDRESS_BITS, .address = p->tuple.destination};
@@ -118,6 +119,7 @@ SEC("tc")
 int pod_ingress(struct __sk_buff *skb)
 {
 	struct packet p = {};
+	__u32 flags = 0;
 	int action;
 
 	if (!packet_is_ip(skb))
@@ -128,12 +130,14 @@ int pod_ingress(struct __sk_buff *skb)
 	if (verdict == CAIRN_PASS && is_link_business(&p))
 		return pass(skb, HERE);
 	if (verdict == CAIRN_PASS)
-		verdict = check_source(skb, &p);
-	if (verdict != CAIRN_PASS)
+		verdict = check_source(skb, &p, &flags);
+	if (verdict == CAIRN_PASS && flags & CAIRN_ENDPOINT_SERVES_INSIDE)
+		verdict = reply_translate(skb, &p);
+	if (verdict != CAIRN_PASS && verdict != CAIRN_REPLY)
 		return drop(skb, &p, HERE, verdict);
 	if (is_inside(skb, &p, &action))
 		return action;
-	return send_outside(skb, &p);
+	return verdict == CAIRN_REPLY ? send_reply(skb) : send_outside(skb, &p);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -21,7 +21,9 @@ LAYERS: dict[str, int] = {
     "flow": 1,
     "desired": 1,
     # protocol cores
+    "bfd": 2,
     "bgp": 2,
+    "ethernet": 2,
     "apiserver": 2,
     "dns": 2,
     # pure stages, and the doors to the kernel

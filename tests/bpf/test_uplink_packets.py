@@ -208,6 +208,20 @@ def test_translation_to_the_backend_and_back(node: Trial, kind: int, options: by
     assert out.good
 
 
+def test_a_pod_that_comes_by_packets_is_answered_by_the_service(node: Trial) -> None:
+    answer = from_pod(trial.REMOTE_POD, 40000)
+    _, verdict = node.judged(answer, "pod_ingress")
+    assert verdict is Verdict.TO_NODE
+    whole = packets.tcp((trial.REMOTE_POD, 40000), (VIP, trial.LOCAL_PORT), SYN)
+    node.run(framed(ip4(whole, source=trial.REMOTE_POD, destination=VIP, protocol=packets.TCP)))
+    run, verdict = node.judged(answer, "pod_ingress")
+    out = read(run.packet)
+    assert verdict is Verdict.TO_NODE
+    assert (out.source, out.source_port) == (VIP, trial.LOCAL_PORT)
+    assert out.destination == trial.REMOTE_POD
+    assert out.good
+
+
 def test_a_datagram_without_checksum_stays_without(node: Trial) -> None:
     frame = bytearray(datagram(trial.LOCAL_PORT))
     frame[40:42] = b"\0\0"

@@ -84,7 +84,9 @@ class LabRun:
 
     def next_hops(self, prefix: str = VIP, host: str = "router") -> list[str]:
         """Return the next hops of a route in a host's kernel; much faster than `exec`."""
-        text = run("ip", "-n", self.netns(host), "-j", "route", "show", prefix, check=False)
+        family = "-6" if ":" in prefix else "-4"
+        words = ("ip", "-n", self.netns(host), "-j", family, "route", "show", prefix)
+        text = run(*words, check=False)
         routes = json.loads(text or "[]")
         if not routes:
             return []

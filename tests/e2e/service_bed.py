@@ -62,7 +62,7 @@ class Case:
     @property
     def name(self) -> str:
         """A short name for the test's id."""
-        return f"{self.service or 'address'}-{self.protocol}{self.port}-{self.behaviour[:40]}"
+        return f"{self.service or 'address'}-{self.protocol}{self.port}-{self.behaviour}"
 
 
 def pod(name: str, node: str, labels: dict[str, str], **spec: Any) -> dict[str, Any]:

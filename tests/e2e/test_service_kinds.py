@@ -91,10 +91,17 @@ CASES = (
         all_of=False,
     ),
     Case(
-        "externalTrafficPolicy Local serves clients outside",
+        "externalTrafficPolicy Local: through the router to every node with a pod",
         "outside-local",
         address="vip",
-        clients=OUTSIDE,
+        clients=("client-1",),
+    ),
+    Case(
+        "externalTrafficPolicy Local: on the link, the node that answers ARP",
+        "outside-local",
+        address="vip",
+        clients=("client-2",),
+        all_of=False,
     ),
     Case(
         "externalTrafficPolicy Local: inside, all pods serve",

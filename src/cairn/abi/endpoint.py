@@ -24,7 +24,7 @@ class Endpoint:
     host_mac: bytes
     """Of the host side."""
     flags: int
-    """None yet: 0."""
+    """cairn_endpoint_flag: set by the programs, kept by user space."""
     SIZE: ClassVar[int] = 20
 
     @classmethod

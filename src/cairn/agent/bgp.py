@@ -18,6 +18,7 @@ import binascii
 import contextlib
 import logging
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ import msgspec
 from cairn.agent.bgp_status import BgpStatus
 from cairn.agent.cluster import Cluster
 from cairn.compile.announcements import Announced, bgp_identifier, compile_speaker
-from cairn.desired.routes import SpeakerConfig
+from cairn.desired.routes import BfdNeighbour, SpeakerConfig
 from cairn.desired.routes_json import save_config
 from cairn.drive.kube_client import ApiError, Client
 from cairn.kube.bgp_node_config import NodeConfig
@@ -49,6 +50,8 @@ class Garbled(Exception):
 
 class BgpLink:
     """Tells one node's speaker what to do and reports what it does."""
+
+    _bfd: tuple[BfdNeighbour, ...] = ()
 
     def __init__(self, client: Client, cluster: Cluster, facts: NodeFacts, socket: Path) -> None:
         self._client = client
@@ -77,6 +80,13 @@ class BgpLink:
         if changed or self._config is None or self._cluster.bgp is not self._compiled_for:
             self._compile()
 
+    def watch(self, neighbours: tuple[BfdNeighbour, ...]) -> None:
+        """Take the nodes that BFD is to watch."""
+        if neighbours != self._bfd:
+            self._bfd = neighbours
+            if self._config is not None:
+                self._compile()
+
     async def run(self) -> None:
         """Follow the speaker until cancelled."""
         async with asyncio.TaskGroup() as tasks:
@@ -104,6 +114,7 @@ class BgpLink:
                 return
             speaker, ignored = compile_speaker(config, self._facts, self._services, self._passwords)
         speaker = speaker or SpeakerConfig(bgp_identifier(self._facts), 1)
+        speaker = replace(speaker, bfd=self._bfd)
         for line in set(ignored) - set(self._ignored):
             log.error("BGP configuration: %s", line)
         if ignored != self._ignored:

@@ -23,6 +23,7 @@ from cairn.agent.dead_sockets import DeadSockets
 from cairn.agent.drop_log import log_drops
 from cairn.agent.endpoint_publisher import EndpointPublisher
 from cairn.agent.endpoint_store import EndpointStore
+from cairn.agent.l2 import L2
 from cairn.agent.metrics import PORT, MetricsServer, NodeMetrics
 from cairn.agent.node_record import NodeRecord, wait_for_node
 from cairn.agent.reconciler import Reconciler
@@ -152,6 +153,7 @@ class Agent:
         self._bgp = BgpLink(client, self._cluster, facts, options.run / "speaker.sock")
         maps = self._data_plane.maps
         self._sockets = DeadSockets(client, maps["socket_reverse"], self._store.netns)
+        self._l2 = L2(client, self._cluster.services, facts, uplink, options.run / "speaker.sock")
         self._mtu_bytes = uplink.mtu_bytes
         self._reconciler = Reconciler(
             self._cluster,
@@ -160,8 +162,12 @@ class Agent:
             node.name,
             on_services=self._bgp.services,
             on_release=self._sockets.release,
+            elect=self._l2.elect,
             set_mtu=self._set_mtu,
         )
+        self._l2.on_neighbours = self._bgp.watch
+        self._l2.on_change = self._reconciler.elect_again
+        self._reconciler.vips.on_answered = self._l2.answer
         self._recorder = EventRecorder(client, "cairn-agent")
         self._upkeep = Upkeep(maps, self._tell)
         metrics = NodeMetrics(
@@ -186,7 +192,7 @@ class Agent:
             tasks.create_task(watch_interface(self._uplink.name, self._look_again(record)))
             for runner in self._cluster.runners():
                 tasks.create_task(runner)
-            await self._fill()
+            await self._fill(tasks)
             server = await self._serve_cni()
             tasks.create_task(server.serve_forever())
             tasks.create_task(self._reconciler.run())
@@ -199,11 +205,12 @@ class Agent:
             tasks.create_task(log_drops(self._data_plane.maps["events"]))
             log.info("ready")
 
-    async def _fill(self) -> None:
+    async def _fill(self, tasks: asyncio.TaskGroup) -> None:
         """Read the cluster's objects and make the data plane what they say."""
         clock = asyncio.get_running_loop().time
         began = clock()
         await self._cluster.synced()
+        await self._l2_started(tasks)
         read = clock()
         await self._reconciler.start()
         log.info(
@@ -218,6 +225,11 @@ class Agent:
         name, uid = self._node.name, self._node.metadata.uid
         about = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "uid": uid}}
         self._recorder.record(about, notice.reason, notice.message, warning=notice.warning)
+
+    async def _l2_started(self, tasks: asyncio.TaskGroup) -> None:
+        started = asyncio.Event()
+        tasks.create_task(self._l2.run(started))
+        await started.wait()
 
     async def _serve_cni(self) -> asyncio.Server:
         cni = CniServer(

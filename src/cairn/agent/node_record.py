@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from cairn.apply.uplink import NoUplink, Uplink, find_uplink
 from cairn.drive.kube_client import ApiError, Client
 from cairn.kube.metadata import Key
-from cairn.kube.node import UPLINK_MAC, Node
+from cairn.kube.node import UPLINK, UPLINK_MAC, UPLINK_NETWORKS, Node
 from cairn.kube.resource import CILIUM_NODES, NODES
 
 RETRY_S = 1.0
@@ -144,7 +144,11 @@ def cilium_node(node: Node, uplink: Uplink) -> dict[str, Any]:
         "kind": CILIUM_NODES.kind,
         "metadata": {
             "name": node.name,
-            "annotations": {UPLINK_MAC: uplink.mac},
+            "annotations": {
+                UPLINK_MAC: uplink.mac,
+                UPLINK: uplink.name,
+                UPLINK_NETWORKS: ",".join(map(str, uplink.networks)),
+            },
             "labels": dict(node.metadata.labels),
             "ownerReferences": [
                 {"apiVersion": "v1", "kind": "Node", "name": node.name, "uid": node.metadata.uid}

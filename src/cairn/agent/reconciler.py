@@ -25,14 +25,14 @@ from cairn.apply.map_content import apply_content
 from cairn.apply.peers import prefix_of
 from cairn.apply.uplink import Uplink
 from cairn.compile.announcements import Announced
-from cairn.compile.arp import answering_node
 from cairn.compile.host_ports import compile_host_ports
+from cairn.compile.l2 import serving_node
 from cairn.compile.pool_networks import refused_networks
 from cairn.compile.services import compile_service
 from cairn.desired.load_balancer import Frontend, LbState
 from cairn.kube.metadata import Key
 from cairn.libbpf import BpfError
-from cairn.net import Address, L4Address
+from cairn.net import L4Address
 from cairn.observe.lb_view import BackendName, name_of
 
 RETRY_S = 2.0
@@ -59,7 +59,7 @@ class Reconciler:
         node: str,
         *,
         on_services: OnServices,
-        elect: Elect = answering_node,
+        elect: Elect = serving_node,
         on_release: Callable[[BackendPlace], None] = lambda _: None,
         set_mtu: SetMtu | None = None,
     ) -> None:
@@ -68,13 +68,12 @@ class Reconciler:
         self._uplink = uplink
         self._node = node
         self._on_services = on_services
-        self._elect = elect
         self._reach = Reach(data_plane, uplink, node, set_mtu=set_mtu)
         self._balancer = LoadBalancer(
             data_plane.maps, node, self._reach.peers, on_release=on_release
         )
         self._frontends = FrontendTable()
-        self.vips = VipTable(data_plane.maps, uplink, node, self._elect_near)
+        self.vips = VipTable(data_plane.maps, uplink, node, elect)
         """The addresses that this node serves."""
         self._announced: dict[Key, Announced] = {}
         self._failed: dict[str, set[str]] = defaultdict(set)
@@ -124,11 +123,6 @@ class Reconciler:
             services = sorted({self._frontends.service(where) for where in users} - {""})
             found[number] = BackendName(name_of(address, port), ",".join(services))
         return found
-
-    def _elect_near(self, address: Address, serving: Iterable[str]) -> str | None:
-        """Choose who answers on this segment: who serves the address there, else anyone there."""
-        near = self._reach.peers.near
-        return self._elect(address, near.intersection(serving) or near)
 
     def elect_again(self) -> None:
         """Decide anew who answers ARP and ND for every address: a node came or went."""

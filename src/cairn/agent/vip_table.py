@@ -16,15 +16,14 @@ from cairn.abi.address import read_address, write_address
 from cairn.abi.structs import VipFlag
 from cairn.apply.map_batch import write_entries
 from cairn.apply.uplink import Uplink
+from cairn.compile.l2 import Claims
 from cairn.desired.load_balancer import Kind, LbState
 from cairn.kube.metadata import Key
 from cairn.libbpf import Map
 from cairn.net import Address
 
-Elect = Callable[[Address, Iterable[str]], str | None]
-"""Chooses among the nodes that serve an address the one that answers ARP and ND for it."""
-
-_SHARED_KINDS = {Kind.EXTERNAL_IP: VipFlag.SHARED}
+Elect = Callable[[Address, Claims], str | None]
+"""Chooses from what Services say of an address the node that answers ARP and ND for it."""
 
 
 class VipTable:
@@ -41,6 +40,8 @@ class VipTable:
         self._written: dict[bytes, bytes] = dict(maps["vips"].items())
         self._dirty: set[Address] = set()
         self._answered: set[Address] = set()
+        self.on_answered: Callable[[frozenset[Address]], None] = lambda _: None
+        """Called with `answered` after a write that changed it."""
 
     @property
     def answered(self) -> frozenset[Address]:
@@ -59,9 +60,8 @@ class VipTable:
             self._users[address].pop(key, None)
             self._dirty.add(address)
         for address, claim in claims.items():
-            if self._users[address].get(key) != claim:
-                self._users[address][key] = claim
-                self._dirty.add(address)
+            self._users[address][key] = claim
+            self._dirty.add(address)  # the claim may be the old one, and its Service another
         self._of[key] = frozenset(claims)
         if not claims:
             del self._of[key]
@@ -78,6 +78,7 @@ class VipTable:
 
     def write(self, *, whole: bool = False) -> list[str]:
         """Write what changed, or make the map hold exactly this; return what failed."""
+        before = self.answered
         if whole:
             self._written = dict(self._maps["vips"].items())
             self._dirty |= set(self._users) | self._nodes
@@ -100,6 +101,8 @@ class VipTable:
         refused = write_entries(self._maps["vips"], values)
         self._written |= {octets: v for octets, v in values.items() if octets not in refused}
         self._dirty = {read_address(octets) for octets in refused}
+        if before != self._answered:
+            self.on_answered(self.answered)
         return [f"address {read_address(octets)}: {text}" for octets, text in refused.items()]
 
     def _delete(self, octets: bytes) -> None:
@@ -108,14 +111,13 @@ class VipTable:
 
     def _flags(self, address: Address) -> VipFlag | None:
         """Return how the node serves an address; None if it does not."""
-        claims = self._users.get(address, {}).values()
+        claims = self._users.get(address, {})
         if address in self._nodes:
             return VipFlag.SHARED | VipFlag.NODE
         if not claims:
             return None
-        if all(kind in _SHARED_KINDS for kind, _ in claims):
-            return VipFlag.SHARED
+        shared = all(kind is Kind.EXTERNAL_IP for kind, _ in claims.values())
+        flags = VipFlag.SHARED if shared else VipFlag.PING
         on_link = any(address in network for network in self._uplink.networks)
-        serving = frozenset[str]().union(*(nodes for _, nodes in claims))
-        answers = on_link and self._elect(address, serving) == self._node
-        return VipFlag.PING | VipFlag.ARP if answers else VipFlag.PING
+        answers = on_link and self._elect(address, claims) == self._node
+        return flags | VipFlag.ARP if answers else flags

@@ -13,6 +13,7 @@ Not here    What the maps hold (apply.load_balancer, apply.peers).
 import logging
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -67,7 +68,7 @@ class DataPlane:
         objects: Mapping[str, Object],
         pins: Path,
         uplink: Uplink,
-        sizes: Mapping[str, int] | None,
+        sizes: Mapping[str, int] | None = None,
     ) -> None:
         self.maps: dict[str, Map] = {
             name: table for loaded in objects.values() for name, table in loaded.maps.items()
@@ -144,9 +145,14 @@ class DataPlane:
             mac=parse_mac(endpoint.mac),
             host_mac=parse_mac(endpoint.host_mac),
             flags=0,
-        ).write()
+        )
         for address in endpoint.addresses:
-            self.maps["endpoints"].update(write_address(address), value)
+            key = write_address(address)
+            held = self.maps["endpoints"].lookup(key)
+            before = structs.Endpoint.read(held) if held else value
+            same = (before.ifindex, before.mac) == (value.ifindex, value.mac)
+            flags = before.flags if same else 0  # what the programs noted of the pod
+            self.maps["endpoints"].update(key, replace(value, flags=flags).write())
 
     def detach_pod(self, endpoint: PodEndpoint) -> None:
         """Forget the pod; its link goes with its interface."""
@@ -179,7 +185,7 @@ class DataPlane:
 
 
 def _load(
-    names: Iterable[str], pins: Path, uplink: Uplink, sizes: Mapping[str, int] | None
+    names: Iterable[str], pins: Path, uplink: Uplink, sizes: Mapping[str, int] | None = None
 ) -> dict[str, Object]:
     config = structs.Config(
         node_address=uplink.address_of(4) or NO_ADDRESS,

@@ -52,14 +52,11 @@ class Peers:
         }
         self.index: dict[str, int] = {}
         """Index by node name; the node itself has none."""
-        self.near: frozenset[str] = frozenset({own_name})
-        """Names of the nodes on a subnet of this node's uplink, the node itself included."""
 
     def apply(self, facts: Iterable[NodeFacts]) -> list[str]:
         """Make the maps hold these nodes; return what failed."""
         reached = self._reached(facts)
         self.index = {node.facts.name: self._index(node.address) for node in reached}
-        self.near = frozenset({self._own_name, *(n.facts.name for n in reached if not n.far)})
         nodes: dict[bytes, bytes] = {}
         peers: dict[bytes, bytes] = {}
         tunnels: dict[bytes, bytes] = {}

@@ -82,6 +82,20 @@ class Announcement:
 
 
 @dataclass(frozen=True, slots=True)
+class BfdNeighbour:
+    """Another node on the link, whose life is watched (RFC 5880)."""
+
+    address: Address
+    """Its address on the link."""
+    source: Address
+    """Our address on the same link."""
+    interval_ms: int = 200
+    """Interval at which we would like to send, and can receive."""
+    multiplier: int = 3
+    """How many packets in a row may be missing before it counts as gone."""
+
+
+@dataclass(frozen=True, slots=True)
 class SpeakerConfig:
     """The whole desired state of a node's speaker."""
 
@@ -93,6 +107,8 @@ class SpeakerConfig:
     """Everyone to peer with."""
     routes: tuple[Announcement, ...] = ()
     """Everything to announce, to every peer whose filter permits it."""
+    bfd: tuple[BfdNeighbour, ...] = ()
+    """The nodes to watch."""
 
 
 @dataclass(frozen=True, slots=True)

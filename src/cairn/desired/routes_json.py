@@ -24,7 +24,13 @@ from cairn.desired.reader import (
     record,
     text,
 )
-from cairn.desired.routes import FAMILIES, Announcement, PeerSpec, SpeakerConfig
+from cairn.desired.routes import (
+    FAMILIES,
+    Announcement,
+    BfdNeighbour,
+    PeerSpec,
+    SpeakerConfig,
+)
 from cairn.net import parse_address, parse_network
 
 __all__ = ["ConfigError", "load_config", "read_config", "save_config"]
@@ -51,6 +57,9 @@ def read_config(raw: Any) -> SpeakerConfig:
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise ConfigError(f"config.peers: name {sorted(twice)[0]!r} is used twice")
+    for neighbour in config.bfd:
+        if neighbour.address.version != neighbour.source.version:
+            raise ConfigError(f"config.bfd[]: {neighbour.address} and its source differ in family")
     return config
 
 
@@ -114,6 +123,13 @@ ROUTE_FIELDS: dict[str, Read] = {
     "large_communities": many(parse_large_community),
 }
 
+BFD_FIELDS: dict[str, Read] = {
+    "address": parse_address,
+    "source": parse_address,
+    "interval_ms": number(10, 60_000),
+    "multiplier": number(1, 255),
+}
+
 CONFIG = record(
     SpeakerConfig,
     "config",
@@ -122,11 +138,12 @@ CONFIG = record(
         "asn": ASN,
         "peers": many(record(PeerSpec, "peers[]", PEER_FIELDS)),
         "routes": many(record(Announcement, "routes[]", ROUTE_FIELDS)),
+        "bfd": many(record(BfdNeighbour, "bfd[]", BFD_FIELDS)),
     },
 )
 
 
-def _plain(value: SpeakerConfig | PeerSpec | Announcement) -> dict[str, Any]:
+def _plain(value: SpeakerConfig | PeerSpec | Announcement | BfdNeighbour) -> dict[str, Any]:
     """Return the fields that differ from their defaults, in JSON's types."""
     plain: dict[str, Any] = {}
     for field in fields(value):
@@ -138,7 +155,7 @@ def _plain(value: SpeakerConfig | PeerSpec | Announcement) -> dict[str, Any]:
 
 def _plain_item(name: str, item: Any) -> Any:
     match name:
-        case "peers" | "routes":
+        case "peers" | "routes" | "bfd":
             return [_plain(one) for one in item]
         case "communities":
             return [f"{number >> 16}:{number & 0xFFFF}" for number in item]

@@ -14,6 +14,10 @@ from cairn.net import Address, Network, parse_network
 
 UPLINK_MAC = "cairn.io/uplink-mac"
 """Annotation of a CiliumNode: the Ethernet address that frames from this node carry."""
+UPLINK = "cairn.io/uplink"
+"""Annotation of a CiliumNode: the name of the interface that carries the node's addresses."""
+UPLINK_NETWORKS = "cairn.io/uplink-networks"
+"""Annotation of a CiliumNode: the subnets of these addresses, separated by commas."""
 ZONE = "topology.kubernetes.io/zone"
 """Label of a node: where it stands."""
 
@@ -69,6 +73,10 @@ class NodeFacts:
     """Empty until its agent has said, and if what stands there is no Ethernet address."""
     zone: str = ""
     """Its zone, by the well-known label."""
+    uplink: str = ""
+    """Name of its uplink; empty until its agent has said."""
+    uplink_networks: tuple[Network, ...] = ()
+    """Subnets of its addresses on the uplink; likewise."""
 
     @staticmethod
     def from_object(obj: Object) -> "NodeFacts":
@@ -86,6 +94,8 @@ class NodeFacts:
             pod_networks=_networks((spec.get("ipam") or {}).get("podCIDRs") or ()),
             uplink_mac=mac if _MAC.fullmatch(mac) else "",
             zone=metadata.labels.get(ZONE, ""),
+            uplink=metadata.annotations.get(UPLINK, ""),
+            uplink_networks=_networks(metadata.annotations.get(UPLINK_NETWORKS, "").split(",")),
         )
 
 

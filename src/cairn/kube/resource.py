@@ -83,6 +83,13 @@ BGP_NODE_CONFIGS = Resource(
 BGP_ADVERTISEMENTS = Resource(
     "cilium.io", "v2alpha1", "ciliumbgpadvertisements", "CiliumBGPAdvertisement", namespaced=False
 )
+L2_POLICIES = Resource(
+    "cilium.io",
+    "v2alpha1",
+    "ciliuml2announcementpolicies",
+    "CiliumL2AnnouncementPolicy",
+    namespaced=False,
+)
 CILIUM_NODES = Resource("cilium.io", "v2", "ciliumnodes", "CiliumNode", namespaced=False)
 CILIUM_ENDPOINTS = Resource("cilium.io", "v2", "ciliumendpoints", "CiliumEndpoint")
 
@@ -108,7 +115,6 @@ STORED_KINDS = (
     Resource("cilium.io", "v2", "ciliumenvoyconfigs", "CiliumEnvoyConfig"),
     _of_cluster("v2", "ciliumclusterwideenvoyconfigs", "CiliumClusterwideEnvoyConfig"),
     _of_cluster("v2alpha1", "ciliumclustermeshes", "CiliumClusterMesh"),
-    _of_cluster("v2alpha1", "ciliuml2announcementpolicies", "CiliumL2AnnouncementPolicy"),
     _of_cluster("v2alpha1", "ciliumbgpclusterconfigs", "CiliumBGPClusterConfig"),
     _of_cluster("v2alpha1", "ciliumbgppeerconfigs", "CiliumBGPPeerConfig"),
     _of_cluster("v2alpha1", "ciliumbgpnodeconfigoverrides", "CiliumBGPNodeConfigOverride"),

@@ -83,13 +83,6 @@ WHOLE: Mapping[str, tuple[str, str, Weight]] = {
         "reachable through it; announce them over BGP from their own cluster",
         Weight.IGNORED,
     ),
-    "CiliumL2AnnouncementPolicy": (
-        "L2PolicyNotRead",
-        "is stored, but changes nothing: for every LoadBalancer address in the nodes' own subnet "
-        "one of the nodes that serve it answers ARP, with or without this object; its selectors "
-        "and interfaces limit nothing",
-        Weight.IGNORED,
-    ),
     "CiliumBGPClusterConfig": (
         "ClusterConfigNotRead",
         "is stored, but no node peers by it in this version: write a CiliumBGPPeeringPolicy",

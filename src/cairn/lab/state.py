@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cairn.linux import cgroup, namespace
 
@@ -158,8 +159,11 @@ def load_lab(name: str) -> Lab:
         ) from None
     except ValueError as error:
         raise LabError(f"{path}: {error}; run `cairn lab down --name {name}`") from None
+    # A lab of another version of this program may have more to say.
+    known = {field.name for field in dataclasses.fields(Lab)}
+    fields: dict[str, Any] = {key: value for key, value in raw.items() if key in known}
     numbers = {name: tuple(raw.get(name, ())) for name in ("nodes", "far")}
-    return Lab(**{**raw, **numbers})
+    return Lab(**fields | numbers)
 
 
 @contextlib.contextmanager

@@ -1,11 +1,12 @@
 """Turn a node's desired BGP state into what the protocol machine takes.
 
-    desired.SpeakerConfig  ->  bgp.PeerConfig by name, Attributes by prefix
+    desired.SpeakerConfig  ->  bgp.PeerConfig by name, Attributes by prefix, bfd.SessionConfig
 
 Pure. A next hop that is not given stays None: each session then uses its own local address, or for
 the other family one of the peer's `next_hops`.
 """
 
+from cairn.bfd.session import SessionConfig
 from cairn.bgp.attribute.attributes import Attributes
 from cairn.bgp.attribute.communities import Community
 from cairn.bgp.attribute.large_communities import LargeCommunity
@@ -13,7 +14,7 @@ from cairn.bgp.config import PeerConfig
 from cairn.bgp.family import IPV4_UNICAST, IPV6_UNICAST, Family
 from cairn.desired import routes
 from cairn.desired.routes import Announcement, PeerSpec, SpeakerConfig
-from cairn.net import Network
+from cairn.net import Address, Network
 
 FAMILIES: dict[str, Family] = {
     routes.IPV4_UNICAST: IPV4_UNICAST,
@@ -67,3 +68,13 @@ def attributes_of(route: Announcement) -> Attributes:
         communities=tuple(Community(number) for number in route.communities),
         large_communities=tuple(LargeCommunity(*parts) for parts in route.large_communities),
     )
+
+
+def bfd_sessions(config: SpeakerConfig) -> dict[Address, SessionConfig]:
+    """Return the BFD sessions by the neighbour's address."""
+    return {
+        neighbour.address: SessionConfig(
+            neighbour.source, neighbour.interval_ms * 1000, neighbour.multiplier
+        )
+        for neighbour in config.bfd
+    }

@@ -8,9 +8,12 @@ Units       times in seconds; `uptime_s` counts from the moment the session was 
 from collections.abc import Sequence
 from typing import Any
 
+from cairn.bfd.packet import State as BfdState
+from cairn.bfd.session import Change
 from cairn.bgp.event import Event, Path, PeerDown, PeerState, PeerStateChanged, PeerUp
 from cairn.bgp.transitions import State
 from cairn.drive.bgp_journal import describe
+from cairn.net import Address
 
 
 def report_peer(peer: PeerState, now: float) -> dict[str, Any]:
@@ -86,11 +89,39 @@ def report_event(event: Event) -> dict[str, Any] | None:
     return {"event": "warning", "text": text} if found else None
 
 
+def report_bfd(remote: Address, state: BfdState, told: BfdState, *, was_up: bool) -> dict[str, Any]:
+    """Return one BFD session; `told` is the state that the neighbour last told."""
+    return {
+        "address": str(remote),
+        "state": state.text,
+        "remote_state": told.text,
+        "was_up": was_up,
+    }
+
+
+def report_change(change: Change) -> dict[str, Any]:
+    """Return one change of a BFD session."""
+    was_up = BfdState.UP in (change.was, change.state)
+    return {
+        "event": "bfd",
+        **report_bfd(change.remote, change.state, change.remote_state, was_up=was_up),
+        "was": change.was.text,
+        "diagnostic": change.diagnostic.name.lower().replace("_", "-"),
+    }
+
+
 def report_state(
-    router_id: str, asn: int, peers: Sequence[PeerState], rib: Sequence[Path], now: float
+    router_id: str,
+    asn: int,
+    peers: Sequence[PeerState],
+    rib: Sequence[Path],
+    now: float,
+    *,
+    bfd: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """Return everything: the answer to {"get": "state"}."""
     return {
+        "bfd": list(bfd),
         "router_id": router_id,
         "asn": asn,
         "peers": [report_peer(peer, now) for peer in peers],

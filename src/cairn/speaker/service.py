@@ -1,11 +1,11 @@
 """The speaker's life: take states, keep them, run the sessions, tell what happens.
 
-    lines on the socket, the state file  ->  BgpDriver  ->  event lines, log
+    lines on the socket, the state file  ->  BgpDriver, BfdDriver  ->  event lines, log
 
 Lines in    a SpeakerConfig            becomes the state; answered by "applied" or "error"
             {"watch": true}            from now on every event, the present state first
             {"get": "state"}           the present state
-Lines out   {"event": one of applied error state peer-up peer-down peer-state warning, …}
+Lines out   {"event": one of applied error state peer-up peer-down peer-state warning bfd, …}
 
 Invariants  A state that is refused changes nothing. A client that goes changes nothing.
 """
@@ -20,17 +20,20 @@ from typing import Any
 
 import msgspec
 
+from cairn.bfd.packet import State
+from cairn.bfd.session import Change
 from cairn.bgp.event import Event
 from cairn.bgp.speaker import Speaker
 from cairn.desired.reader import ConfigError
 from cairn.desired.routes import SpeakerConfig
 from cairn.desired.routes_json import read_config
+from cairn.drive.bfd import BfdDriver
 from cairn.drive.bgp import BgpDriver
 from cairn.drive.bgp_journal import Journal
 from cairn.drive.line_server import LineClient, LineServer
 from cairn.net import Address
-from cairn.speaker.peers import originated, peer_configs
-from cairn.speaker.report import report_event, report_state
+from cairn.speaker.peers import bfd_sessions, originated, peer_configs
+from cairn.speaker.report import report_bfd, report_change, report_event, report_state
 from cairn.speaker.state_file import load_state, save_state
 
 LOG = logging.getLogger(__name__)
@@ -50,6 +53,7 @@ class SpeakerService:
         self._journal = Journal(LOG)
         self._config: SpeakerConfig | None = None
         self._driver: BgpDriver | None = None
+        self._bfd: BfdDriver | None = None
         self._running_id = ""
         self._renew = asyncio.Event()
 
@@ -68,6 +72,8 @@ class SpeakerService:
         finally:
             if self._driver is not None:
                 await self._driver.shut_down("speaker stopped", graceful=True)
+            if self._bfd is not None:
+                await asyncio.to_thread(self._bfd.shut_down)
             await self._server.stop()
 
     def _resume(self) -> None:
@@ -85,6 +91,7 @@ class SpeakerService:
 
     def _apply(self, config: SpeakerConfig, *, restarting: bool = False) -> None:
         self._config = config
+        self._watch(config)
         wanted_id = self._router_id or config.router_id
         if self._driver is None:
             self._driver = self._new_driver(wanted_id, restarting=restarting)
@@ -93,6 +100,29 @@ class SpeakerService:
             return
         self._driver.announce(originated(config))
         self._driver.configure(peer_configs(config))
+
+    def _watch(self, config: SpeakerConfig) -> None:
+        """Have BFD watch the nodes that the state names."""
+        if self._bfd is None:
+            if not config.bfd:
+                return
+            loop = asyncio.get_running_loop()
+
+            def on_changes(changes: Sequence[Change]) -> None:
+                loop.call_soon_threadsafe(self._on_changes, changes)
+
+            self._bfd = BfdDriver(on_changes)
+            self._bfd.start()
+        self._bfd.configure(bfd_sessions(config))
+
+    def _on_changes(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            self._server.broadcast(_line(report_change(change)))
+            if State.UP in (change.was, change.state):
+                level = logging.INFO if change.state is State.UP else logging.WARNING
+                why = change.diagnostic.name.lower().replace("_", " ")
+                text = "up" if change.state is State.UP else f"{change.state.text}: {why}"
+                LOG.log(level, "BFD with %s is %s", change.remote, text)
 
     def _new_driver(self, router_id: str, *, restarting: bool) -> BgpDriver:
         speaker = Speaker(
@@ -158,11 +188,21 @@ class SpeakerService:
             )
 
     def _state(self) -> dict[str, Any]:
+        sessions = self._bfd.snapshot() if self._bfd else {}
+        bfd = [
+            report_bfd(remote, state, told, was_up=was_up)
+            for remote, (state, told, was_up) in sessions.items()
+        ]
         if self._config is None or self._driver is None:
-            return report_state("", 0, (), (), 0.0)
+            return report_state("", 0, (), (), 0.0, bfd=bfd)
         speaker = self._driver.speaker
         return report_state(
-            self._running_id, self._config.asn, speaker.peers(), speaker.rib(), self._driver.now
+            self._running_id,
+            self._config.asn,
+            speaker.peers(),
+            speaker.rib(),
+            self._driver.now,
+            bfd=bfd,
         )
 
 

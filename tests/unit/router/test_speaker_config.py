@@ -3,7 +3,7 @@
 import pytest
 
 from cairn.desired.prefix_filter import parse_filter
-from cairn.desired.routes import Announcement, PeerSpec, SpeakerConfig
+from cairn.desired.routes import Announcement, BfdNeighbour, PeerSpec, SpeakerConfig
 from cairn.desired.routes_json import ConfigError, load_config, save_config
 from cairn.net import parse_address, parse_network
 
@@ -41,6 +41,10 @@ FULL = SpeakerConfig(
             communities=(64512 << 16 | 7, 0xFFFFFF01),
             large_communities=((64512, 1, 2),),
         ),
+    ),
+    bfd=(
+        BfdNeighbour(parse_address("192.168.1.11"), parse_address("192.168.1.10")),
+        BfdNeighbour(parse_address("fd00::2"), parse_address("fd00::1"), 50, 5),
     ),
 )
 
