@@ -109,7 +109,7 @@ def _save(lab: Lab, faults: list[Active]) -> None:
 
 
 def _host(lab: Lab, name: str) -> Host:
-    hosts = {host.name: host for host in home_network(lab.nodes).hosts}
+    hosts = {host.name: host for host in home_network(lab.nodes, lab.far).hosts}
     if name not in hosts:
         raise LabError(f"no host {name!r} in lab {lab.name}; it has: {', '.join(hosts)}")
     return hosts[name]

@@ -157,7 +157,7 @@ def _configure_host(host: Host) -> bool:
 
 def _delete_ports(host: str) -> None:
     with IPRoute() as ip:
-        for name in (host, f"{host}-lan"):
+        for name in (host, f"{host}-lan", f"{host}-far"):
             index = _link_index(ip, name)
             if index is not None:
                 ip.link("del", index=index)
