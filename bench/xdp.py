@@ -155,7 +155,7 @@ class Bed:
 
     def _config(self, *, entries: bool) -> bytes:
         return Config(
-            ip_address(NODE[4]), ip_address(NODE[6]), LOOPBACK, 0, ConfigFlag.XDP_HAND_OVER,
+            ip_address(NODE[4]), ip_address(NODE[6]), LOOPBACK, ConfigFlag.XDP_HAND_OVER,
             0 if entries else 1, UPLINK, 0,
         ).write()  # fmt: skip
 

@@ -108,7 +108,7 @@ def beside(
     """Load the XDP program on the node's maps."""
     flags = ConfigFlag.XDP_HAND_OVER if hand_over else ConfigFlag(0)
     config = Config(
-        ip_address(trial.NODE), ip_address(trial.NODE6), trial.LOOPBACK, 0, flags,
+        ip_address(trial.NODE), ip_address(trial.NODE6), trial.LOOPBACK, flags,
         entries_per_s, trial.UPLINK, 0,
     )  # fmt: skip
     sections = {

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pyroute2.netlink.exceptions import NetlinkError
 
 from cairn.agent.cluster import Cluster
+from cairn.agent.early_drops import EarlyDrops
 from cairn.agent.frontend_table import FrontendTable
 from cairn.agent.reach import Reach, SetMtu
 from cairn.agent.vip_table import Elect, VipTable
@@ -62,6 +63,7 @@ class Reconciler:
         elect: Elect = serving_node,
         on_release: Callable[[BackendPlace], None] = lambda _: None,
         set_mtu: SetMtu | None = None,
+        early: EarlyDrops | None = None,
     ) -> None:
         self._cluster = cluster
         self._data_plane = data_plane
@@ -72,6 +74,7 @@ class Reconciler:
         self._balancer = LoadBalancer(
             data_plane.maps, node, self._reach.peers, on_release=on_release
         )
+        self._early = early or EarlyDrops(data_plane.maps)
         self._frontends = FrontendTable()
         self.vips = VipTable(data_plane.maps, uplink, node, elect)
         """The addresses that this node serves."""
@@ -88,10 +91,13 @@ class Reconciler:
         self._cluster.dirty_services.clear()
         self._cluster.dirty_pods.clear()
         self._apply_pods(set(self._cluster.pods), whole=True)
+        self._apply_groups()
         await self._apply_services(set(self._cluster.services), whole=True)
         stale = dict.fromkeys(w for w in self._balancer.frontends if w not in self._frontends)
         self._report("stale services", [str(failure) for failure in self._balancer.apply(stale)])
         self._balancer.prune_backends()
+        self._early.advance()
+        self._report("XDP", await self._early.apply_hook())
 
     @property
     def frontends(self) -> int:
@@ -103,7 +109,11 @@ class Reconciler:
         while True:
             await self._wait()
             try:
-                await self._pass()
+                try:
+                    await self._pass()
+                finally:
+                    self._early.advance()
+                self._report("XDP", await self._early.apply_hook())
                 self._broken = ""
             except (BpfError, NetlinkError, OSError, ValueError, LookupError) as error:
                 # What was half done is not known: the next pass does everything.
@@ -131,6 +141,8 @@ class Reconciler:
 
     async def _pass(self) -> None:
         whole, self._everything = self._everything, False
+        if self._cluster.dirty_groups or self._cluster.dirty_nodes or whole:
+            self._apply_groups()
         if self._cluster.dirty_nodes or whole:
             # Backends name their node by index: a node that is new there changes them all.
             whole |= await self._apply_nodes()
@@ -178,6 +190,13 @@ class Reconciler:
         desired = {prefix_of(network).write(): _HELD for network in networks}
         self._report("pools", apply_content(self._data_plane.maps["pools"], desired))
 
+    def _apply_groups(self) -> None:
+        self._cluster.dirty_groups = False
+        nodes = {a for node in self._cluster.nodes.values() for a in node.internal_ips}
+        groups = self._cluster.groups.values()
+        nodes |= set(self._uplink.addresses)
+        self._report("deny list", self._early.apply_groups(groups, nodes))
+
     def _apply_pods(self, keys: Iterable[Key], *, whole: bool = False) -> None:
         changes: dict[L4Address, Frontend | None] = {}
         for key in keys:
@@ -206,6 +225,7 @@ class Reconciler:
             for failure in self._balancer.apply(changes):
                 failed.append(str(failure))
                 self._retry.add(of[failure.where])
+            self._early.advance()
             await asyncio.sleep(0)
         vips = self.vips.write(whole=whole)
         self._everything |= bool(vips)
@@ -222,6 +242,7 @@ class Reconciler:
             state = compile_service(service, self._cluster.slices.get(key, {}).values())
             self._announced[key] = Announced(service, self._serves(state))
         self.vips.update(key, state)
+        self._early.note(key, service)
         return self._changes(f"service {key}", state, whole=whole)
 
     def _changes(

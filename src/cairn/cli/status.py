@@ -21,6 +21,7 @@ from cairn.kube.resource import (
     BGP_ADVERTISEMENTS,
     BGP_NODE_CONFIGS,
     BGP_PEERING_POLICIES,
+    CILIUM_NODES,
     CONFIG_MAPS,
     ENDPOINT_SLICES,
     NODES,
@@ -72,7 +73,7 @@ async def _fetch(kubeconfig: str | None) -> tuple[str, Inventory]:
                 raise
             return list(items)
 
-        nodes, pods, services, slices, pools, policies, configs = await asyncio.gather(
+        nodes, pods, services, slices, pools, policies, configs, records = await asyncio.gather(
             *map(
                 objects,
                 (
@@ -83,6 +84,7 @@ async def _fetch(kubeconfig: str | None) -> tuple[str, Inventory]:
                     POOLS,
                     BGP_PEERING_POLICIES,
                     BGP_NODE_CONFIGS,
+                    CILIUM_NODES,
                 ),
             )
         )
@@ -92,7 +94,7 @@ async def _fetch(kubeconfig: str | None) -> tuple[str, Inventory]:
             objects(CONFIG_MAPS, namespace, f"metadata.name={name}"),
         )
         inventory = Inventory(
-            nodes, pods, services, slices, pools, policies, configs, list(chain(*others))
+            nodes, pods, services, slices, pools, policies, configs, list(chain(*others)), records
         )
         return client.url, inventory
 
@@ -103,8 +105,11 @@ def _show(console: Console, url: str, overview: Overview) -> None:
     show_table(
         console,
         "Nodes",
-        ("NODE", "ADDRESS", "STATE", "AGENT"),
-        [(n.name, n.address, _mark(n.ready, "ready"), n.agent) for n in overview.nodes],
+        ("NODE", "ADDRESS", "STATE", "AGENT", "XDP"),
+        [
+            (n.name, n.address, _mark(n.ready, "ready"), n.agent, n.xdp or "not said")
+            for n in overview.nodes
+        ],
     )
     show_table(
         console,

@@ -12,8 +12,8 @@ from cairn.diagnose.gaps import tell_gaps
 from cairn.diagnose.pods import PodCount, count_pods
 from cairn.kube.endpoint_slice import EndpointSlice
 from cairn.kube.load_balancer import load_balancer_of
-from cairn.kube.metadata import Key, Object, key_of
-from cairn.kube.node import Node
+from cairn.kube.metadata import Key, Object, key_of, metadata_of
+from cairn.kube.node import XDP, Node
 from cairn.kube.service import Service
 
 SATISFIED = "cilium.io/IPAMRequestSatisfied"
@@ -40,6 +40,8 @@ class Inventory:
     """CiliumBGPNodeConfig."""
     others: Sequence[Object] = ()
     """Objects of every other kind that a user may write for Cairn, with kind and apiVersion."""
+    records: Sequence[Object] = ()
+    """CiliumNode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class NodeRow:
     ready: bool
     agent: str
     """State of its agent's pod."""
+    xdp: str
+    """How the XDP program is at its uplink; empty until its agent has said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,7 @@ def compile_overview(inventory: Inventory) -> Overview:
 
 def _nodes(inventory: Inventory, problems: list[Problem]) -> tuple[NodeRow, ...]:
     agents: dict[str, PodCount] = count_pods(inventory.pods, "kube-system", {"k8s-app": "cairn"})
+    xdp = {m.name: m.annotations.get(XDP, "") for m in map(metadata_of, inventory.records)}
     rows = []
     if not inventory.nodes:
         what = "has no node: no kubelet has registered"
@@ -147,7 +152,7 @@ def _nodes(inventory: Inventory, problems: list[Problem]) -> tuple[NodeRow, ...]
         agent = agents.get(node.name)
         state = agent.state if agent else "missing"
         address = ", ".join(map(str, node.internal_ips))
-        rows.append(NodeRow(node.name, address, node.ready, state))
+        rows.append(NodeRow(node.name, address, node.ready, state, xdp.get(node.name, "")))
         if not node.ready:
             remedy = f"kubectl describe node {node.name}"
             problems.append(Problem(f"node {node.name}", "is not ready", remedy))

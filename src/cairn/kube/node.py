@@ -18,6 +18,8 @@ UPLINK = "cairn.io/uplink"
 """Annotation of a CiliumNode: the name of the interface that carries the node's addresses."""
 UPLINK_NETWORKS = "cairn.io/uplink-networks"
 """Annotation of a CiliumNode: the subnets of these addresses, separated by commas."""
+XDP = "cairn.io/xdp"
+"""Annotation of a CiliumNode: how the XDP program is at its uplink, for people."""
 ZONE = "topology.kubernetes.io/zone"
 """Label of a node: where it stands."""
 
