@@ -8,7 +8,7 @@ STAMPS := .cache/stamps
 PIP := $(BIN)/pip install -qq --disable-pip-version-check
 # A busy machine may make a test of real daemons too late: it gets one more try, and the summary names it.
 AGAIN := --reruns 1 -rR
-SOURCES := $(shell find bpf -name '*.c' -o -name '*.h' 2>/dev/null)
+SOURCES := $(shell find bpf bench/bpf -name '*.c' -o -name '*.h' 2>/dev/null)
 
 .PHONY: up down test lint bench bpf abi check clean install machine
 .DEFAULT_GOAL := help

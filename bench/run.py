@@ -31,11 +31,13 @@ import scale
 import service_delay
 import sweep
 import uplink
+import xdp
 from rich.console import Console
 from rich.table import Table
 from row import Row, number
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
+    "xdp": xdp.run,
     "uplink": uplink.run,
     "maglev": maglev.run,
     "ecmp": ecmp.run,

@@ -1,6 +1,7 @@
 """Build the BPF objects with clang, only those whose sources changed.
 
-    bpf/prog/*.bpf.c  ->  src/cairn/_bpf/*.o
+    bpf/prog/*.bpf.c   ->  src/cairn/_bpf/*.o
+    bench/bpf/*.bpf.c  ->  .cache/bpf/bench_*.o, which no one but the benchmarks loads
 
     python tools/build_bpf.py [--stats] [--force]
 
@@ -20,7 +21,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ROOT / "bpf" / "prog"
 OUTPUT = ROOT / "src" / "cairn" / "_bpf"
-ABI = ROOT / ".cache" / "bpf" / "abi.o"
+BENCH_SOURCES = ROOT / "bench" / "bpf"
+CACHE = ROOT / ".cache" / "bpf"
+ABI = CACHE / "abi.o"
 COMPILERS = ("clang-19", "clang-18", "clang-17", "clang-16", "clang")
 STRIPPERS = ("llvm-strip-19", "llvm-strip-18", "llvm-strip-17", "llvm-strip-16", "llvm-strip")
 FLAGS = ("-g", "-O2", "-target", "bpf", "-mcpu=v3", "-std=gnu11", "-Wall", "-Wextra", "-Werror")
@@ -52,6 +55,8 @@ def newest(folder: Path) -> float:
 def target_of(source: Path) -> Path:
     """Return the object that `source` builds; the ABI's is for the generator only."""
     name = source.name.removesuffix(".bpf.c")
+    if source.parent == BENCH_SOURCES:
+        return CACHE / f"bench_{name}.o"
     return ABI if name == "abi" else OUTPUT / f"{name}.o"
 
 
@@ -89,8 +94,8 @@ def main() -> None:
     parser.add_argument("--stats", action="store_true", help="print verified instructions")
     parser.add_argument("--force", action="store_true", help="build everything")
     options = parser.parse_args()
-    changed = newest(ROOT / "bpf")
-    for source in sorted(SOURCES.glob("*.bpf.c")):
+    changed = max(newest(ROOT / "bpf"), newest(BENCH_SOURCES))
+    for source in (*sorted(SOURCES.glob("*.bpf.c")), *sorted(BENCH_SOURCES.glob("*.bpf.c"))):
         target = target_of(source)
         if options.force or not target.exists() or target.stat().st_mtime < changed:
             build(source)

@@ -35,30 +35,35 @@ static __always_inline enum cairn_verdict lb_choose_slot(__u32 service, __u32 sl
 	return id ? choose(*id, out) : CAIRN_DROP_BACKEND_UNKNOWN;
 }
 
-/* Choose by a table of @size slots that @tables, a map of maps, holds for @service. */
-#define LB_CHOOSE_FROM(tables, table_type, size, service_id, hash, out)                            \
+/* The entry for @hash of a table of @size slots that @tables, a map of maps, holds for a service. */
+#define LB_ENTRY_OF(tables, table_type, size, service_id, hash)                                    \
 	({                                                                                         \
-		enum cairn_verdict verdict_ = CAIRN_DROP_BACKEND_UNKNOWN;                          \
 		void *table_ = bpf_map_lookup_elem(&tables, &(service_id));                        \
-		__u32 zero_ = 0, index_ = hash_scale(hash, size);                                  \
+		__u32 zero_ = 0, entry_ = 0, index_ = hash_scale(hash, size);                      \
 		table_type *entries_ = table_ ? bpf_map_lookup_elem(table_, &zero_) : NULL;        \
 		/* clang 19 knows that the index fits, drops the check and merges the shifts; the  \
 		 * verifier (6.18) then sees an offset beyond the table and refuses. */            \
 		barrier_var(index_);                                                               \
 		if (entries_ && index_ < (size))                                                   \
-			verdict_ = choose(entries_->backend[index_], out);                         \
-		verdict_;                                                                          \
+			entry_ = entries_->backend[index_];                                        \
+		entry_;                                                                            \
 	})
 
-static __always_inline enum cairn_verdict lb_choose_maglev(const struct cairn_service *service,
-							   __u32 hash, struct choice *out)
+/* The id of the backend that Maglev chooses; 0, which is nobody's, without a table. */
+static __always_inline __u32 lb_maglev_entry(const struct cairn_service *service, __u32 hash)
 {
 	__u32 id = service->id;
 
 	if (service->flags & CAIRN_SERVICE_SMALL_TABLE)
-		return LB_CHOOSE_FROM(maglev_small, struct cairn_maglev_small,
-				      CAIRN_MAGLEV_SMALL_SIZE, id, hash, out);
-	return LB_CHOOSE_FROM(maglev, struct cairn_maglev, CAIRN_MAGLEV_SIZE, id, hash, out);
+		return LB_ENTRY_OF(maglev_small, struct cairn_maglev_small,
+				   CAIRN_MAGLEV_SMALL_SIZE, id, hash);
+	return LB_ENTRY_OF(maglev, struct cairn_maglev, CAIRN_MAGLEV_SIZE, id, hash);
+}
+
+static __always_inline enum cairn_verdict lb_choose_maglev(const struct cairn_service *service,
+							   __u32 hash, struct choice *out)
+{
+	return choose(lb_maglev_entry(service, hash), out);
 }
 
 static __always_inline enum cairn_verdict lb_choose_draining(__u32 service, struct choice *out)

@@ -38,6 +38,8 @@ CAIRN_MAP(affinity, BPF_MAP_TYPE_LRU_HASH, 16384, struct cairn_affinity_key, str
 	  0);
 CAIRN_MAP(pools, BPF_MAP_TYPE_LPM_TRIE, 4096, struct cairn_prefix, __u32, BPF_F_NO_PREALLOC);
 CAIRN_MAP(denied, BPF_MAP_TYPE_LPM_TRIE, 65536, struct cairn_prefix, __u32, BPF_F_NO_PREALLOC);
+CAIRN_MAP(source_rates, BPF_MAP_TYPE_LRU_HASH, 16384, struct cairn_rate_key, struct cairn_rate, 0);
+CAIRN_MAP(revision, BPF_MAP_TYPE_ARRAY, 1, __u32, struct cairn_revision, 0);
 CAIRN_MAP(draining, BPF_MAP_TYPE_HASH, 4096, __u32, __u32, BPF_F_NO_PREALLOC);
 CAIRN_MAP(backends, BPF_MAP_TYPE_HASH, 262144, __u32, struct cairn_backend, BPF_F_NO_PREALLOC);
 CAIRN_MAP(endpoints, BPF_MAP_TYPE_HASH, 4096, struct cairn_addr, struct cairn_endpoint,

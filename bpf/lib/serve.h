@@ -10,6 +10,7 @@
 #include "ping.h"
 #include "refuse.h"
 #include "reply.h"
+#include "source.h"
 
 static __always_inline int hand_over(struct __sk_buff *skb, struct packet *p,
 				     enum cairn_point point, const struct cairn_backend *backend)
@@ -188,6 +189,8 @@ static __always_inline int serve(struct __sk_buff *skb, struct packet *p, enum c
 			       : reject(skb, p, point, CAIRN_DROP_NO_SERVICE);
 	if (!lb_source_allowed(service, &p->tuple.source))
 		return drop(skb, p, point, CAIRN_DROP_SOURCE_RANGE);
+	if (!handed && !source_was_judged(skb, p) && !source_is_slow(service, p))
+		return drop(skb, p, point, CAIRN_DROP_SOURCE_RATE);
 	verdict = find_known(p, skb->len, service->id, handed, &choice);
 	if (verdict == CAIRN_DROP_NO_BACKEND)
 		verdict = begin(p, skb->len, service, handed, &choice);

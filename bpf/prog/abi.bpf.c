@@ -26,6 +26,9 @@ EXPORT(struct, backend_counters);
 EXPORT(struct, source_range);
 EXPORT(struct, affinity_key);
 EXPORT(struct, affinity);
+EXPORT(struct, rate_key);
+EXPORT(struct, rate);
+EXPORT(struct, revision);
 EXPORT(struct, endpoint);
 EXPORT(struct, node);
 EXPORT(struct, prefix);
@@ -46,6 +49,8 @@ EXPORT(enum, connection_flag);
 EXPORT(enum, node_flag);
 EXPORT(enum, vip_flag);
 EXPORT(enum, service_flag);
+EXPORT(enum, revision_flag);
+EXPORT(enum, config_flag);
 EXPORT(enum, backend_flag);
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -2,6 +2,7 @@
 /* What arrives on the node's uplink (tcx ingress), IPv4 and IPv6 alike.
  *
  *   a frame for another host, flooded                           -> the node's own stack, which drops it
+ *   from a source on the deny list                              -> dropped
  *   ARP or ND for a service address that this node answers for  -> answered
  *   to a service address: ping                                  -> answered
  *                         an ICMP error                         -> follows its connection
@@ -70,6 +71,11 @@ int uplink_ingress(struct __sk_buff *skb)
 
 	if (verdict != CAIRN_PASS && verdict != CAIRN_DROP_EXTENSION)
 		return drop(skb, &p, HERE, verdict);
+
+	struct cairn_revision now = revision_now();
+
+	if (source_is_denied(&now, &p.tuple.source))
+		return drop(skb, &p, HERE, CAIRN_DROP_DENIED);
 
 	struct cairn_vip *vip = bpf_map_lookup_elem(&vips, &p.tuple.destination);
 

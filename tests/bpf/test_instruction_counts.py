@@ -22,6 +22,7 @@ SLACK = 1.1
 OBJECTS = (
     "uplink_ingress",
     "uplink_egress",
+    "uplink_xdp",
     "overlay_ingress",
     "overlay_egress",
     "pod_ingress",

@@ -8,11 +8,15 @@
 
 #include <cairn/types.h>
 
+enum cairn_config_flag {
+	CAIRN_CONFIG_XDP_HAND_OVER = 1, /* the XDP program hands over itself; else it only drops */
+};
+
 struct cairn_config {
 	struct cairn_addr node_address; /* this node's IPv4 address on the uplink, or :: */
 	struct cairn_addr node_address6; /* its IPv6 address there, or :: */
 	__u32 uplink_ifindex;
-	__u32 flags; /* none yet: 0 */
+	__u32 flags; /* cairn_config_flag */
 	__u32 entries_per_s; /* above this rate of new connections (per CPU) those handed over get no entry; 0: no limit */
 	__u8 uplink_mac[6];
 	__u8 pad[6];

@@ -15,6 +15,8 @@
  * affinity          LRU_HASH      cairn_affinity_key        cairn_affinity
  * pools             LPM_TRIE      cairn_prefix              __u32 1
  * denied            LPM_TRIE      cairn_prefix              __u32 1
+ * source_rates      LRU_HASH      cairn_rate_key            cairn_rate
+ * revision          ARRAY of one  __u32 0                   cairn_revision
  *
  * A service id stands for one service port with one set of backends; several
  * frontends (ClusterIP, load-balancer address) may share it. Ids are local to
@@ -29,6 +31,9 @@
  * `pools` holds the blocks of the load-balancer pools: an address of one that is not
  * in `vips` is nobody's, and who asks for it is told so. `denied` holds sources whose packets
  * are dropped as they arrive on the uplink.
+ *
+ * `revision` changes after every change of the maps above, of `nodes` and of `peers`: the XDP program
+ * remembers by it what it has looked up.
  *
  * Write order for no gap: backends, service_slots, maglev, source_ranges, services, vips.
  * Remove in the opposite order.
@@ -140,6 +145,32 @@ struct cairn_backend_counters {
 	__u64 answered; /* first answers */
 };
 
+/* Who opens connections to a service that limits their rate: an IPv4 address, or the /64 of an
+ * IPv6 one, since whoever has one of its addresses has them all. */
+struct cairn_rate_key {
+	struct cairn_addr source;
+	__u32 service;
+	__u32 pad;
+};
+
+/* One state for all CPUs: a source's packets are spread over them, and each of several states would
+ * allow the whole rate. The least recently used goes when the map is full: its source
+ * begins anew, with a second's worth in hand. */
+struct cairn_rate {
+	__u64 due_ns; /* when the next is due if all came evenly, CLOCK_MONOTONIC (coarse) */
+};
+
+enum cairn_revision_flag {
+	CAIRN_REVISION_DENIED = 1, /* `denied` holds something */
+	CAIRN_REVISION_RATES_BEFORE = 2, /* XDP enforces source rates: nobody after it counts again */
+};
+
+/* Which state of the service and node maps is in force. */
+struct cairn_revision {
+	__u32 number; /* another after each change */
+	__u32 flags; /* cairn_revision_flag */
+};
+
 /* One Maglev table: backend ids by hash scaled to CAIRN_MAGLEV_SIZE. A table of the same
  * size is written over the one before, id by id: a packet meets the old or the new choice,
  * and both serve. (To swap the inner map costs the writer a grace period.) A service
@@ -159,6 +190,9 @@ _Static_assert(sizeof(struct cairn_service) == 32, "ABI");
 _Static_assert(sizeof(struct cairn_source_range) == 24, "ABI");
 _Static_assert(sizeof(struct cairn_affinity_key) == 24, "ABI");
 _Static_assert(sizeof(struct cairn_affinity) == 16, "ABI");
+_Static_assert(sizeof(struct cairn_rate_key) == 24, "ABI");
+_Static_assert(sizeof(struct cairn_rate) == 8, "ABI");
+_Static_assert(sizeof(struct cairn_revision) == 8, "ABI");
 _Static_assert(sizeof(struct cairn_backend_counters) == 32, "ABI");
 _Static_assert(sizeof(struct cairn_slot_key) == 8, "ABI");
 _Static_assert(sizeof(struct cairn_backend) == 24, "ABI");

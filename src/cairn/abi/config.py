@@ -9,11 +9,19 @@ Invariants  `read` takes exactly SIZE octets; `write` leaves padding 0.
 """
 
 from dataclasses import dataclass
+from enum import IntFlag
 from struct import pack, unpack
 from typing import ClassVar, Self
 
 from cairn.abi.address import read_address, write_address
 from cairn.net import Address
+
+
+class ConfigFlag(IntFlag):
+    """enum cairn_config_flag."""
+
+    XDP_HAND_OVER = 1
+    """The XDP program hands over itself; else it only drops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +34,7 @@ class Config:
     """Its IPv6 address there, or ::."""
     uplink_ifindex: int
     flags: int
-    """None yet: 0."""
+    """Of `ConfigFlag`."""
     entries_per_s: int
     """Above this rate of new connections (per CPU) those handed over get no entry; 0: no limit."""
     uplink_mac: bytes

@@ -48,6 +48,15 @@ class ServiceFlag(IntFlag):
     """Its table is in `maglev_small`."""
 
 
+class RevisionFlag(IntFlag):
+    """enum cairn_revision_flag."""
+
+    DENIED = 1
+    """`denied` holds something."""
+    RATES_BEFORE = 2
+    """XDP enforces source rates: nobody after it counts again."""
+
+
 class BackendFlag(IntFlag):
     """enum cairn_backend_flag."""
 
@@ -151,6 +160,65 @@ class BackendCounters:
     def write(self) -> bytes:
         """Return the 32 octets."""
         return pack("=QQQQ", self.opened, self.refused, self.reset, self.answered)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """struct cairn_rate."""
+
+    due_ns: int
+    """When the next is due if all came evenly, CLOCK_MONOTONIC (coarse)."""
+    SIZE: ClassVar[int] = 8
+
+    @classmethod
+    def read(cls, raw: bytes) -> Self:
+        """Return the value in 8 octets."""
+        (due_ns,) = unpack("=Q", raw)
+        return cls(due_ns)
+
+    def write(self) -> bytes:
+        """Return the 8 octets."""
+        return pack("=Q", self.due_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class RateKey:
+    """struct cairn_rate_key."""
+
+    source: Address
+    service: int
+    SIZE: ClassVar[int] = 24
+
+    @classmethod
+    def read(cls, raw: bytes) -> Self:
+        """Return the value in 24 octets."""
+        source, service = unpack("=16sI4x", raw)
+        return cls(read_address(source), service)
+
+    def write(self) -> bytes:
+        """Return the 24 octets."""
+        return pack("=16sI4x", write_address(self.source), self.service)
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """struct cairn_revision."""
+
+    number: int
+    """Another after each change."""
+    flags: int
+    """Of `RevisionFlag`."""
+    SIZE: ClassVar[int] = 8
+
+    @classmethod
+    def read(cls, raw: bytes) -> Self:
+        """Return the value in 8 octets."""
+        number, flags = unpack("=II", raw)
+        return cls(number, flags)
+
+    def write(self) -> bytes:
+        """Return the 8 octets."""
+        return pack("=II", self.number, self.flags)
 
 
 @dataclass(frozen=True, slots=True)

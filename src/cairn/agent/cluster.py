@@ -17,6 +17,7 @@ from typing import Any
 from cairn.drive.informer import Informer, RawObject
 from cairn.drive.kube_client import Client
 from cairn.kube.bgp_node_config import NodeConfig
+from cairn.kube.cidr_group import CidrGroup
 from cairn.kube.endpoint_slice import EndpointSlice
 from cairn.kube.metadata import Key
 from cairn.kube.node import NodeFacts
@@ -25,6 +26,7 @@ from cairn.kube.pod_probe import PodProbes
 from cairn.kube.pool import Pool, pool_of
 from cairn.kube.resource import (
     BGP_NODE_CONFIGS,
+    CIDR_GROUPS,
     CILIUM_NODES,
     ENDPOINT_SLICES,
     PODS,
@@ -52,6 +54,8 @@ class Cluster:
         """How this node's pods are probed."""
         self.pools: dict[Key, Pool] = {}
         """Every pool of load-balancer addresses."""
+        self.groups: dict[Key, CidrGroup] = {}
+        """Every group of networks."""
         self.bgp: NodeConfig | None = None
         """What this node is to do in BGP."""
         self.dirty_services: set[Key] = set()
@@ -64,6 +68,8 @@ class Cluster:
         """Whether any node found backends dead, or well again."""
         self.dirty_pools = False
         """Whether any pool changed."""
+        self.dirty_groups = False
+        """Whether any group of networks changed."""
         self.dirty_nodes = False
         """Whether any node's facts changed."""
         self.dirty_bgp = False
@@ -77,6 +83,7 @@ class Cluster:
             Informer(client, ENDPOINT_SLICES, on_change=self._guard(self._slice), keep=False),
             Informer(client, CILIUM_NODES, on_change=self._guard(self._node), keep=False),
             Informer(client, POOLS, on_change=self._guard(self._pool), keep=False),
+            Informer(client, CIDR_GROUPS, on_change=self._guard(self._group), keep=False),
             Informer(
                 client,
                 PODS,
@@ -155,6 +162,13 @@ class Cluster:
         if new is not None:
             self.pools[key] = new
         self.dirty_pools |= (new and new.blocks) != (before and before.blocks)
+
+    def _group(self, key: Key, obj: RawObject | None) -> None:
+        if obj is None:
+            self.groups.pop(key, None)
+        else:
+            self.groups[key] = CidrGroup.from_object(obj)
+        self.dirty_groups = True
 
     def _pod(self, key: Key, obj: RawObject | None) -> None:
         new = None if obj is None else PodPorts.from_object(obj)

@@ -21,6 +21,7 @@ from cairn.agent.cni_config import write_cni_config
 from cairn.agent.cni_server import CniServer, is_whole
 from cairn.agent.dead_sockets import DeadSockets
 from cairn.agent.drop_log import log_drops
+from cairn.agent.early_drops import EarlyDrops
 from cairn.agent.endpoint_publisher import EndpointPublisher
 from cairn.agent.endpoint_store import EndpointStore
 from cairn.agent.l2 import L2
@@ -32,7 +33,10 @@ from cairn.agent.serving import Serving
 from cairn.agent.upkeep import Upkeep
 from cairn.apply import pod_link
 from cairn.apply.data_plane import FIXED_MAPS, DataPlane
+from cairn.apply.revision import RevisionMap
 from cairn.apply.uplink import NoUplink, Uplink, find_uplink, prepare_node
+from cairn.apply.xdp import XdpHook
+from cairn.compile.xdp_form import Wish
 from cairn.desired.endpoint import PodEndpoint
 from cairn.drive.daemon import run_daemon
 from cairn.drive.event_recorder import EventRecorder
@@ -61,6 +65,7 @@ class Options:
     cni: Path
     metrics_port: int = 0
     map_sizes: Mapping[str, int] = field(default_factory=dict)
+    xdp: Wish = Wish.AUTO
 
 
 def main(argv: list[str]) -> int:
@@ -84,6 +89,9 @@ def parse(argv: list[str]) -> Options:
     parser.add_argument("--map-size", type=map_size, action="append", default=[],
                         metavar="MAP=ENTRIES",
                         help="how much a map holds, e.g. conntrack=500000")  # fmt: skip
+    parser.add_argument("--xdp", choices=[wish.value for wish in Wish], default=Wish.AUTO.value,
+                        help="what to do before the kernel makes packets of frames; default: what "
+                        "fits the uplink's device")  # fmt: skip
     found = parser.parse_args(argv)
     if not found.node:
         parser.error("which node is this? set NODE_NAME or pass --node")
@@ -96,6 +104,7 @@ def parse(argv: list[str]) -> Options:
         found.cni,
         found.metrics,
         dict(found.map_size),
+        Wish(found.xdp),
     )
 
 
@@ -161,6 +170,9 @@ class Agent:
         self._mtu_bytes = uplink.mtu_bytes
         self._recorder = EventRecorder(client, "cairn-agent")
         prove = PathProof(self._data_plane, uplink).prove
+        self._early = EarlyDrops(
+            maps, XdpHook(self._data_plane, uplink, RevisionMap(maps)), options.xdp
+        )
         self._serving = Serving(
             client, self._cluster, node.name, prove, self._recorder, on_serving=self._bgp.services
         )
@@ -173,6 +185,7 @@ class Agent:
             on_release=self._sockets.release,
             elect=self._l2.elect,
             set_mtu=self._set_mtu,
+            early=self._early,
         )
         self._l2.on_neighbours = self._bgp.watch
         self._l2.on_change = self._reconciler.elect_again
@@ -194,6 +207,7 @@ class Agent:
         )
         async with asyncio.TaskGroup() as tasks:
             record = NodeRecord(self._client, self._node, self._uplink)
+            self._early.on_state = record.tell_xdp
             tasks.create_task(record.keep())
             tasks.create_task(watch_interface(self._uplink.name, self._look_again(record)))
             for runner in self._cluster.runners():

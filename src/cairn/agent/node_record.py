@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from cairn.apply.uplink import NoUplink, Uplink, find_uplink
 from cairn.drive.kube_client import ApiError, Client
 from cairn.kube.metadata import Key
-from cairn.kube.node import UPLINK, UPLINK_MAC, UPLINK_NETWORKS, Node
+from cairn.kube.node import UPLINK, UPLINK_MAC, UPLINK_NETWORKS, XDP, Node
 from cairn.kube.resource import CILIUM_NODES, NODES
 
 RETRY_S = 1.0
@@ -65,8 +65,16 @@ class NodeRecord:
         self._node = node
         self._uplink = uplink
         self._said = ""
+        self._xdp = ""
+        self._told = ""
         self.look = asyncio.Event()
         """Set to have the facts looked at now."""
+
+    def tell_xdp(self, state: str) -> None:
+        """Have the record say how the XDP program is."""
+        if state != self._xdp:
+            self._xdp = state
+            self.look.set()
 
     async def keep(self, *, look_s: float = LOOK_S) -> None:
         """Write the CiliumNode and look after it until cancelled; raises FactsChanged."""
@@ -74,8 +82,10 @@ class NodeRecord:
         while True:
             try:
                 written = written and await self._is_there()
-                if not written:
-                    record = cilium_node(self._node, self._uplink)
+                if not written or self._xdp != self._told:
+                    self._told = self._xdp
+                    record = cilium_node(self._node, self._uplink, self._told)
+                    written = False
                     await self._client.apply(CILIUM_NODES, record, manager="cairn-agent")
                     written = True
                 self._said = ""
@@ -137,8 +147,8 @@ def _words(uplink: Uplink) -> str:
     return f"{uplink.name} (index {uplink.ifindex}, {uplink.mac}, {addresses})"
 
 
-def cilium_node(node: Node, uplink: Uplink) -> dict[str, Any]:
-    """Return the CiliumNode that describes `node`."""
+def cilium_node(node: Node, uplink: Uplink, xdp: str = "") -> dict[str, Any]:
+    """Return the CiliumNode that describes `node`; `xdp` tells of the program, once it is known."""
     return {
         "apiVersion": CILIUM_NODES.api_version,
         "kind": CILIUM_NODES.kind,
@@ -148,6 +158,7 @@ def cilium_node(node: Node, uplink: Uplink) -> dict[str, Any]:
                 UPLINK_MAC: uplink.mac,
                 UPLINK: uplink.name,
                 UPLINK_NETWORKS: ",".join(map(str, uplink.networks)),
+                **({XDP: xdp} if xdp else {}),
             },
             "labels": dict(node.metadata.labels),
             "ownerReferences": [

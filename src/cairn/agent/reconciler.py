@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from cairn.abi.structs import BackendCounters
 from cairn.agent.cluster import Cluster
+from cairn.agent.early_drops import EarlyDrops
 from cairn.agent.ejections import Ejections
 from cairn.agent.frontend_table import FrontendTable
 from cairn.agent.reach import Reach, SetMtu
@@ -68,6 +69,7 @@ class Reconciler:
         elect: Elect = serving_node,
         on_release: Callable[[BackendPlace], None] = lambda _: None,
         set_mtu: SetMtu | None = None,
+        early: EarlyDrops | None = None,
     ) -> None:
         self._cluster = cluster
         self._data_plane = data_plane
@@ -79,6 +81,7 @@ class Reconciler:
             data_plane.maps, node, self._reach.peers, on_release=on_release
         )
         self._ejections = Ejections(node)
+        self._early = early or EarlyDrops(data_plane.maps)
         self._frontends = FrontendTable()
         self.vips = VipTable(data_plane.maps, uplink, node, elect)
         """The addresses that this node serves."""
@@ -96,10 +99,13 @@ class Reconciler:
         self._cluster.dirty_services.clear()
         self._cluster.dirty_pods.clear()
         self._apply_pods(set(self._cluster.pods), whole=True)
+        self._apply_groups()
         await self._apply_services(set(self._cluster.services), whole=True)
         stale = dict.fromkeys(w for w in self._balancer.frontends if w not in self._frontends)
         self._report("stale services", [str(failure) for failure in self._balancer.apply(stale)])
         self._balancer.prune_backends()
+        self._early.advance()
+        self._report("XDP", await self._early.apply_hook())
 
     @property
     def frontends(self) -> int:
@@ -111,7 +117,11 @@ class Reconciler:
         while True:
             await self._wait()
             try:
-                await self._pass()
+                try:
+                    await self._pass()
+                finally:
+                    self._early.advance()
+                self._report("XDP", await self._early.apply_hook())
                 self._broken = ""
             except (BpfError, NetlinkError, OSError, ValueError, LookupError) as error:
                 # What was half done is not known: the next pass does everything.
@@ -163,6 +173,8 @@ class Reconciler:
 
     async def _pass(self) -> None:
         whole, self._everything = self._everything, False
+        if self._cluster.dirty_groups or self._cluster.dirty_nodes or whole:
+            self._apply_groups()
         if self._cluster.dirty_nodes or whole:
             # Backends name their node by index: a node that is new there changes them all.
             whole |= await self._apply_nodes()
@@ -213,6 +225,13 @@ class Reconciler:
         desired = {prefix_of(network).write(): _HELD for network in networks}
         self._report("pools", apply_content(self._data_plane.maps["pools"], desired))
 
+    def _apply_groups(self) -> None:
+        self._cluster.dirty_groups = False
+        nodes = {a for node in self._cluster.nodes.values() for a in node.internal_ips}
+        groups = self._cluster.groups.values()
+        nodes |= set(self._uplink.addresses)
+        self._report("deny list", self._early.apply_groups(groups, nodes))
+
     def _apply_pods(self, keys: Iterable[Key], *, whole: bool = False) -> None:
         changes: dict[L4Address, Frontend | None] = {}
         for key in keys:
@@ -241,6 +260,7 @@ class Reconciler:
             for failure in self._balancer.apply(changes):
                 failed.append(str(failure))
                 self._retry.add(of[failure.where])
+            self._early.advance()
             await asyncio.sleep(0)
         vips = self.vips.write(whole=whole)
         self._everything |= bool(vips)
@@ -259,6 +279,7 @@ class Reconciler:
             here = local_frontends(service, state, self._node)
             self._announced[key] = Announced(service, self._serves(state), here)
         self.vips.update(key, state)
+        self._early.note(key, service)
         return self._changes(f"service {key}", state, whole=whole)
 
     def _changes(

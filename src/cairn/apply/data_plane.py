@@ -19,6 +19,7 @@ from pathlib import Path
 
 from cairn.abi import structs
 from cairn.abi.address import write_address
+from cairn.abi.structs import ConfigFlag
 from cairn.apply.uplink import Uplink
 from cairn.desired.endpoint import PodEndpoint
 from cairn.libbpf import AttachType, BpfError, Map, Object, Program, attach, load_object
@@ -56,6 +57,7 @@ OVERLAY_HOOKS = {
 NO_ADDRESS = parse_address("::")
 OBJECTS = ("uplink_ingress", "uplink_egress", "pod_ingress", "socket")
 _ZERO = bytes(4)
+_NO_FLAGS = ConfigFlag(0)
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +82,8 @@ class DataPlane:
             for name, program in loaded.programs.items()
         }
         self._pins = pins
-        self._links = pins / "links"
+        self.links = pins / "links"
+        """Where the links are pinned."""
         self._uplink = uplink
         self._sizes = sizes
 
@@ -138,7 +141,23 @@ class DataPlane:
         """Let no program send to the VXLAN device any more, and take those away that are there."""
         self.maps["overlay"].update(_ZERO, _ZERO)
         for name in OVERLAY_HOOKS:
-            (self._links / name).unlink(missing_ok=True)
+            (self.links / name).unlink(missing_ok=True)
+
+    def load_beside(
+        self,
+        name: str,
+        *,
+        flags: ConfigFlag,
+        sections: Mapping[str, bytes],
+        sizes: Mapping[str, int],
+    ) -> Object:
+        """Load an object that not every node needs, on the maps of the others.
+
+        `sections`: content of read-only sections besides the configuration; `sizes`: entries of
+        the maps that are its own.
+        """
+        own = {**(self._sizes or {}), **sizes}
+        return _load((name,), self._pins, self._uplink, own, flags, sections)[name]
 
     def attach_pod(self, endpoint: PodEndpoint) -> None:
         """Police and forward what the pod sends, and make the pod reachable."""
@@ -165,7 +184,7 @@ class DataPlane:
             held = self.maps["endpoints"].lookup(key)
             if held and structs.Endpoint.read(held).ifindex == endpoint.host_ifindex:
                 self.maps["endpoints"].delete(key)
-        (self._links / _pod_pin(endpoint)).unlink(missing_ok=True)
+        (self.links / _pod_pin(endpoint)).unlink(missing_ok=True)
 
     def take_over(self, endpoints: Iterable[PodEndpoint]) -> None:
         """Bring the pods of an earlier agent up to date and drop what is left of others."""
@@ -176,7 +195,7 @@ class DataPlane:
             except BpfError as error:
                 log.error("pod %s/%s: %s", endpoint.namespace, endpoint.pod, error)
         pins = {_pod_pin(endpoint) for endpoint in known}
-        for pin in self._links.glob("pod-*"):
+        for pin in self.links.glob("pod-*"):
             if pin.name not in pins:
                 pin.unlink(missing_ok=True)
         held = {write_address(address) for endpoint in known for address in endpoint.addresses}
@@ -185,17 +204,22 @@ class DataPlane:
                 self.maps["endpoints"].delete(key)
 
     def _attach(self, name: str, hook: AttachType, target: int, pin: str) -> None:
-        attach(self._programs[name], hook, target, self._links / pin).close()
+        attach(self._programs[name], hook, target, self.links / pin).close()
 
 
 def _load(
-    names: Iterable[str], pins: Path, uplink: Uplink, sizes: Mapping[str, int] | None = None
+    names: Iterable[str],
+    pins: Path,
+    uplink: Uplink,
+    sizes: Mapping[str, int] | None = None,
+    flags: ConfigFlag = _NO_FLAGS,
+    sections: Mapping[str, bytes] | None = None,
 ) -> dict[str, Object]:
     config = structs.Config(
         node_address=uplink.address_of(4) or NO_ADDRESS,
         node_address6=uplink.address_of(6) or NO_ADDRESS,
         uplink_ifindex=uplink.ifindex,
-        flags=0,
+        flags=flags,
         entries_per_s=ENTRIES_PER_S,
         uplink_mac=parse_mac(uplink.mac),
         event_interval_ns=EVENT_INTERVAL_NS,
@@ -206,7 +230,7 @@ def _load(
             loaded = load_object(
                 folder / f"{name}.o",
                 sizes=sizes,
-                config={".rodata.config": config.write()},
+                config={".rodata.config": config.write(), **(sections or {})},
                 pins=pins,
             )
             for change in loaded.changes:

@@ -174,7 +174,7 @@ class NodeView:
             local_slots=plan.local,
             near_slots=plan.near,
             affinity_s=frontend.affinity_s,
-            source_rate=0,
+            source_rate=frontend.source_rate,
         )
         return value.write()
 

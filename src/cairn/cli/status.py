@@ -103,8 +103,11 @@ def _show(console: Console, url: str, overview: Overview) -> None:
     show_table(
         console,
         "Nodes",
-        ("NODE", "ADDRESS", "STATE", "AGENT"),
-        [(n.name, n.address, _mark(n.ready, "ready"), n.agent) for n in overview.nodes],
+        ("NODE", "ADDRESS", "STATE", "AGENT", "XDP"),
+        [
+            (n.name, n.address, _mark(n.ready, "ready"), n.agent, n.xdp or "not said")
+            for n in overview.nodes
+        ],
     )
     show_table(
         console,

@@ -41,6 +41,7 @@ def compile_service(service: Service, slices: Iterable[EndpointSlice]) -> LbStat
                 socket_local=inside and service.internal_traffic_policy == "Local",
                 affinity_s=service.affinity_s,
                 source_ranges=service.source_ranges if kind is Kind.LOAD_BALANCER else (),
+                source_rate=0 if inside else service.source_rate,
             )
     return frontends
 

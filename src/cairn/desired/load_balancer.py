@@ -67,6 +67,8 @@ class Frontend:
     """How long an idle client keeps its backend; 0: each connection goes anywhere."""
     source_ranges: tuple[Network, ...] = ()
     """Whom it serves; empty for everyone."""
+    source_rate: int = 0
+    """New connections a second that one source may open; 0 for any number."""
 
     @property
     def external(self) -> bool:

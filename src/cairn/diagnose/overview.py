@@ -14,8 +14,8 @@ from cairn.diagnose.l2 import answering_nodes, tell_l2
 from cairn.diagnose.pods import PodCount, count_pods
 from cairn.kube.endpoint_slice import EndpointSlice
 from cairn.kube.load_balancer import load_balancer_of
-from cairn.kube.metadata import Key, Object, key_of
-from cairn.kube.node import Node
+from cairn.kube.metadata import Key, Object, key_of, metadata_of
+from cairn.kube.node import XDP, Node
 from cairn.kube.service import Service
 from cairn.net import Address
 
@@ -72,6 +72,8 @@ class NodeRow:
     ready: bool
     agent: str
     """State of its agent's pod."""
+    xdp: str
+    """How the XDP program is at its uplink; empty until its agent has said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,7 @@ def compile_overview(inventory: Inventory) -> Overview:
 
 def _nodes(inventory: Inventory, problems: list[Problem]) -> tuple[NodeRow, ...]:
     agents: dict[str, PodCount] = count_pods(inventory.pods, "kube-system", {"k8s-app": "cairn"})
+    xdp = {m.name: m.annotations.get(XDP, "") for m in map(metadata_of, inventory.cilium_nodes)}
     rows = []
     if not inventory.nodes:
         what = "has no node: no kubelet has registered"
@@ -157,7 +160,7 @@ def _nodes(inventory: Inventory, problems: list[Problem]) -> tuple[NodeRow, ...]
         agent = agents.get(node.name)
         state = agent.state if agent else "missing"
         address = ", ".join(map(str, node.internal_ips))
-        rows.append(NodeRow(node.name, address, node.ready, state))
+        rows.append(NodeRow(node.name, address, node.ready, state, xdp.get(node.name, "")))
         if not node.ready:
             remedy = f"kubectl describe node {node.name}"
             problems.append(Problem(f"node {node.name}", "is not ready", remedy))

@@ -23,6 +23,8 @@ UPLINK_NETWORKS = "cairn.io/uplink-networks"
 EJECTED = "cairn.io/ejected"
 """Annotation of a CiliumNode: backends of the node that do not serve. Entries as
 "ADDRESS:PORT/PROTOCOL reason", sorted, separated by "; "."""
+XDP = "cairn.io/xdp"
+"""Annotation of a CiliumNode: how the XDP program is at its uplink, for people."""
 ZONE = "topology.kubernetes.io/zone"
 """Label of a node: where it stands."""
 

@@ -93,6 +93,8 @@ L2_POLICIES = Resource(
 CILIUM_NODES = Resource("cilium.io", "v2", "ciliumnodes", "CiliumNode", namespaced=False)
 CILIUM_ENDPOINTS = Resource("cilium.io", "v2", "ciliumendpoints", "CiliumEndpoint")
 
+CIDR_GROUPS = Resource("cilium.io", "v2", "ciliumcidrgroups", "CiliumCIDRGroup", namespaced=False)
+
 NETWORK_POLICY_KINDS = (
     NETWORK_POLICIES,
     Resource("cilium.io", "v2", "ciliumnetworkpolicies", "CiliumNetworkPolicy"),
@@ -118,6 +120,6 @@ STORED_KINDS = (
     _of_cluster("v2alpha1", "ciliumbgpclusterconfigs", "CiliumBGPClusterConfig"),
     _of_cluster("v2alpha1", "ciliumbgppeerconfigs", "CiliumBGPPeerConfig"),
     _of_cluster("v2alpha1", "ciliumbgpnodeconfigoverrides", "CiliumBGPNodeConfigOverride"),
-    _of_cluster("v2alpha1", "ciliumcidrgroups", "CiliumCIDRGroup"),
+    CIDR_GROUPS,
 )
 """Kinds that users write and no part of this version acts on (kube.unsupported tells of them)."""

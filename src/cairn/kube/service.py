@@ -15,6 +15,8 @@ from cairn.net import Address, Network, Protocol, parse_address, parse_network
 
 SOURCE_RATE = "cairn.io/source-rate"
 """Annotation: how many connections a second one source may open."""
+MOST_PER_S = 1_000_000
+"""The highest rate that can be asked for."""
 SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 """Annotation of old that says what spec.loadBalancerSourceRanges says."""
 DEFAULT_AFFINITY_S = 10800
@@ -71,6 +73,8 @@ class Service:
     """Where nodes tell whether they have a pod of it; 0 for nowhere."""
     publish_not_ready: bool
     """Whether endpoints count before they are ready."""
+    source_rate: int
+    """New connections a second that one source may open; 0 for any number."""
 
     @property
     def key(self) -> Key:
@@ -109,6 +113,7 @@ class Service:
             source_ranges=_ranges(obj),
             health_check_node_port=spec.get("healthCheckNodePort") or 0,
             publish_not_ready=bool(spec.get("publishNotReadyAddresses")),
+            source_rate=source_rate_of(obj) or 0,
         )
 
 
@@ -142,6 +147,14 @@ def _ranges(obj: Object) -> tuple[Network, ...]:
         except ValueError:
             continue
     return tuple(found) if found or not texts else (parse_network("::/128"),)
+
+
+def source_rate_of(obj: Object) -> int | None:
+    """Return the rate that a Service allows one source; None if there is none to be read."""
+    text = (metadata_of(obj).annotations.get(SOURCE_RATE) or "").strip()
+    if not text.isascii() or not text.isdecimal() or not 0 < int(text[:8]) <= MOST_PER_S:
+        return None
+    return int(text) if len(text) <= len(str(MOST_PER_S)) else None
 
 
 def addresses(texts: Iterable[str]) -> tuple[Address, ...]:

@@ -20,10 +20,12 @@ from typing import Any
 from cairn.kube.metadata import Object, metadata_of
 from cairn.kube.unsupported_fields import (
     annotations_of_service,
+    entries_of_deny_list,
     fields_of_peering,
     fields_of_pod,
     fields_of_service,
     node_ports_of_balancer,
+    rate_of_service,
     retry_of_peering,
     source_ranges,
 )
@@ -106,11 +108,6 @@ WHOLE: Mapping[str, tuple[str, str, Weight]] = {
         "serviceSelector of a CiliumBGPPeeringPolicy says",
         Weight.IGNORED,
     ),
-    "CiliumCIDRGroup": (
-        "GroupNotRead",
-        "is stored, but only network policies refer to such groups, and this version enforces none",
-        Weight.IGNORED,
-    ),
 }
 
 Find = Callable[[Object], Iterator[tuple[str, str]]]
@@ -119,11 +116,13 @@ Find = Callable[[Object], Iterator[tuple[str, str]]]
 FIELDS: Mapping[str, tuple[tuple[Weight, Find], ...]] = {
     "Service": (
         (Weight.UNSAFE, source_ranges),
+        (Weight.UNSAFE, rate_of_service),
         (Weight.IGNORED, fields_of_service),
         (Weight.IGNORED, annotations_of_service),
         (Weight.ASIDE, node_ports_of_balancer),
     ),
     "Pod": ((Weight.IGNORED, fields_of_pod),),
+    "CiliumCIDRGroup": ((Weight.IGNORED, entries_of_deny_list),),
     "CiliumBGPPeeringPolicy": (
         (Weight.IGNORED, fields_of_peering),
         (Weight.ASIDE, retry_of_peering),

@@ -7,8 +7,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cairn.kube.bgp_node_config import CONNECT_RETRY_LIMIT_S
+from cairn.kube.cidr_group import DENY, CidrGroup
 from cairn.kube.metadata import Object
-from cairn.kube.service import ANNOUNCE, HEALTH_CHECK, WEIGHTED
+from cairn.kube.service import (
+    ANNOUNCE,
+    HEALTH_CHECK,
+    MOST_PER_S,
+    SOURCE_RATE,
+    WEIGHTED,
+    source_rate_of,
+)
 
 Found = Iterator[tuple[str, str]]
 
@@ -19,6 +27,7 @@ _READ = frozenset(
         ANNOUNCE,
         HEALTH_CHECK,
         WEIGHTED,
+        SOURCE_RATE,
         "io.cilium/lb-ipam-ips",
         "io.cilium/lb-ipam-sharing-key",
         "io.cilium/lb-ipam-sharing-cross-namespace",
@@ -92,6 +101,44 @@ def _affinity(spec: Mapping[str, Any]) -> Found:
             f"sessionAffinityConfig.clientIP.timeoutSeconds {timeout} is not honoured: a client "
             "stays with its pod without a time limit, as long as the set of ready pods stays",
         )
+
+
+def rate_of_service(obj: Object) -> Found:
+    """Find a rate per source that is not, or not wholly, enforced."""
+    text = (obj["metadata"].get("annotations") or {}).get(SOURCE_RATE)
+    if text is None:
+        return
+    if source_rate_of(obj) is None:
+        yield (
+            "SourceRateNotRead",
+            f"annotation {SOURCE_RATE}={text} limits nothing: write a whole number of connections "
+            f"a second, 1 to {MOST_PER_S}",
+        )
+        return
+    for port in obj["spec"].get("ports") or ():
+        if port.get("protocol") == "SCTP":
+            yield (
+                "SourceRateNotEnforced",
+                f"annotation {SOURCE_RATE}={text} does not limit port {port['port']}/SCTP: only "
+                "TCP connections and UDP datagrams are counted; filter on the router",
+            )
+
+
+def entries_of_deny_list(obj: Object) -> Found:
+    """Find what a CiliumCIDRGroup would deny and does not."""
+    group = CidrGroup.from_object(obj)
+    if not group.denies:
+        value = group.metadata.annotations.get(DENY)
+        yield (
+            "GroupNotRead",
+            f"annotation {DENY}={value} denies nothing: write {DENY}=true"
+            if value is not None
+            else "is stored, but only network policies refer to such groups, and this version "
+            f"enforces none; with the annotation {DENY}=true nodes drop what comes from it",
+        )
+        return
+    for text in group.unreadable:
+        yield ("NetworkNotDenied", f"spec.externalCIDRs: {text}: what comes from there is let in")
 
 
 def annotations_of_service(obj: Object) -> Found:

@@ -110,10 +110,13 @@ class Link:
         return object_info(self.fd, _INFO_BYTES, "read link info")
 
 
-def attach(program: Program, hook: AttachType, target: int, pin: Path | None = None) -> Link:
+def attach(
+    program: Program, hook: AttachType, target: int, pin: Path | None = None, *, flags: int = 0
+) -> Link:
     """Return a link that runs `program` at the hook: the pinned one updated, or a new one.
 
-    A pinned link that sits on another interface than `target` gives way to a new one.
+    A pinned link that sits on another interface than `target` gives way to a new one, which
+    `flags` are for.
     """
     if pin is not None and pin.exists():
         old = Link.open_pinned(pin)
@@ -121,7 +124,7 @@ def attach(program: Program, hook: AttachType, target: int, pin: Path | None = N
             return old
         pin.unlink()
         old.close()
-    link = Link.create(program, hook, target)
+    link = Link.create(program, hook, target, flags=flags)
     if pin is not None:
         pin.parent.mkdir(parents=True, exist_ok=True)
         link.pin(pin)

@@ -65,9 +65,16 @@ class Program:
         """
         context = bytearray(_SKB_CONTEXT)
         struct.pack_into("<I", context, _SKB_IFINDEX_AT, ifindex)
+        return self._run(packet, bytes(context) if ifindex else b"", repeat)
+
+    def run_frame(self, frame: bytes, *, repeat: int = 1) -> TrialRun:
+        """Run an XDP program on `frame`; a repeated run meets the frame as the last one left it."""
+        return self._run(frame, b"", repeat)
+
+    def _run(self, packet: bytes, context: bytes, repeat: int) -> TrialRun:
         packet_in = ctypes.create_string_buffer(packet, len(packet))
         packet_out = ctypes.create_string_buffer(len(packet) + _ROOM)
-        context_in = ctypes.create_string_buffer(bytes(context), _SKB_CONTEXT)
+        context_in = ctypes.create_string_buffer(context, max(1, len(context)))
         # prog_fd retval size_in size_out data_in data_out repeat duration ctx_in ctx_out ctx...
         attributes = ctypes.create_string_buffer(
             struct.pack(
@@ -80,9 +87,9 @@ class Program:
                 address(packet_out),
                 repeat,
                 0,
-                _SKB_CONTEXT if ifindex else 0,
+                len(context),
                 0,
-                address(context_in) if ifindex else 0,
+                address(context_in) if context else 0,
                 0,
             ),
             _RUN_ATTR_BYTES,
