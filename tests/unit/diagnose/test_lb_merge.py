@@ -1,7 +1,8 @@
 """The nodes' rows made one: sums, names from the API's objects, and what differs."""
 
 from cairn.desired.load_balancer import Backend, Frontend, Kind
-from cairn.diagnose.lb_merge import Names, differing, merge_backends, merge_frontends
+from cairn.diagnose.lb_merge import Names, differing, merge_backends, merge_frontends, names_of
+from cairn.kube.node import NodeFacts
 from cairn.net import L4Address, Protocol, parse_address
 from cairn.observe.lb_view import HERE, BackendRow, FrontendRow, TableRow
 
@@ -17,6 +18,9 @@ NAMES = Names(
     },
     {"192.168.1.11": "node-2"},
 )
+
+
+FACTS = NodeFacts("node-2", (parse_address("192.168.1.11"),), (), "", ejected=frozenset({POD}))
 
 
 def frontend(ready: int = 2, port: int = 80) -> FrontendRow:
@@ -59,9 +63,17 @@ def test_a_backends_node_is_named_by_its_address() -> None:
 
 
 def test_states_that_differ_are_told_with_the_nodes() -> None:
-    said = {"node-1": [backend("", "ejected")], "node-2": [backend(HERE)]}
+    said = {"node-1": [backend("", "draining")], "node-2": [backend(HERE)]}
     (row,) = merge_backends(said, NAMES)
-    assert row.state == "active on node-2; ejected on node-1"
+    assert row.state == "active on node-2; draining on node-1"
+
+
+def test_backends_that_their_node_ejected() -> None:
+    names = names_of([], [], [FACTS])
+    (row,) = merge_backends({"node-1": [backend("192.168.1.11", "draining")]}, names)
+    assert (row.state, row.node) == ("ejected", "node-2")
+    (row,) = merge_backends({"node-1": [backend("192.168.1.11")]}, names)
+    assert row.state == "ejected, but no other is left"
 
 
 def test_tables_that_differ() -> None:

@@ -57,7 +57,7 @@ def test_backends_with_state_and_counts() -> None:
         ("10.244.1.5", "here", "active"),
         ("10.244.2.5", "192.168.1.11", "active"),
         ("10.244.3.5", "192.168.1.11", "draining"),
-        ("10.244.3.5", "", "ejected"),
+        ("10.244.3.5", "", "unused"),
     ]
     assert rows[0].frontends == ("192.0.2.100:80/TCP",)
     counted = rows[0]
