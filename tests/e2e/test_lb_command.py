@@ -171,17 +171,21 @@ def test_metrics_of_a_node(lab: LabRun) -> None:
         wait_for(name, lambda name=name: sample(name))  # type: ignore[misc]
 
 
-def server(name: str) -> dict[str, Any]:
-    argv = [PYTHON, str(ROOT / "tests" / "beds" / "answer.py"), name, "5353"]
+def pod(name: str, **container: Any) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "labels": {"app": "datagrams"}},
+        "metadata": {"name": name, "labels": {"app": "datagrams" if container else "client"}},
         "spec": {
             "terminationGracePeriodSeconds": 1,
-            "containers": [{"name": "main", "image": "toolbox", "command": argv}],
+            "containers": [{"name": "main", "image": "toolbox", **container}],
         },
     }
+
+
+def server(name: str) -> dict[str, Any]:
+    argv = [PYTHON, str(ROOT / "tests" / "beds" / "answer.py"), name, "5353"]
+    return pod(name, command=argv)
 
 
 def service(name: str, app: str, *ports: dict[str, Any]) -> dict[str, Any]:
@@ -199,28 +203,38 @@ def apply(lab: LabRun, *objects: dict[str, Any]) -> None:
 
 @pytest.fixture
 def datagrams(lab: LabRun) -> Iterator[str]:
-    """The address of a Service that answers datagrams from two pods, as node-1 knows it."""
+    """The address of a Service that answers datagrams from two pods, known to every node."""
     port = {"port": 53, "targetPort": 5353, "protocol": "UDP"}
-    apply(lab, service("datagrams", "datagrams", port), server("first"), server("second"))
-    words = ("pod/first", "pod/second")
+    apply(
+        lab,
+        service("datagrams", "datagrams", port),
+        server("first"),
+        server("second"),
+        pod("asker"),
+    )
+    words = ("pod/first", "pod/second", "pod/asker")
     lab.kubectl("wait", "--for=condition=Ready", "--timeout=60s", *words)
     address = lab.get("service", "datagrams")["spec"]["clusterIP"]
 
     def is_ready() -> bool:
-        rows = lb(lab, "list", "--node", "node-1")
-        return any(r["address"] == address and r["ready"]["node-1"] == 2 for r in rows)
+        rows = json.loads(lab.cairn("lb", "list", "-o", "json", check=False))
+        ready = [list(row["ready"].values()) for row in rows if row["address"] == address]
+        return ready == [[2, 2, 2]]
 
-    wait_for("two backends on node-1", is_ready)
+    wait_for("two backends on every node", is_ready)
     yield str(address)
-    lab.kubectl("delete", "service/datagrams", *words, "--wait=false", check=False)
+    lab.kubectl("delete", "service/datagrams", *words, "--ignore-not-found")
 
 
-def test_datagram_sockets_leave_a_backend_that_goes(lab: LabRun, datagrams: str) -> None:
+@pytest.mark.parametrize("place", ["node-1", "pod/default/asker"])
+def test_datagram_sockets_leave_a_backend_that_goes(
+    lab: LabRun, datagrams: str, place: str
+) -> None:
     """One that is connected is ended; one that is not finds another backend."""
-    with python_on(lab, "node-1", ASK, datagrams) as asking, ExitStack() as stack:
+    with python_on(lab, place, ASK, datagrams) as asking, ExitStack() as stack:
         name = read_line(asking)
         for _ in range(20):
-            talking = stack.enter_context(python_on(lab, "node-1", TALK, datagrams))
+            talking = stack.enter_context(python_on(lab, place, TALK, datagrams))
             if read_line(talking) == name:
                 break
         else:
@@ -229,7 +243,7 @@ def test_datagram_sockets_leave_a_backend_that_goes(lab: LabRun, datagrams: str)
         other = ({"first", "second"} - {name}).pop()
         assert read_line(asking) == other
         assert read_line(talking) in ENDED
-        with python_on(lab, "node-1", TALK, datagrams) as again:
+        with python_on(lab, place, TALK, datagrams) as again:
             assert read_line(again) == other
 
 
