@@ -147,6 +147,16 @@ def test_a_map_of_another_size_takes_its_entries_along(bpffs: Path) -> None:
         assert pinned.shape.max_entries == 200
 
 
+def test_a_map_that_would_not_hold_its_entries_stays(bpffs: Path) -> None:
+    with load_object(UPLINK, sizes={**SMALL, "backends": 100}, pins=bpffs) as old:
+        for key in range(50):
+            old.maps["backends"].update(number(key), b"v" * 24)
+    with pytest.raises(BpfError, match="map backends: it holds more entries than would fit into 8"):
+        load_object(UPLINK, sizes={**SMALL, "backends": 8}, pins=bpffs)
+    with Map.open_pinned(bpffs / "backends") as pinned:
+        assert len(dict(pinned.items())) == 50
+
+
 def test_a_map_of_another_shape_is_replaced_and_named(bpffs: Path) -> None:
     bpffs.mkdir()
     with Map.create(MapShape(MapType.HASH, 4, 99, 10, 0), "backends") as foreign:

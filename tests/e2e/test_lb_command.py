@@ -4,7 +4,7 @@ import errno
 import json
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -37,6 +37,22 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         except OSError as error:
             print(error.errno, flush=True)
             break
+"""
+ASK = """
+import socket, sys, time
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    sock.settimeout(0.2)
+    said = ""
+    while True:
+        try:
+            sock.sendto(b"hello", (sys.argv[1], 53))
+            name = sock.recv(100).decode().split()[0]
+        except OSError:
+            continue
+        if name != said:
+            print(name, flush=True)
+        said = name
+        time.sleep(0.05)
 """
 ENDED = {str(errno.ECONNABORTED), str(errno.EDESTADDRREQ)}
 """What a process is told whose socket was ended: in recv(), and in send()."""
@@ -74,7 +90,8 @@ def test_list_names_services_and_counts_backends(lab: LabRun) -> None:
     assert row["local"] == {"node-1": 1, "node-2": 1, "node-3": 1}
     assert rows["10.96.0.10", 53]["service"] == "kube-system/kube-dns"
     table = lab.cairn("lb", "list", "--node", "node-2")
-    assert f"{VIP}:80/TCP" in table
+    for address, port in rows:
+        assert f"[{address}]:{port}/" in table or f" {address}:{port}/" in table
 
 
 def test_backends_count_what_they_did(lab: LabRun) -> None:
@@ -154,49 +171,114 @@ def test_metrics_of_a_node(lab: LabRun) -> None:
         wait_for(name, lambda name=name: sample(name))  # type: ignore[misc]
 
 
-def server(name: str) -> dict[str, Any]:
-    argv = [PYTHON, str(ROOT / "tests" / "beds" / "answer.py"), name, "5353"]
+def pod(name: str, **container: Any) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "labels": {"app": "datagrams"}},
+        "metadata": {"name": name, "labels": {"app": "datagrams" if container else "client"}},
         "spec": {
             "terminationGracePeriodSeconds": 1,
-            "containers": [{"name": "main", "image": "toolbox", "command": argv}],
+            "containers": [{"name": "main", "image": "toolbox", **container}],
         },
     }
 
 
-def test_a_connected_datagram_socket_ends_with_its_backend(lab: LabRun) -> None:
-    service = {
+def server(name: str) -> dict[str, Any]:
+    argv = [PYTHON, str(ROOT / "tests" / "beds" / "answer.py"), name, "5353"]
+    return pod(name, command=argv)
+
+
+def service(name: str, app: str, *ports: dict[str, Any]) -> dict[str, Any]:
+    return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": "datagrams"},
-        "spec": {
-            "selector": {"app": "datagrams"},
-            "ports": [{"port": 53, "targetPort": 5353, "protocol": "UDP"}],
-        },
+        "metadata": {"name": name},
+        "spec": {"selector": {"app": app}, "ports": list(ports)},
     }
-    objects = [service, server("first"), server("second")]
+
+
+def apply(lab: LabRun, *objects: dict[str, Any]) -> None:
     lab.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+
+
+@pytest.fixture
+def datagrams(lab: LabRun) -> Iterator[str]:
+    """The address of a Service that answers datagrams from two pods, known to every node."""
+    port = {"port": 53, "targetPort": 5353, "protocol": "UDP"}
+    apply(
+        lab,
+        service("datagrams", "datagrams", port),
+        server("first"),
+        server("second"),
+        pod("asker"),
+    )
+    words = ("pod/first", "pod/second", "pod/asker")
+    lab.kubectl("wait", "--for=condition=Ready", "--timeout=60s", *words)
+    address = lab.get("service", "datagrams")["spec"]["clusterIP"]
+
+    def is_ready() -> bool:
+        rows = json.loads(lab.cairn("lb", "list", "-o", "json", check=False))
+        ready = [list(row["ready"].values()) for row in rows if row["address"] == address]
+        return ready == [[2, 2, 2]]
+
+    wait_for("two backends on every node", is_ready)
+    yield str(address)
+    lab.kubectl("delete", "service/datagrams", *words, "--ignore-not-found")
+
+
+@pytest.mark.parametrize("place", ["node-1", "pod/default/asker"])
+def test_datagram_sockets_leave_a_backend_that_goes(
+    lab: LabRun, datagrams: str, place: str
+) -> None:
+    """One that is connected is ended; one that is not finds another backend."""
+    with python_on(lab, place, ASK, datagrams) as asking, ExitStack() as stack:
+        name = read_line(asking)
+        for _ in range(20):
+            talking = stack.enter_context(python_on(lab, place, TALK, datagrams))
+            if read_line(talking) == name:
+                break
+        else:
+            pytest.fail("20 sockets reached the same of two backends")
+        lab.kubectl("delete", "pod", name, "--wait=false")
+        other = ({"first", "second"} - {name}).pop()
+        assert read_line(asking) == other
+        assert read_line(talking) in ENDED
+        with python_on(lab, place, TALK, datagrams) as again:
+            assert read_line(again) == other
+
+
+def set_map_size(lab: LabRun, *options: str) -> None:
+    """Restart the agents with these options."""
+    container = {"name": "agent", "args": list(options) or None}
+    patch = {"spec": {"template": {"spec": {"containers": [container]}}}}
+    words = ("-n", "kube-system")
+    lab.kubectl("patch", *words, "ds/cairn", "-p", json.dumps(patch))
+    lab.kubectl("rollout", "status", *words, "ds/cairn", "--timeout=120s")
+
+
+def test_a_map_that_fills_is_told_of_at_the_node(lab: LabRun) -> None:
+    held = len(lb(lab, "list", "--node", "node-1"))
+    size = max(16, held + 4)
+    ports = [{"name": f"p{number}", "port": number} for number in range(1, 5)]
     try:
-        words = ("pod/first", "pod/second")
-        lab.kubectl("wait", "--for=condition=Ready", "--timeout=60s", *words)
-        address = lab.get("service", "datagrams")["spec"]["clusterIP"]
-        row = wait_for(
-            "two backends on node-1",
-            lambda: [
-                r for r in lb(lab, "list", "--node", "node-1")
-                if r["address"] == address and r["ready"]["node-1"] == 2
-            ],
-        )  # fmt: skip
-        assert row[0]["protocol"] == "UDP"
-        with python_on(lab, "node-1", TALK, address) as talking:
-            name = read_line(talking)
-            assert name in ("first", "second")
-            lab.kubectl("delete", "pod", name, "--wait=false")
-            assert read_line(talking) in ENDED
-        with python_on(lab, "node-1", TALK, address) as again:
-            assert read_line(again) == ({"first", "second"} - {name}).pop()
+        set_map_size(lab, f"--map-size=services={size}")
+        apply(lab, service("many", "nobody", *ports))
+
+        def messages() -> list[str]:
+            events = lab.get("events", "--all-namespaces")["items"]
+            return [
+                event["message"]
+                for event in events
+                if event["reason"] == "MapFilling"
+                and event["involvedObject"]["kind"] == "Node"
+                and event["involvedObject"]["name"] == "node-1"
+            ]
+
+        (message, *_) = wait_for("an Event on node-1", messages, within_s=90)
+        assert "map services holds" in message
+        assert f"of {size} entries" in message
+        assert "--map-size services=" in message
     finally:
-        lab.kubectl("delete", "service/datagrams", *words, "--wait=false", check=False)
+        lab.kubectl("delete", "service/many", check=False)
+        set_map_size(lab)
+    assert lab.web()["pod"]

@@ -5,7 +5,8 @@
 Invariants  One run walks the map once and holds no lock of it for longer than a bucket's reading.
             A packet that revives an entry between its reading and its deletion finds its backend
             by Maglev, as the first of a connection does.
-Cost        100,000 entries: see bench/sweep.py; runs in a thread, so that the loop goes on
+Cost        0.4 us an entry, 0.6 us where half of them go: 41 and 53 ms of CPU time for 100,000
+            (bench/sweep.py); in a thread, so that the loop goes on
 Not here    What has expired (observe.expiry), when to run (agent.upkeep).
 """
 

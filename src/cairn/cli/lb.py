@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from rich.markup import escape
 
 from cairn.cli.lb_cluster import ClusterView, NoAgent
 from cairn.cli.lb_node import NoMaps, PinnedMaps
@@ -144,7 +145,9 @@ def _print(options: argparse.Namespace, view: View, failed: list[str]) -> int:
     if options.action == "maglev" and not view.rows and not failed:
         wrong.append(f"no frontend {options.place} with a table: cairn lb list shows what there is")
     if options.output == "table":
-        show_table(make_console(), view.title, view.columns, view.rows)
+        # An IPv6 address in brackets is no markup.
+        rows = [tuple(map(escape, row)) for row in view.rows]
+        show_table(make_console(), view.title, view.columns, rows)
         for line in view.notes:
             print(line)
     else:

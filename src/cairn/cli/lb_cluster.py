@@ -21,8 +21,8 @@ from cairn.drive.kube_client import ApiError, Client
 from cairn.drive.pod_exec import exec_in_pod
 from cairn.kube.endpoint_slice import EndpointSlice
 from cairn.kube.metadata import Key, Object, key_of
-from cairn.kube.node import Node
-from cairn.kube.resource import ENDPOINT_SLICES, NODES, PODS, SERVICES
+from cairn.kube.node import NodeFacts
+from cairn.kube.resource import CILIUM_NODES, ENDPOINT_SLICES, PODS, SERVICES
 from cairn.kube.service import Service
 
 AGENTS = "k8s-app=cairn"
@@ -77,16 +77,12 @@ class ClusterView:
         services, slices, nodes = await asyncio.gather(
             self._client.list(SERVICES),
             self._client.list(ENDPOINT_SLICES),
-            self._client.list(NODES),
+            self._client.list(CILIUM_NODES),
         )
         return names_of(
             map(Service.from_object, services[0]),
             map(EndpointSlice.from_object, slices[0]),
-            {
-                str(address): node.name
-                for node in map(Node.from_object, nodes[0])
-                for address in node.internal_ips
-            },
+            map(NodeFacts.from_object, nodes[0]),
         )
 
     async def _agents(self, node: str | None) -> dict[str, Key]:

@@ -13,8 +13,11 @@ from cairn.compile.services import compile_service
 from cairn.desired.load_balancer import Frontend
 from cairn.kube.endpoint_slice import EndpointSlice
 from cairn.kube.metadata import Key
+from cairn.kube.node import NodeFacts
 from cairn.kube.service import Service
-from cairn.observe.lb_view import HERE, BackendRow, FrontendRow, TableRow, name_of
+from cairn.observe.lb_view import ACTIVE, DRAINING, HERE, BackendRow, FrontendRow, TableRow, name_of
+
+_EJECTED = {DRAINING: "ejected", ACTIVE: "ejected, but no other is left"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,8 @@ class Names:
     """By address:port/PROTOCOL."""
     nodes: Mapping[str, str]
     """Node names by address."""
+    ejected: frozenset[tuple[str, int]] = frozenset()
+    """Address and port of backends that their nodes found not to serve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ class MergedBackend:
     services: tuple[str, ...]
     """namespace/name of those that choose it."""
     state: str
-    """active, draining or ejected; with the nodes that say so if they differ."""
+    """active, draining, ejected or unused; with the nodes that say so if they differ."""
     opened: int
     answered: int
     refused: int
@@ -69,9 +74,10 @@ class MergedBackend:
 
 
 def names_of(
-    services: Iterable[Service], slices: Iterable[EndpointSlice], nodes: Mapping[str, str]
+    services: Iterable[Service], slices: Iterable[EndpointSlice], nodes: Iterable[NodeFacts]
 ) -> Names:
     """Return the names that the objects give."""
+    facts = tuple(nodes)
     parts: dict[Key, list[EndpointSlice]] = defaultdict(list)
     for part in slices:
         parts[part.service].append(part)
@@ -79,7 +85,9 @@ def names_of(
     for service in services:
         state = compile_service(service, parts.get(service.key, ()))
         found |= {str(where): frontend for where, frontend in state.items()}
-    return Names(found, nodes)
+    addresses = {str(address): node.name for node in facts for address in node.internal_ips}
+    ejected = {(str(where.address), where.port) for node in facts for where in node.ejected}
+    return Names(found, addresses, frozenset(ejected))
 
 
 def merge_frontends(
@@ -126,7 +134,7 @@ def merge_backends(
             port=port,
             node=_node_of(said, names),
             services=_services(said.values(), names),
-            state=_state(said),
+            state=_state(said, ejected=(address, port) in names.ejected),
             opened=sum(row.opened for row in said.values()),
             answered=sum(row.answered for row in said.values()),
             refused=sum(row.refused for row in said.values()),
@@ -167,10 +175,12 @@ def _services(rows: Iterable[BackendRow], names: Names) -> tuple[str, ...]:
     return tuple(sorted(known))
 
 
-def _state(said: Mapping[str, BackendRow]) -> str:
+def _state(said: Mapping[str, BackendRow], *, ejected: bool) -> str:
     nodes: dict[str, list[str]] = defaultdict(list)
     for node, row in said.items():
-        nodes[row.state].append(node)
+        # In the maps one that is ejected drains, or goes on if no other is left.
+        state = _EJECTED.get(row.state, row.state) if ejected else row.state
+        nodes[state].append(node)
     if len(nodes) == 1:
         return next(iter(nodes))
     return "; ".join(f"{state} on {', '.join(where)}" for state, where in sorted(nodes.items()))

