@@ -50,14 +50,17 @@ class CheckPlan:
         wrong = ""
         if entry is not None:
             wanted, wrong = compile_checks(entry.service, entry.here, self._node, self._probes)
-        before = self._of.pop(key, frozenset())
-        for where in before - wanted.keys():
+        changed = set(self._of.pop(key, frozenset()) - wanted.keys())
+        for where in changed:
             self._wanted[where].pop(key, None)
         for where, wish in wanted.items():
-            self._wanted[where][key] = wish
+            wishes = self._wanted[where]
+            if wishes.get(key) != wish:
+                wishes[key] = wish
+                changed.add(where)
         if wanted:
             self._of[key] = frozenset(wanted)
-        return list(self._choose(before | wanted.keys())), wrong
+        return list(self._choose(changed)), wrong
 
     def _choose(self, backends: Iterable[L4Address]) -> Iterator[tuple[L4Address, Check | None]]:
         for where in backends:

@@ -12,7 +12,6 @@ Standards   tcp(7): TCP_QUICKACK, SO_LINGER; RFC 9112 s4 (status line)
 """
 
 import asyncio
-import contextlib
 import errno
 import logging
 import os
@@ -189,10 +188,9 @@ def _spell_request(where: L4Address, request: HttpRequest) -> bytes:
 
 def _tls() -> ssl.SSLContext:
     # Kubelets do not verify a probed server's certificate either: it is asked by address.
-    context = ssl.create_default_context()
-    with contextlib.suppress(ValueError):
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     return context
 
 

@@ -38,6 +38,8 @@ class HealthMonitor:
     def __init__(self, on_verdict: Callable[[L4Address, Verdict], None]) -> None:
         self._on_verdict = on_verdict
         self._machines: dict[L4Address, BackendHealth] = {}
+        self.ejected: dict[L4Address, str] = {}
+        """The backends that do not serve, and why."""
         self._due: list[tuple[float, int, L4Address]] = []
         self._number = 0
         self._wake = asyncio.Event()
@@ -51,15 +53,6 @@ class HealthMonitor:
         return machine.health if machine else None
 
     @property
-    def ejected(self) -> dict[L4Address, str]:
-        """The backends that do not serve, and why."""
-        return {
-            where: machine.reason
-            for where, machine in self._machines.items()
-            if machine.health is Health.EJECTED
-        }
-
-    @property
     def undecided(self) -> bool:
         """Whether any backend was not judged yet."""
         return any(m.health is Health.UNPROVEN for m in self._machines.values())
@@ -71,12 +64,15 @@ class HealthMonitor:
         if check is None:
             self._machines.pop(where, None)
             self._counted.pop(where, None)
+            self.ejected.pop(where, None)
             return
         if machine is None:
             phase = zlib.crc32(str(where).encode()) / 2**32
             machine = self._machines[where] = BackendHealth(
                 check, now, phase=phase, ejected=ejected
             )
+            if ejected is not None:
+                self.ejected[where] = ejected
         elif machine.check != check:
             machine.change(check, now)
         else:
@@ -120,8 +116,11 @@ class HealthMonitor:
         for event in machine.events():
             if isinstance(event, Begin):
                 self._begin(where, machine, event)
-            else:
-                self._on_verdict(where, event)
+                continue
+            self.ejected.pop(where, None)
+            if isinstance(event, Ejected):
+                self.ejected[where] = event.reason
+            self._on_verdict(where, event)
         self._schedule(where, machine)
 
     def _begin(self, where: L4Address, machine: BackendHealth, begin: Begin) -> None:

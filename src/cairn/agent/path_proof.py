@@ -8,7 +8,7 @@ The packet seems to have been handed over by another node, so that no backend el
 
 Invariants  No client is touched: its source port is 0, which none has, and the entries that it made
             in `conntrack` and `affinity` are removed. It stays in the counters as one packet.
-Cost        one frontend: about 0.1 ms
+Cost        one frontend: 0.04 ms on a busy machine
 Standards   RFC 5737, RFC 3849 (addresses for documentation); linux/net/bpf/test_run.c
 """
 
