@@ -10,7 +10,7 @@ Invariants  A change marks the keys it touches and nothing else, so that one cha
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -32,10 +32,14 @@ from cairn.kube.resource import (
     PODS,
     POOLS,
     SERVICES,
+    Resource,
 )
 from cairn.kube.service import Service
 
 log = logging.getLogger(__name__)
+
+Handler = Callable[[Key, RawObject | None], None]
+"""Takes an object as it is now; None if it is gone."""
 
 
 class Cluster:
@@ -77,24 +81,7 @@ class Cluster:
         self.changed = asyncio.Event()
         """Set when anything above became dirty."""
         self._service_of: dict[Key, Key] = {}
-        own = f"metadata.name={node}"
-        self._informers = (
-            Informer(client, SERVICES, on_change=self._guard(self._service), keep=False),
-            Informer(client, ENDPOINT_SLICES, on_change=self._guard(self._slice), keep=False),
-            Informer(client, CILIUM_NODES, on_change=self._guard(self._node), keep=False),
-            Informer(client, POOLS, on_change=self._guard(self._pool), keep=False),
-            Informer(client, CIDR_GROUPS, on_change=self._guard(self._group), keep=False),
-            Informer(
-                client,
-                PODS,
-                field_selector=f"spec.nodeName={node}",
-                on_change=self._guard(self._pod),
-                keep=False,
-            ),
-            Informer(
-                client, BGP_NODE_CONFIGS, field_selector=own, on_change=self._guard(self._config)
-            ),
-        )
+        self._informers = tuple(self._followed(client, node))
 
     def runners(self) -> list[Coroutine[Any, Any, None]]:
         """Return what must run for the picture to follow the cluster."""
@@ -110,9 +97,30 @@ class Cluster:
         """Whether the API server answered lately."""
         return all(informer.reachable for informer in self._informers)
 
-    def _guard(
-        self, handler: Callable[[Key, RawObject | None], None]
-    ) -> Callable[[Key, RawObject | None, RawObject | None], None]:
+    def _followed(self, client: Client, node: str) -> Iterator[Informer]:
+        """Yield an informer for each kind of object, or for this node's own of it."""
+
+        def follow(
+            resource: Resource, handler: Handler, *, keep: bool = False, field_selector: str = ""
+        ) -> Informer:
+            return Informer(
+                client,
+                resource,
+                on_change=self._guard(handler),
+                keep=keep,
+                field_selector=field_selector,
+            )
+
+        yield follow(SERVICES, self._service)
+        yield follow(ENDPOINT_SLICES, self._slice)
+        yield follow(CILIUM_NODES, self._node)
+        yield follow(POOLS, self._pool)
+        yield follow(CIDR_GROUPS, self._group)
+        yield follow(PODS, self._pod, field_selector=f"spec.nodeName={node}")
+        own = f"metadata.name={node}"
+        yield follow(BGP_NODE_CONFIGS, self._config, keep=True, field_selector=own)
+
+    def _guard(self, handler: Handler) -> Callable[[Key, RawObject | None, RawObject | None], None]:
         def on_change(key: Key, _old: RawObject | None, new: RawObject | None) -> None:
             try:
                 handler(key, new)

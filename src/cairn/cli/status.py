@@ -125,6 +125,17 @@ def _show(console: Console, url: str, overview: Overview) -> None:
             for s in overview.sessions
         ],
     )
+    _addresses(console, overview)
+    show_table(
+        console,
+        "Pools",
+        ("POOL", "BLOCKS", "USED", "TOTAL"),
+        [(p.name, p.blocks, p.used, p.total) for p in overview.pools],
+    )
+    _problems(console, overview)
+
+
+def _addresses(console: Console, overview: Overview) -> None:
     show_table(
         console,
         "Load-balancer addresses",
@@ -141,13 +152,6 @@ def _show(console: Console, url: str, overview: Overview) -> None:
             for a in overview.addresses
         ],
     )
-    show_table(
-        console,
-        "Pools",
-        ("POOL", "BLOCKS", "USED", "TOTAL"),
-        [(p.name, p.blocks, p.used, p.total) for p in overview.pools],
-    )
-    _problems(console, overview)
 
 
 def _problems(console: Console, overview: Overview) -> None:
