@@ -91,3 +91,71 @@ def test_a_failing_pod_is_withdrawn_and_comes_back(other: LabRun) -> None:
 def test_status_finds_nothing_wrong(other: LabRun) -> None:
     settled(other)
     wait_for("clean status", lambda: "Nothing is wrong" in other.cairn("status", check=False))
+
+
+DUAL = """
+apiVersion: cilium.io/v2alpha1
+kind: CiliumLoadBalancerIPPool
+metadata: {name: dual}
+spec:
+  blocks: [{start: 203.0.113.9}, {cidr: "2001:db8:f::9/64"}]
+  serviceSelector: {matchLabels: {pool: dual}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: dual, namespace: default, labels: {pool: dual}}
+spec:
+  type: LoadBalancer
+  ipFamilyPolicy: RequireDualStack
+  selector: {app: web-app}
+  ports: [{port: 80, targetPort: 8080}]
+"""
+DUAL_ADDRESSES = ["203.0.113.9", "2001:db8:f::9"]
+NODES6 = ["fd00:1::a", "fd00:1::b", "fd00:1::c"]
+NEIGHBOR = "/spec/virtualRouters/0/neighbors/0"
+
+
+def check_dual(lab: LabRun) -> None:
+    """Both addresses are in the router's kernel by all nodes, and answer the client."""
+    four, six = DUAL_ADDRESSES
+    wait_for("three next hops", lambda: lab.next_hops(four) == list(NODES))
+    wait_for("three IPv6 next hops", lambda: lab.next_hops(six) == NODES6)
+    assert lab.web(url=f"http://{four}")["client"] == "192.168.50.10"
+    assert lab.web(url=f"http://[{six}]")["client"] == "fd00:50::a"
+
+
+def test_both_families_over_one_session(other: LabRun) -> None:
+    settled(other)
+    other.apply(DUAL)
+
+    def given() -> list[str]:
+        ingress = other.get("svc", "dual")["status"]["loadBalancer"].get("ingress") or []
+        return [entry["ip"] for entry in ingress]
+
+    wait_for("an address of each family", lambda: given() == DUAL_ADDRESSES)
+    check_dual(other)
+
+
+def test_both_families_over_one_ipv6_session(other: LabRun) -> None:
+    families = [{"afi": afi, "safi": "unicast"} for afi in ("ipv4", "ipv6")]
+    changes = [
+        {"op": "replace", "path": f"{NEIGHBOR}/peerAddress", "value": "fd00:1::1"},
+        {"op": "add", "path": f"{NEIGHBOR}/families", "value": families},
+    ]
+    name = ("ciliumbgppeeringpolicies", "homelab-bgp-peering")
+    other.kubectl("patch", *name, "--type=json", "-p", json.dumps(changes))
+
+    def status() -> dict[str, object]:
+        return dict(other.get(*name)["status"])
+
+    def over_ipv6() -> bool:
+        nodes = other.get("ciliumbgpnodeconfigs")["items"]
+        peers = [n["status"]["bgpInstances"][0]["peers"][0] for n in nodes if n.get("status")]
+        return {(p["peerAddress"], p["peeringState"]) for p in peers} == {
+            ("fd00:1::1", "established")
+        }
+
+    wait_for("sessions over IPv6", over_ipv6)
+    wait_for("sessions in the policy's status", lambda: status().get("sessions") == "3/3")
+    check_dual(other)
+    settled(other)

@@ -4,8 +4,8 @@
 
 Shapes      an address is a slot (version, number)
 Invariants  A slot is held by nobody, by one Service, or by Services that may share it.
-            Cursors only move up, so that addressing n Services costs about n steps, not n²,
-            and a block costs nothing for being large.
+            Cursors only move up, but for claims that are taken back, so that addressing n
+            Services costs about n steps, not n², and a block costs nothing for being large.
 Not here    Who deserves which address (ipam.py).
 """
 
@@ -143,12 +143,15 @@ class AddressSpace:
                 shared.append(slot)
 
     def release(self, slot: Slot, service: LoadBalancer) -> None:
-        """Take back a claim that came to nothing; nobody else gets the address in this pass."""
+        """Take back a claim that came to nothing: those who come later may have the address."""
         self.holders[slot].remove(service)
         if not self.holders[slot]:
             del self.holders[slot]
             for pool in self.pools:
                 self.used[pool.name] -= pool.holds(*slot)
+            for block, cursor in self._cursors.items():
+                if block.version == slot[0] and block.first <= slot[1] < cursor:
+                    self._cursors[block] = slot[1]
             slots = self._shared.get((service.sharing_key, slot[0]), [])
             if slot in slots:
                 slots.remove(slot)

@@ -26,10 +26,10 @@ from cairn.lab.topology import (
     ROUTER,
     SERVICE_NETWORKS,
     node_name,
+    router_addresses,
 )
 
 ROUTER_KINDS = ("cairn", "frr", "bird", "openbgpd")
-ROUTER_ADDRESS = "192.168.1.1"
 
 
 def cairn_command() -> list[str]:
@@ -91,9 +91,9 @@ def router_plan(lab: Lab) -> RouterPlan:
         lab.router,
         directory=lab.run / ROUTER,
         asn=ASN,
-        router_id=ROUTER_ADDRESS,
-        peer_networks=[NODES_SEGMENT.networks[0], FAR_SEGMENT.networks[0]],
-        listen=[ROUTER_ADDRESS],
+        router_id=router_addresses()[0],
+        peer_networks=(*NODES_SEGMENT.networks, *FAR_SEGMENT.networks),
+        listen=router_addresses(),
     )
 
 

@@ -143,6 +143,11 @@ def node_name(number: int) -> str:
     return f"node-{number}"
 
 
+def router_addresses() -> tuple[str, ...]:
+    """Return the router's addresses towards the nodes: 192.168.1.1 and fd00:1::1."""
+    return _addresses(NODES_SEGMENT, 1)
+
+
 def node_addresses(number: int, *, far: bool = False) -> tuple[str, ...]:
     """Return the addresses of node `number`: 192.168.1.10 and fd00:1::a for the first."""
     return _addresses(FAR_SEGMENT if far else NODES_SEGMENT, 9 + number)

@@ -366,6 +366,13 @@ def test_who_waits_for_the_other_family_takes_nothing_from_others() -> None:
     assert again.pools["p"].used == 0
 
 
+def test_an_address_that_was_asked_for_in_vain_goes_to_the_next() -> None:
+    pools = [pool(blocks=[{"start": "10.0.0.0", "stop": "10.0.0.1"}])]
+    vain = service("b", "2", annotations={IPS: "10.0.0.0"}, **REQUIRE)
+    result = run(pools, [service("a", "1"), vain, service("c", "3")])
+    assert addresses(result, "a", "b", "c") == [("10.0.0.1",), (), ("10.0.0.0",)]
+
+
 def test_sharers_share_in_both_families() -> None:
     pools = [pool(blocks=[{"cidr": "fd00::/64"}, {"cidr": "10.0.0.0/30"}])]
     result = run(pools, [sharer("a", 80, **REQUIRE), sharer("b", 443, **PREFER)])
