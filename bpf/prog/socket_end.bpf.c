@@ -6,7 +6,8 @@
  *   ending_sockets  HASH    cairn_socket_key    __u32 1
  *
  * User space writes which sockets are to go, by cookie and by whom they are connected to, and reads
- * back the keys of those that went. The process sees ECONNABORTED at its next call.
+ * back the keys of those that went. The process is told at its next call: ECONNABORTED, and where it
+ * sends a datagram EDESTADDRREQ, as the socket is connected to nobody any more.
  * bpf_sock_destroy() is there from kernel 6.5 on.
  */
 #include <linux/bpf.h>

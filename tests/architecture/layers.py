@@ -26,6 +26,7 @@ LAYERS: dict[str, int] = {
     "ethernet": 2,
     "apiserver": 2,
     "dns": 2,
+    "health": 2,
     # pure stages, and the doors to the kernel
     "compile": 3,
     "observe": 3,

@@ -136,7 +136,8 @@ def test_c8_columns_tell_state(lab: LabRun) -> None:
         "BGP column",
         lambda: column(lab.kubectl("get", "ciliumnode", "-o", "wide"), "BGP") == ["1/1"] * 3,
     )
-    assert column(nodes, "INTERNALIP") == list(NODES)
+    both = [f"{four},fd00:1::{number:x}" for number, four in enumerate(NODES, 10)]
+    assert column(nodes, "INTERNALIP") == both
     advertised = lab.kubectl("get", "ciliumbgpadvertisement")
     assert column(advertised, "ADDRESSES") == [VIP]
     wait_for(

@@ -172,6 +172,14 @@ class Bed:
         hops = [hop for route in found for hop in route.get("nexthops", [route])]
         return sorted(hop["gateway"] for hop in hops if "gateway" in hop)
 
+    def weights(self, prefix: str) -> dict[str, int]:
+        """Return the weights of a multipath route's next hops in the router's kernel."""
+        version = "-6" if ":" in prefix else "-4"
+        output = self.run(self.router, "ip", version, "-j", "route", "show", prefix).stdout
+        found: list[dict[str, Any]] = json.loads(output or "[]")
+        hops = [hop for route in found for hop in route.get("nexthops", ())]
+        return {hop["gateway"]: hop["weight"] for hop in hops}
+
     def bgpctl(self, plan: RouterPlan, *words: str) -> str:
         done = self.run(self.router, *plan.bgpctl, *words)
         assert done.returncode == 0, done.stderr

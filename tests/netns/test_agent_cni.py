@@ -23,7 +23,7 @@ from cairn.net import parse_network
 pytestmark = [pytest.mark.root]
 
 PLUGIN = str(Path(sys.executable).parent / "cairn-cni")
-NETWORK = parse_network("10.244.9.0/29")
+NETWORKS = (parse_network("10.244.9.0/29"), parse_network("fd00:10:244:9::/64"))
 
 
 class Bed:
@@ -40,7 +40,7 @@ class Bed:
         store = EndpointStore(self.folder / "endpoints")
         server = CniServer(
             store,
-            (NETWORK,),
+            NETWORKS,
             mtu_bytes=lambda: 1450,
             on_add=self.added.append,
             on_delete=self.deleted.append,
@@ -113,11 +113,18 @@ async def test_add_gives_an_address_that_the_node_reaches(bed: Bed) -> None:
         status, result = await bed.call("ADD", "a")
     assert status == 0
     assert result["cniVersion"] == "1.0.0"
-    assert result["ips"] == [{"address": "10.244.9.1/32", "gateway": "169.254.1.1", "interface": 1}]
+    assert result["ips"] == [
+        {"address": "10.244.9.1/32", "gateway": "169.254.1.1", "interface": 1},
+        {"address": "fd00:10:244:9::1/128", "gateway": "fe80::1", "interface": 1},
+    ]
+    assert result["routes"] == [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]
     assert [interface["name"] for interface in result["interfaces"]][1:] == ["eth0"]
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     subprocess.run(["ip", "addr", "add", "192.0.2.1/32", "dev", "lo"], check=True)
+    subprocess.run(["ip", "addr", "add", "fd00::1/128", "dev", "lo"], check=True)
     assert ping(f"{bed.prefix}-node", "10.244.9.1")
+    assert ping(f"{bed.prefix}-node", "fd00:10:244:9::1"), "at once: nobody looks for duplicates"
+    assert ping(f"{bed.prefix}-a", "fd00::1")
     assert [(e.pod, e.uid) for e in bed.added] == [("a", "uid-a")]
 
 
@@ -142,10 +149,12 @@ async def test_addresses_go_round_and_run_out(bed: Bed) -> None:
     async with bed.serving():
         for _ in range(7):
             _, result = await bed.call("ADD", "a")
-            given.append(result["ips"][0]["address"])
+            given.append(tuple(ip["address"] for ip in result["ips"]))
             await bed.call("DEL", "a")
-    assert given[:6] == [f"10.244.9.{i}/32" for i in range(1, 7)]
-    assert given[6] == "10.244.9.1/32"
+    four, six = zip(*given, strict=True)
+    assert list(four[:6]) == [f"10.244.9.{i}/32" for i in range(1, 7)]
+    assert four[6] == "10.244.9.1/32"
+    assert list(six) == [f"fd00:10:244:9::{i}/128" for i in range(1, 8)], "each family has its turn"
 
 
 async def test_an_agent_that_comes_back_knows_its_pods(bed: Bed) -> None:

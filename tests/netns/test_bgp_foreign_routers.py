@@ -2,6 +2,8 @@
 
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from bgp_bed import (
@@ -136,6 +138,22 @@ def test_three_nodes_make_an_ecmp_route(bed: Bed, kind: str) -> None:
     assert all(speaker.is_established() for speaker in speakers)
 
 
+def test_frr_shares_by_the_nodes_weights(bed: Bed) -> None:
+    """draft-ietf-idr-link-bandwidth, as FRR reads it: nodes with one, two and three backends."""
+    speakers = start_both_families(bed, "frr", peer_networks=["10.8.0.0/24"], listen=[ROUTER])
+    for number, speaker in enumerate(speakers):
+        config = speaker_config(number, prefixes=[f"{VIP}/32", f"{VIP6}/128"], families=BOTH)
+        routes = tuple(replace(route, weight=number + 1) for route in config.routes)
+        speaker.apply(replace(config, routes=routes))
+
+    def ordered(prefix: str, hops: tuple[str, ...]) -> bool:
+        found = bed.weights(prefix)
+        return len(found) == 3 and found[hops[0]] < found[hops[1]] < found[hops[2]]
+
+    wait_for("weights", lambda: ordered(VIP, NODES))
+    wait_for("IPv6 weights", lambda: ordered(VIP6, NODES6))
+
+
 @pytest.mark.parametrize("kind", ["bird", "frr", "openbgpd"])
 def test_killed_speaker_comes_back(bed: Bed, kind: str) -> None:
     plan = plan_router(
@@ -181,6 +199,30 @@ def test_passwords(bed: Bed, kind: str) -> None:
     wrong.apply(speaker_config(1, password="s3cret"))
     wrong.wait_established()
     wait_for("both routes", lambda: bed.gateways() == sorted(NODES[:2]))
+
+
+@pytest.mark.parametrize("kind", ["cairn", "frr", "bird"])
+def test_external_sessions_with_a_password_over_ipv6(bed: Bed, kind: str) -> None:
+    plan = plan_router(
+        kind,
+        directory=bed.directory / kind,
+        asn=64512,
+        router_id=ROUTER,
+        peer_networks=["fd08::/64"],
+        listen=[ROUTER6],
+        node_asn=64513,
+        password="s3cret",
+    )
+    bed.start_router(plan)
+    right, wrong = SpeakerProcess(bed, 0), SpeakerProcess(bed, 1)
+    common: dict[str, Any] = {"address": parse_address(ROUTER6), "families": BOTH, "asn": 64513}
+    dual = [f"{VIP}/32", f"{VIP6}/128"]
+    wrong.apply(speaker_config(1, prefixes=dual, password="wrong", **common))
+    right.apply(speaker_config(0, prefixes=dual, password="s3cret", **common))
+    wait_for("the IPv6 route of the right one", lambda: bed.gateways(VIP6) == [NODES6[0]])
+    wait_for("its IPv4 route", lambda: bed.gateways() == [NODES[0]])
+    assert not wrong.is_established()
+    assert "64513 i" in bed.bgpctl(plan, "show", "rib")
 
 
 @pytest.mark.parametrize("kind", ["cairn", "frr", "bird"])

@@ -242,6 +242,64 @@ def test_a_router_that_takes_no_ipv6_gets_ipv4_and_it_is_said_once(bed: Bed) -> 
     assert bed.gateways(VIP6) == []
 
 
+@pytest.mark.parametrize(
+    ("prefix", "hops", "wrong"),
+    [
+        (VIP, NODES, "172.31.0.9"),  # not on the link
+        (VIP6, NODES6, "fd0f::9"),
+        (VIP6, NODES6, ROUTER6),  # the router itself
+    ],
+)
+def test_a_next_hop_that_the_kernel_refuses_costs_its_own_share_only(
+    bed: Bed,
+    router: Daemon,
+    dual: list[SpeakerProcess],
+    prefix: str,
+    hops: tuple[str, ...],
+    wrong: str,
+) -> None:
+    config = speaker_config(0, graceful_restart_s=30, **DUAL)
+    elsewhere = tuple(
+        replace(route, next_hop=parse_address(wrong))
+        if str(route.prefix).startswith(f"{prefix}/")
+        else route
+        for route in config.routes
+    )
+    dual[0].apply(replace(config, routes=elsewhere))
+    wait_for("the others' next hops", lambda: bed.gateways(prefix) == sorted(hops[1:]))
+    said = f"the kernel refuses the route to {prefix}/"
+    wait_for("a line about it", lambda: said in router.text)
+    assert f" via {wrong}: " in router.text
+    dual[1].apply(speaker_config(1, graceful_restart_s=30, prefixes=[], families=BOTH))
+    wait_for("one next hop", lambda: bed.gateways(prefix) == [hops[2]])
+    dual[0].apply(config)
+    wait_for("the right one again", lambda: bed.gateways(prefix) == [hops[0], hops[2]])
+    assert router.text.count(said) == 1
+    assert bed.run(bed.router, "ip", "route", "show", "table", "24661").stdout == ""
+
+
+def test_weights_of_the_nodes_become_weights_of_the_kernel(
+    bed: Bed, plan: RouterPlan, router: Daemon
+) -> None:
+    """draft-ietf-idr-link-bandwidth: nodes with one, two and three backends, in both families."""
+    nodes = [SpeakerProcess(bed, number) for number in range(3)]
+
+    def apply(number: int, weight: int | None) -> None:
+        config = speaker_config(number, **DUAL)
+        routes = tuple(replace(route, weight=weight) for route in config.routes)
+        nodes[number].apply(replace(config, routes=routes))
+
+    for number in range(3):
+        apply(number, number + 1)
+    for prefix, hops in ((VIP, NODES), (VIP6, NODES6)):
+        weighted = dict(zip(hops, (1, 2, 3), strict=True))
+        wait_for("the weights", lambda p=prefix, w=weighted: bed.weights(p) == w)  # type: ignore[misc]
+    assert f"{NODES6[2]} weight 3" in bed.bgpctl(plan, "show", "fib")
+    apply(0, None)
+    equal = dict.fromkeys(NODES6, 1)
+    wait_for("equal shares, as one says nothing", lambda: bed.weights(VIP6) == equal)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_restarted_router_keeps_ipv6_routes_and_sweeps_what_was_not_repeated(
     bed: Bed,

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from cairn.drive.informer import Informer, RawObject
@@ -20,6 +21,7 @@ from cairn.kube.endpoint_slice import EndpointSlice
 from cairn.kube.metadata import Key
 from cairn.kube.node import NodeFacts
 from cairn.kube.pod_ports import PodPorts
+from cairn.kube.pod_probe import PodProbes
 from cairn.kube.pool import Pool, pool_of
 from cairn.kube.resource import (
     BGP_NODE_CONFIGS,
@@ -46,6 +48,8 @@ class Cluster:
         """Every node's facts, this one's included."""
         self.pods: dict[Key, PodPorts] = {}
         """This node's pods that ask for host ports."""
+        self.probes: dict[Key, PodProbes] = {}
+        """How this node's pods are probed."""
         self.pools: dict[Key, Pool] = {}
         """Every pool of load-balancer addresses."""
         self.bgp: NodeConfig | None = None
@@ -54,6 +58,10 @@ class Cluster:
         """Services to compile again."""
         self.dirty_pods: set[Key] = set()
         """Pods whose host ports changed."""
+        self.dirty_probes: set[Key] = set()
+        """Pods whose addresses or probes changed."""
+        self.dirty_ejections = False
+        """Whether any node found backends dead, or well again."""
         self.dirty_pools = False
         """Whether any pool changed."""
         self.dirty_nodes = False
@@ -131,11 +139,14 @@ class Cluster:
     def _node(self, key: Key, obj: RawObject | None) -> None:
         if obj is None:
             self.nodes.pop(key.name, None)
+            self.dirty_ejections = True
         else:
             facts = NodeFacts.from_object(obj)
-            if self.nodes.get(key.name) == facts:
-                return
+            before = self.nodes.get(key.name)
+            self.dirty_ejections |= facts.ejected != (before.ejected if before else frozenset())
             self.nodes[key.name] = facts
+            if before and replace(before, ejected=facts.ejected) == facts:
+                return
         self.dirty_nodes = True
 
     def _pool(self, key: Key, obj: RawObject | None) -> None:
@@ -152,6 +163,19 @@ class Cluster:
             self.pods[key] = new
         if self.pods.get(key) != before:
             self.dirty_pods.add(key)
+        self._probe(key, obj)
+
+    def _probe(self, key: Key, obj: RawObject | None) -> None:
+        new = None if obj is None else PodProbes.from_object(obj)
+        if new is not None:
+            # A pod's status changes often, and what is probed never.
+            before = self.probes.get(key)
+            if before and replace(before, metadata=new.metadata) == new:
+                return
+            self.probes[key] = new
+            self.dirty_probes.add(key)
+        elif self.probes.pop(key, None):
+            self.dirty_probes.add(key)
 
     def _config(self, _key: Key, obj: RawObject | None) -> None:
         new = None if obj is None else NodeConfig.from_object(obj)

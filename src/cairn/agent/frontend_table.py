@@ -50,6 +50,11 @@ class FrontendTable:
         """Return an object's frontends as they were last told."""
         return self._states.get(name, _NOTHING)
 
+    def claimants(self, where: L4Address) -> tuple[str, ...]:
+        """Return the names of the objects that claim an address."""
+        name = self._names.get(where)
+        return (name,) if name is not None else tuple(self._rivals.get(where, ()))
+
     def update(self, name: str, state: LbState) -> dict[L4Address, Frontend | None]:
         """Take an object's frontends as they are now; return what is to be written for it."""
         before = self._states.pop(name, _NOTHING)

@@ -26,7 +26,9 @@ from cairn.agent.endpoint_store import EndpointStore
 from cairn.agent.l2 import L2
 from cairn.agent.metrics import PORT, MetricsServer, NodeMetrics
 from cairn.agent.node_record import NodeRecord, wait_for_node
+from cairn.agent.path_proof import PathProof
 from cairn.agent.reconciler import Reconciler
+from cairn.agent.serving import Serving
 from cairn.agent.upkeep import Upkeep
 from cairn.apply import pod_link
 from cairn.apply.data_plane import FIXED_MAPS, DataPlane
@@ -37,6 +39,7 @@ from cairn.drive.event_recorder import EventRecorder
 from cairn.drive.kube_client import Client
 from cairn.kube.node import Node, NodeFacts
 from cairn.libbpf import BpfError, probe
+from cairn.linux import memory
 from cairn.netlink.link_watch import watch_interface
 from cairn.observe.map_fill import Notice
 
@@ -63,6 +66,7 @@ class Options:
 def main(argv: list[str]) -> int:
     """Run the agent until told to stop."""
     options = parse(argv)
+    memory.share_arenas()
     return run_daemon("agent", run(options))
 
 
@@ -155,12 +159,17 @@ class Agent:
         self._sockets = DeadSockets(client, maps["socket_reverse"], self._store.netns)
         self._l2 = L2(client, self._cluster.services, facts, uplink, options.run / "speaker.sock")
         self._mtu_bytes = uplink.mtu_bytes
+        self._recorder = EventRecorder(client, "cairn-agent")
+        prove = PathProof(self._data_plane, uplink).prove
+        self._serving = Serving(
+            client, self._cluster, node.name, prove, self._recorder, on_serving=self._bgp.services
+        )
         self._reconciler = Reconciler(
             self._cluster,
             self._data_plane,
             uplink,
             node.name,
-            on_services=self._bgp.services,
+            on_services=self._serving.services,
             on_release=self._sockets.release,
             elect=self._l2.elect,
             set_mtu=self._set_mtu,
@@ -168,11 +177,8 @@ class Agent:
         self._l2.on_neighbours = self._bgp.watch
         self._l2.on_change = self._reconciler.elect_again
         self._reconciler.vips.on_answered = self._l2.answer
-        self._recorder = EventRecorder(client, "cairn-agent")
         self._upkeep = Upkeep(maps, self._tell)
-        metrics = NodeMetrics(
-            self._data_plane, options.bpf, self._upkeep, self._reconciler.name_backends
-        )
+        metrics = NodeMetrics(maps, options.bpf, self._upkeep, self._reconciler.name_backends)
         self._metrics = MetricsServer(metrics, uplink.addresses, options.metrics_port)
 
     async def run(self) -> None:
@@ -195,7 +201,11 @@ class Agent:
             await self._fill(tasks)
             server = await self._serve_cni()
             tasks.create_task(server.serve_forever())
-            tasks.create_task(self._reconciler.run())
+            rules = self._reconciler
+            tasks.create_task(
+                self._serving.run(rules.set_ejected, rules.counters, lambda: rules.healthy)
+            )
+            tasks.create_task(rules.run())
             tasks.create_task(self._bgp.run())
             tasks.create_task(self._publisher.run(self._store))
             tasks.create_task(self._recorder.run())
@@ -220,6 +230,7 @@ class Agent:
             self._reconciler.frontends,
             clock() - read,
         )
+        memory.trim()
 
     def _tell(self, notice: Notice) -> None:
         name, uid = self._node.name, self._node.metadata.uid

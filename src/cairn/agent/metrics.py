@@ -27,9 +27,8 @@ from cairn.abi.records import BACKEND_COUNTERS, METRIC
 from cairn.abi.structs import POINTS, VERDICT_SPACE, Point
 from cairn.abi.verdicts import Verdict
 from cairn.agent.upkeep import Upkeep
-from cairn.apply.data_plane import DataPlane
 from cairn.apply.program_state import program_states
-from cairn.libbpf import BpfError
+from cairn.libbpf import BpfError, Map
 from cairn.net import Address
 from cairn.observe.expiry import Phase
 from cairn.observe.lb_view import BackendName
@@ -49,8 +48,10 @@ NameBackends = Callable[[Collection[int]], Mapping[int, BackendName]]
 class NodeMetrics(Collector):
     """What one node's data plane did."""
 
-    def __init__(self, plane: DataPlane, pins: Path, upkeep: Upkeep, name: NameBackends) -> None:
-        self._plane = plane
+    def __init__(
+        self, maps: Mapping[str, Map], pins: Path, upkeep: Upkeep, name: NameBackends
+    ) -> None:
+        self._maps_by_name = maps
         self._pins = pins
         self._upkeep = upkeep
         self._name = name
@@ -76,7 +77,7 @@ class NodeMetrics(Collector):
         )
         octets = CounterMetricFamily("cairn_octets", "Their octets", labels=labels)
         lost = CounterMetricFamily("cairn_events_lost", "Drops that found the event ring full")
-        table = self._plane.maps["metrics"]
+        table = self._maps_by_name["metrics"]
         rows = b"".join(values for _, values, _ in table.batches())
         counts = np.frombuffer(rows, METRIC).reshape(POINTS * VERDICT_SPACE, -1)
         seen, size = counts["packets"].sum(axis=1), counts["octets"].sum(axis=1)
@@ -142,7 +143,7 @@ class NodeMetrics(Collector):
 
     def _counters(self) -> "tuple[np.ndarray, np.ndarray]":
         keys, values = [], []
-        for some_keys, some_values, _ in self._plane.maps["backend_counters"].batches():
+        for some_keys, some_values, _ in self._maps_by_name["backend_counters"].batches():
             keys.append(some_keys)
             values.append(some_values)
         return (

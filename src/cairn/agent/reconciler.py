@@ -9,12 +9,12 @@ Invariants  One changed Service is compiled and written alone.
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from pyroute2.netlink.exceptions import NetlinkError
-
+from cairn.abi.structs import BackendCounters
 from cairn.agent.cluster import Cluster
+from cairn.agent.ejections import Ejections
 from cairn.agent.frontend_table import FrontendTable
 from cairn.agent.reach import Reach, SetMtu
 from cairn.agent.vip_table import Elect, VipTable
@@ -25,6 +25,8 @@ from cairn.apply.map_content import apply_content
 from cairn.apply.peers import prefix_of
 from cairn.apply.uplink import Uplink
 from cairn.compile.announcements import Announced
+from cairn.compile.ejection import exclude_ejected
+from cairn.compile.health_checks import local_frontends
 from cairn.compile.host_ports import compile_host_ports
 from cairn.compile.l2 import serving_node
 from cairn.compile.pool_networks import refused_networks
@@ -33,6 +35,7 @@ from cairn.desired.load_balancer import Frontend, LbState
 from cairn.kube.metadata import Key
 from cairn.libbpf import BpfError
 from cairn.net import L4Address
+from cairn.netlink.iproute import NetlinkError
 from cairn.observe.lb_view import BackendName, name_of
 
 RETRY_S = 2.0
@@ -41,6 +44,9 @@ RESYNC_S = 30.0
 AT_ONCE = 512
 """Services whose frontends are written together."""
 _HELD = b"\1\0\0\0"
+
+_NONE_HERE: Mapping[int, int] = {}
+"""For the many Services without a backend here: held once."""
 
 OnServices = Callable[[Mapping[Key, Announced], Collection[Key]], None]
 """Takes the Services as they are, and which of them changed since the last time."""
@@ -72,6 +78,7 @@ class Reconciler:
         self._balancer = LoadBalancer(
             data_plane.maps, node, self._reach.peers, on_release=on_release
         )
+        self._ejections = Ejections(node)
         self._frontends = FrontendTable()
         self.vips = VipTable(data_plane.maps, uplink, node, elect)
         """The addresses that this node serves."""
@@ -85,6 +92,7 @@ class Reconciler:
         """Apply everything once, and remove what an earlier agent left that is no more."""
         await self._apply_nodes()
         self._apply_pools()
+        self._ejections.set_nodes(self._cluster.nodes.values())
         self._cluster.dirty_services.clear()
         self._cluster.dirty_pods.clear()
         self._apply_pods(set(self._cluster.pods), whole=True)
@@ -116,6 +124,30 @@ class Reconciler:
         """Return whether any frontend uses a backend."""
         return self._balancer.serves(backend)
 
+    def counters(self, backend: L4Address) -> BackendCounters | None:
+        """Return what connections to a backend came to; None if the maps do not have it."""
+        return self._balancer.counters(backend)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the node's state is as it should be."""
+        return not (self._broken or self._everything or self._retry)
+
+    def set_ejected(self, own: frozenset[L4Address]) -> None:
+        """Leave these backends of this node out: they do not serve. The next pass does it, now."""
+        changed = self._ejections.set_own(own)
+        if changed:
+            self._mark_users(changed)
+            self._cluster.changed.set()
+
+    def _mark_users(self, backends: frozenset[L4Address]) -> None:
+        """Have the Services compiled again that stand before any of these backends."""
+        for where in self._balancer.frontends_of(backends):
+            for name in self._frontends.claimants(where):
+                kind, _, key = name.partition(" ")
+                if kind == "service":
+                    self._cluster.dirty_services.add(Key(*key.split("/")))
+
     def name_backends(self, numbers: Collection[int]) -> dict[int, BackendName]:
         """Return what people call these backends of the maps; unknown ones are left out."""
         found = {}
@@ -139,12 +171,15 @@ class Reconciler:
         pods, self._cluster.dirty_pods = self._cluster.dirty_pods, set()
         if pods or whole:
             self._apply_pods({*self._cluster.pods, *pods} if whole else pods, whole=whole)
+        if self._cluster.dirty_ejections:
+            self._cluster.dirty_ejections = False
+            self._mark_users(self._ejections.set_nodes(self._cluster.nodes.values()))
         dirty = self._cluster.dirty_services | self._retry
         self._cluster.dirty_services = set()
         if dirty or whole:
             keys = {*self._cluster.services, *self._announced, *dirty} if whole else dirty
             await self._apply_services(keys, whole=whole)
-        elif self._cluster.dirty_bgp:
+        elif self._cluster.dirty_bgp or self._cluster.dirty_probes:
             self._on_services(self._announced, ())
         self._cluster.dirty_bgp = False
 
@@ -220,7 +255,9 @@ class Reconciler:
         self._announced.pop(key, None)
         if service is not None:
             state = compile_service(service, self._cluster.slices.get(key, {}).values())
-            self._announced[key] = Announced(service, self._serves(state))
+            state = exclude_ejected(state, self._ejections.by_node)
+            here = local_frontends(service, state, self._node)
+            self._announced[key] = Announced(service, self._serves(state), here)
         self.vips.update(key, state)
         return self._changes(f"service {key}", state, whole=whole)
 
@@ -230,13 +267,15 @@ class Reconciler:
         changes = self._frontends.update(name, state)
         return changes | dict(self._frontends.holders(name)) if whole else changes
 
-    def _serves(self, state: LbState) -> frozenset[int]:
-        """Return the IP versions of which this node has a ready backend."""
-        return frozenset(
-            where.address.version
-            for where, frontend in state.items()
-            if any(backend.node == self._node for backend in frontend.active)
-        )
+    def _serves(self, state: LbState) -> Mapping[int, int]:
+        """Return how many ready backends of each IP version this node has."""
+        here = {
+            backend.address.address
+            for frontend in state.values()
+            for backend in frontend.backends
+            if backend.node == self._node and not backend.draining and not backend.ejected
+        }
+        return Counter(address.version for address in here) if here else _NONE_HERE
 
     def _report(self, what: str, failed: list[str]) -> None:
         for line in failed:

@@ -103,6 +103,10 @@ class DataPlane:
             )
         return cls(objects, pins, uplink, sizes)
 
+    def program(self, name: str) -> Program:
+        """Return a loaded program."""
+        return self._programs[name]
+
     def attach_node(self, cgroup: Path) -> None:
         """Put the programs at the uplink and at the node's cgroup."""
         self.attach_uplink()

@@ -103,6 +103,19 @@ class LoadBalancer:
         places = {number: self._backends.place(number) for number in found}
         return {n: (place, frozenset(found[n])) for n, place in places.items() if place}
 
+    def frontends_of(self, backends: Iterable[L4Address]) -> set[L4Address]:
+        """Return the frontends that stand before any of these backends."""
+        numbers = {number for b in backends if (number := self._backends.number(b)) is not None}
+        return {where for _, users in self.users(numbers).values() for where in users}
+
+    def counters(self, backend: L4Address) -> structs.BackendCounters | None:
+        """Return what a backend did so far; None if it is not in the maps."""
+        number = self._backends.number(backend)
+        if number is None:
+            return None
+        found = self._maps["backend_counters"].lookup(number.to_bytes(4, "little"))
+        return structs.BackendCounters.read(found) if found else None
+
     def apply(self, changes: Mapping[L4Address, Frontend | None]) -> list[Failure]:
         """Write each changed frontend, remove those that are None; return what failed."""
         plans = [plan for members in _alike(changes) for plan in self._plans(members)]

@@ -4,7 +4,8 @@
 
 A process that connected to a Service was translated at connect(): its socket knows the backend
 alone. TCP to a backend that has vanished hangs until its timeout, connected UDP sends into nothing
-for ever. A destroyed socket tells its process at once (ECONNABORTED), which then connects anew.
+for ever. A destroyed socket tells its process at once (ECONNABORTED; EDESTADDRREQ where it sends
+a datagram), which then connects anew.
 
 Invariants  Only sockets that the data plane translated are ended, found by cookie and peer: one
             that a process connected to the pod itself is its own affair.

@@ -15,13 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from cairn.bgp.capability.enhanced_refresh import EnhancedRefresh
-from cairn.bgp.capability.extended_message import ExtendedMessage
-from cairn.bgp.capability.four_octet_as import FourOctetAs
-from cairn.bgp.capability.graceful_restart import GracefulRestart, PreservedFamily
-from cairn.bgp.capability.multiprotocol import Multiprotocol
-from cairn.bgp.capability.route_refresh import RouteRefresh
-from cairn.bgp.capability.table import Capability
+from cairn.bgp.capability.graceful_restart import GracefulRestart
 from cairn.bgp.config import Connect, ConnectionId, PeerConfig
 from cairn.bgp.error import Cease, ErrorCode
 from cairn.bgp.message.notification import Notification
@@ -29,6 +23,7 @@ from cairn.bgp.message.open import Open
 from cairn.bgp.message.refresh import Refresh
 from cairn.bgp.message.update import Update
 from cairn.bgp.negotiate import Negotiated, has
+from cairn.bgp.offer import Offer, make_open, next_offer
 from cairn.bgp.session import JITTER, Asked, Ended, Opened, Session, Up
 from cairn.bgp.transitions import Action, Event, State, transition
 from cairn.net import Address
@@ -97,6 +92,7 @@ class Peer:
         self._retry_at: float | None = None
         self._idle_until: float | None = None
         self._failures = 0
+        self._offer = Offer.EVERYTHING
         self._wanted: list[Connect] = []
         self._dropped: list[ConnectionId] = []
         self._events: list[PeerEvent] = []
@@ -235,16 +231,9 @@ class Peer:
         return session
 
     def _announced(self) -> Open:
-        config = self.config
-        capabilities: list[Capability] = [Multiprotocol(one) for one in config.families]
-        capabilities += [RouteRefresh(), EnhancedRefresh(), ExtendedMessage()]
-        if config.graceful_restart_s is not None:
-            # Our forwarding does outlive us: it is in the kernel, not in this process.
-            kept = tuple(PreservedFamily(one, forwarding=True) for one in config.families)
-            time_s = config.graceful_restart_s
-            capabilities.append(GracefulRestart(time_s, kept, restarting=self._restarting))
-        capabilities.append(FourOctetAs(config.local_asn))
-        return Open(config.local_asn, config.hold_time_s, self._router_id, tuple(capabilities))
+        return make_open(
+            self.config, self.remote, self._router_id, self._offer, restarting=self._restarting
+        )
 
     def _pull(self, connection: ConnectionId, now: float) -> None:
         session = self.sessions.get(connection)
@@ -276,6 +265,7 @@ class Peer:
         session = self.sessions.pop(connection)
         self._locals.pop(connection)
         self._dropped.append(connection)
+        self._offer = next_offer(self._offer, ended.received)
         into, out = self.messages_before
         self.messages_before = (into + session.messages_in, out + session.messages_out)
         if connection == self.established:

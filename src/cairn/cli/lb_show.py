@@ -3,6 +3,7 @@
 decoded JSON by node, names  ->  View
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -96,7 +97,7 @@ def _connections(by_node: ByNode, _names: Names) -> View:
             row.client,
             row.frontend,
             row.backend,
-            row.state,
+            row.state + (", handed over" if row.handed_over else ""),
             _duration(row.age_s),
             _duration(row.idle_s),
             f"{row.packets} / {row.answer_packets}",
@@ -120,17 +121,23 @@ def _connections(by_node: ByNode, _names: Names) -> View:
 def _maglev(by_node: ByNode, _names: Names) -> View:
     said = {n: msgspec.convert(tables, list[TableRow]) for n, tables in by_node.items()}
     plain = [{"node": node, **asdict(row)} for node, tables in said.items() for row in tables]
-    rows: list[tuple[str, ...]] = []
+    alike: dict[tuple[str, str], list[str]] = defaultdict(list)
+    first: dict[tuple[str, str], TableRow] = {}
     notes: list[str] = []
     for node, tables in said.items():
         for table in tables:
-            rows += [
-                (node, table.frontend, table.digest, backend, str(slots), _share(slots, table.size))
-                for backend, slots in table.shares.items()
-            ]
-            if table.chosen:
-                notes.append(f"{table.frontend}: by {node}'s table this client gets {table.chosen}")
-    columns = ("NODE", "FRONTEND", "DIGEST", "BACKEND", "SLOTS", "SHARE")
+            key = table.frontend, table.digest
+            alike[key].append(node)
+            first.setdefault(key, table)
+            note = f"{table.frontend}: this client gets {table.chosen}"
+            if table.chosen and note not in notes:
+                notes.append(note)
+    rows = [
+        (", ".join(alike[key]), *key, backend, str(slots), f"{slots / table.size:.1%}")
+        for key, table in first.items()
+        for backend, slots in table.shares.items()
+    ]
+    columns = ("NODES", "FRONTEND", "DIGEST", "BACKEND", "SLOTS", "SHARE")
     return View(plain, "Maglev tables", columns, rows, notes, differing(said))
 
 
@@ -147,10 +154,6 @@ def _alike(by_node: Mapping[str, int]) -> str:
     if len(set(by_node.values())) == 1:
         return str(next(iter(by_node.values())))
     return ", ".join(f"{node} {number}" for node, number in by_node.items())
-
-
-def _share(slots: int, size: int) -> str:
-    return f"{slots / size:.1%}"
 
 
 def _duration(seconds: int) -> str:

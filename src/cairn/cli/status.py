@@ -21,6 +21,7 @@ from cairn.kube.resource import (
     BGP_ADVERTISEMENTS,
     BGP_NODE_CONFIGS,
     BGP_PEERING_POLICIES,
+    CILIUM_NODES,
     CONFIG_MAPS,
     ENDPOINT_SLICES,
     NODES,
@@ -72,7 +73,7 @@ async def _fetch(kubeconfig: str | None) -> tuple[str, Inventory]:
                 raise
             return list(items)
 
-        nodes, pods, services, slices, pools, policies, configs = await asyncio.gather(
+        nodes, pods, services, slices, pools, policies, configs, records = await asyncio.gather(
             *map(
                 objects,
                 (
@@ -83,6 +84,7 @@ async def _fetch(kubeconfig: str | None) -> tuple[str, Inventory]:
                     POOLS,
                     BGP_PEERING_POLICIES,
                     BGP_NODE_CONFIGS,
+                    CILIUM_NODES,
                 ),
             )
         )
@@ -92,7 +94,7 @@ async def _fetch(kubeconfig: str | None) -> tuple[str, Inventory]:
             objects(CONFIG_MAPS, namespace, f"metadata.name={name}"),
         )
         inventory = Inventory(
-            nodes, pods, services, slices, pools, policies, configs, list(chain(*others))
+            nodes, pods, services, slices, pools, policies, configs, records, list(chain(*others))
         )
         return client.url, inventory
 

@@ -8,6 +8,9 @@ cairn.io/announce=all-nodes lifts that condition. A session over IPv4 carries IP
 and the other way round if its families say so: the next hop is then the node's own address of that
 family.
 
+The annotation cairn.io/weighted=true adds how many ready backends of that family the node has, for
+routers that share by it.
+
 Invariants  An address of two Services is announced once, while either wants it.
             Addresses of a family that no session carries are named, with what is missing.
             A node without IPv4 has a BGP identifier made from its name, the same at every start.
@@ -18,9 +21,11 @@ Standards   RFC 2545 s2, RFC 4271 s8.1.1 (ConnectRetryTime is a local matter), R
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv4Address
 
+from cairn.desired.load_balancer import LbState
 from cairn.desired.prefix_filter import PrefixFilter, parse_filter
 from cairn.desired.routes import (
     FAMILIES,
@@ -33,11 +38,13 @@ from cairn.desired.routes import (
 from cairn.kube.bgp_node_config import CONNECT_RETRY_LIMIT_S, Instance, NodeConfig, Peer
 from cairn.kube.metadata import Key
 from cairn.kube.node import NodeFacts
+from cairn.kube.selector import Selector
 from cairn.kube.service import Service
 from cairn.net import Address, Network, parse_network
 
 VERSIONS = {IPV4_UNICAST: 4, IPV6_UNICAST: 6}
 MAX_PREFIXES_NAMED = 3
+EVERY = Selector()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +53,12 @@ class Announced:
 
     service: Service
     """The Service."""
-    local_versions: frozenset[int]
-    """IP versions of which a ready backend of it lives on this node."""
+    local_backends: Mapping[int, int]
+    """How many ready backends of each IP version live on this node; none: not there."""
+    here: LbState = field(default_factory=dict)
+    """Its frontends for clients outside, each with its backends on this node alone."""
+    withheld: frozenset[Address] = frozenset()
+    """Its addresses that no backend of this node is known to serve."""
 
 
 def compile_speaker(
@@ -65,7 +76,7 @@ def compile_speaker(
         return None, ()
     ignored: list[str] = []
     peers: list[PeerSpec] = []
-    prefixes: set[Network] = set()
+    prefixes: dict[Network, int | None] = {}
     for instance in config.instances:
         ignored += instance.invalid
         prefixes |= _prefixes(instance, node, services.values())
@@ -75,7 +86,8 @@ def compile_speaker(
                 ignored += [f"peer {peer.name}: {line}" for line in _unserved(peer, node)]
             except ValueError as error:
                 ignored.append(f"peer {peer.name}: {error}")
-    routes = tuple(Announcement(prefix) for prefix in sorted(prefixes, key=_order))
+    ordered = sorted(prefixes, key=_order)
+    routes = tuple(Announcement(prefix, weight=prefixes[prefix]) for prefix in ordered)
     ignored += _told_to_nobody(prefixes, peers, node)
     speaker = SpeakerConfig(bgp_identifier(node), config.instances[0].asn, tuple(peers), routes)
     return speaker, tuple(ignored)
@@ -100,22 +112,33 @@ def own_addresses(node: NodeFacts) -> dict[int, Address]:
     return found
 
 
-def _prefixes(instance: Instance, node: NodeFacts, services: Iterable[Announced]) -> set[Network]:
-    found: set[Network] = set(node.pod_networks) if instance.export_pod_cidr else set()
+def _prefixes(
+    instance: Instance, node: NodeFacts, services: Iterable[Announced]
+) -> dict[Network, int | None]:
+    """Return what to announce, with this node's weight where all Services there want one."""
+    networks = node.pod_networks if instance.export_pod_cidr else ()
+    found: dict[Network, int | None] = dict.fromkeys(networks)
     for entry in services:
-        if _is_announced(instance, entry.service):
-            found |= {
-                host_network(address)
-                for address in entry.service.load_balancer_ips
-                if address.version in entry.local_versions or entry.service.announced_everywhere
-            }
+        service = entry.service
+        if not _is_announced(instance, service):
+            continue
+        for address in service.load_balancer_ips:
+            held_back = address in entry.withheld
+            backends = 0 if held_back else entry.local_backends.get(address.version, 0)
+            if not backends and not service.announced_everywhere:
+                continue
+            network = host_network(address)
+            before = found.get(network, 0)
+            # A node that has none and announces all the same takes the least share there is.
+            weight = max(backends, 1) if service.weighted else None
+            found[network] = None if None in (before, weight) else (before or 0) + (weight or 0)
     return found
 
 
 def _is_announced(instance: Instance, service: Service) -> bool:
     if instance.services is None or service.type != "LoadBalancer" or service.metadata.deleting:
         return False
-    return instance.services.matches(selectable(service))
+    return instance.services == EVERY or instance.services.matches(selectable(service))
 
 
 def selectable(service: Service) -> dict[str, str]:
@@ -127,6 +150,7 @@ def selectable(service: Service) -> dict[str, str]:
     }
 
 
+@lru_cache(maxsize=1 << 15)
 def host_network(address: Address) -> Network:
     """Return the network that holds `address` alone."""
     return parse_network(f"{address}/{address.max_prefixlen}")
@@ -195,8 +219,10 @@ def _told_to_nobody(
 ) -> Iterable[str]:
     """Yield which prefixes no session carries; without sessions that is said elsewhere."""
     for name, version in VERSIONS.items():
+        if not peers or any(name in peer.families for peer in peers):
+            continue
         lost = sorted((p for p in prefixes if p.version == version), key=_order)
-        if not lost or not peers or any(name in peer.families for peer in peers):
+        if not lost:
             continue
         named = ", ".join(map(str, lost[:MAX_PREFIXES_NAMED]))
         more = len(lost) - MAX_PREFIXES_NAMED

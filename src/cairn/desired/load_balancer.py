@@ -41,6 +41,8 @@ class Backend:
     """The node it lives on; empty if outside the cluster."""
     draining: bool = False
     """Takes no new connections but keeps those it has."""
+    ejected: bool = False
+    """Its node found that it does not serve; it drains then, unless no other is left."""
     for_zones: frozenset[str] = frozenset()
     """Zones whose sockets should prefer it; empty without a hint."""
     for_nodes: frozenset[str] = frozenset()

@@ -79,6 +79,8 @@ class Announcement:
     """RFC 1997 communities as 32-bit numbers."""
     large_communities: tuple[tuple[int, int, int], ...] = ()
     """RFC 8092 communities."""
+    weight: int | None = None
+    """This node's share of the traffic, relative to the others'; None: routers share equally."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,7 @@ ROUTE_FIELDS: dict[str, Read] = {
     "med": number(0, 0xFFFFFFFF),
     "communities": many(parse_community),
     "large_communities": many(parse_large_community),
+    "weight": number(1, 1_000_000),
 }
 
 BFD_FIELDS: dict[str, Read] = {

@@ -5,9 +5,10 @@
 Invariants  Every row that is not well has a problem that says why and what to do.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
+from cairn.diagnose.ejected import Ejection, ejections, pods_by_address
 from cairn.diagnose.gaps import tell_gaps
 from cairn.diagnose.pods import PodCount, count_pods
 from cairn.kube.endpoint_slice import EndpointSlice
@@ -15,6 +16,7 @@ from cairn.kube.load_balancer import load_balancer_of
 from cairn.kube.metadata import Key, Object, key_of
 from cairn.kube.node import Node
 from cairn.kube.service import Service
+from cairn.net import Address
 
 SATISFIED = "cilium.io/IPAMRequestSatisfied"
 ESTABLISHED = "established"
@@ -38,6 +40,8 @@ class Inventory:
     """CiliumBGPPeeringPolicy."""
     node_configs: Sequence[Object] = ()
     """CiliumBGPNodeConfig."""
+    cilium_nodes: Sequence[Object] = ()
+    """CiliumNode."""
     others: Sequence[Object] = ()
     """Objects of every other kind that a user may write for Cairn, with kind and apiVersion."""
 
@@ -213,18 +217,25 @@ def _addresses(inventory: Inventory, problems: list[Problem]) -> tuple[AddressRo
         part = EndpointSlice.from_object(raw)
         slices.setdefault(part.service, []).append(part)
     announcers = _announcers(inventory.node_configs)
+    parts = [part for found in slices.values() for part in found]
+    ejected = tuple(ejections(inventory.cilium_nodes, parts, pods_by_address(inventory.slices)))
+    problems.extend(_ejected(ejected))
+    dead = {(entry.service, entry.where.address) for entry in ejected}
     rows = []
     for raw in sorted(inventory.services, key=key_of):
         service = Service.from_object(raw)
         if service.type == "LoadBalancer":
-            row = _address(service, slices.get(service.key, []), announcers)
+            row = _address(service, slices.get(service.key, []), announcers, dead)
             rows.append(row)
             problems.extend(_address_problems(service, row, raw, inventory))
     return tuple(rows)
 
 
 def _address(
-    service: Service, slices: list[EndpointSlice], announcers: Mapping[str, tuple[str, ...]]
+    service: Service,
+    slices: list[EndpointSlice],
+    announcers: Mapping[str, tuple[str, ...]],
+    dead: Set[tuple[Key, Address]],
 ) -> AddressRow:
     endpoints = {e.address: e for part in slices for e in part.endpoints}.values()
     addresses = tuple(str(address) for address in service.load_balancer_ips)
@@ -233,10 +244,22 @@ def _address(
         service=str(service.key),
         addresses=addresses,
         ports=", ".join(f"{port.port}/{port.protocol.name}" for port in service.ports),
-        backends_ready=sum(endpoint.ready for endpoint in endpoints),
+        backends_ready=sum(
+            endpoint.ready and (service.key, endpoint.address) not in dead for endpoint in endpoints
+        ),
         backends=len(endpoints),
         announced_by=tuple(sorted(by)),
     )
+
+
+def _ejected(ejected: Iterable[Ejection]) -> Iterator[Problem]:
+    for entry in sorted(ejected, key=lambda entry: (entry.service, entry.where.sort_key())):
+        who = f"pod {entry.pod}" if entry.pod else "a backend"
+        what = f"{who} does not serve at {entry.where}: {entry.reason}; {entry.node} found so and "
+        what += "nobody is sent there"
+        namespace, _, name = entry.pod.partition("/")
+        remedy = f"kubectl -n {namespace} logs {name}" if entry.pod else ""
+        yield Problem(f"service {entry.service}", what, remedy)
 
 
 def _announcers(configs: Iterable[Object]) -> dict[str, tuple[str, ...]]:
@@ -282,7 +305,7 @@ def _no_backend(raw: Object, row: AddressRow) -> tuple[str, str]:
     labels = ",".join(f"{key}={value}" for key, value in selector.items())
     namespace = key_of(raw).namespace
     if row.backends:
-        what = f"none of its {row.backends} pods is ready, so no node announces it"
+        what = f"none of its {row.backends} pods is ready and serves, so no node announces it"
     else:
         what = f"no pod matches its selector {labels or '(none)'}, so no node announces it"
     return what, f"kubectl -n {namespace} get pods -l {labels}" if labels else ""

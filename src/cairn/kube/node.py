@@ -1,16 +1,18 @@
 """A cluster node: where it is reached and which pods' addresses it holds.
 
     v1.Node, cilium.io CiliumNode  ->  Node, NodeFacts
+    annotation cairn.io/ejected  <->  backends that their node found dead, and why
 
 Standards   Kubernetes v1.Node; CiliumNode v2
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cairn.kube.metadata import Metadata, Object, metadata_of
 from cairn.kube.service import addresses
-from cairn.net import Address, Network, parse_network
+from cairn.net import Address, L4Address, Network, parse_l4_address, parse_network
 
 UPLINK_MAC = "cairn.io/uplink-mac"
 """Annotation of a CiliumNode: the Ethernet address that frames from this node carry."""
@@ -18,6 +20,9 @@ UPLINK = "cairn.io/uplink"
 """Annotation of a CiliumNode: the name of the interface that carries the node's addresses."""
 UPLINK_NETWORKS = "cairn.io/uplink-networks"
 """Annotation of a CiliumNode: the subnets of these addresses, separated by commas."""
+EJECTED = "cairn.io/ejected"
+"""Annotation of a CiliumNode: backends of the node that do not serve. Entries as
+"ADDRESS:PORT/PROTOCOL reason", sorted, separated by "; "."""
 ZONE = "topology.kubernetes.io/zone"
 """Label of a node: where it stands."""
 
@@ -77,6 +82,8 @@ class NodeFacts:
     """Name of its uplink; empty until its agent has said."""
     uplink_networks: tuple[Network, ...] = ()
     """Subnets of its addresses on the uplink; likewise."""
+    ejected: frozenset[L4Address] = frozenset()
+    """Its backends that it found dead: nobody should use them."""
 
     @staticmethod
     def from_object(obj: Object) -> "NodeFacts":
@@ -96,7 +103,26 @@ class NodeFacts:
             zone=metadata.labels.get(ZONE, ""),
             uplink=metadata.annotations.get(UPLINK, ""),
             uplink_networks=_networks(metadata.annotations.get(UPLINK_NETWORKS, "").split(",")),
+            ejected=frozenset(ejections_of(obj)),
         )
+
+
+def ejections_of(obj: Object) -> dict[L4Address, str]:
+    """Return the ejected backends of a CiliumNode with the reasons; what is none is left out."""
+    found: dict[L4Address, str] = {}
+    for entry in metadata_of(obj).annotations.get(EJECTED, "").split("; "):
+        place, _, reason = entry.partition(" ")
+        try:
+            found[parse_l4_address(place)] = reason
+        except ValueError:
+            continue
+    return found
+
+
+def spell_ejections(ejected: Mapping[L4Address, str]) -> str:
+    """Return the text that `ejections_of` reads."""
+    ordered = sorted(ejected.items(), key=lambda item: item[0].sort_key())
+    return "; ".join(f"{where} {reason.replace(';', ',')}" for where, reason in ordered)
 
 
 def _networks(texts: list[str] | tuple[str, ...]) -> tuple[Network, ...]:

@@ -7,6 +7,8 @@ Standards   Kubernetes v1.Service
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from sys import intern
 
 from cairn.kube.metadata import Key, Metadata, Object, metadata_of
 from cairn.net import Address, Network, Protocol, parse_address, parse_network
@@ -17,8 +19,12 @@ SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 """Annotation of old that says what spec.loadBalancerSourceRanges says."""
 DEFAULT_AFFINITY_S = 10800
 """How long an idle client keeps its pod where nothing else is said (v1.ClientIPConfig)."""
+HEALTH_CHECK = "cairn.io/health-check"
+"""Annotation: how the nodes check the Service's backends (health.annotation)."""
 ANNOUNCE = "cairn.io/announce"
 """Annotation: `all-nodes` announces the Service's addresses from every node."""
+WEIGHTED = "cairn.io/weighted"
+"""Annotation: `true` tells routers how many ready backends each node has, to share by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,11 @@ class Service:
         """Whether every node announces its addresses, with or without a backend."""
         return self.metadata.annotations.get(ANNOUNCE) == "all-nodes"
 
+    @property
+    def weighted(self) -> bool:
+        """Whether nodes announce how many ready backends they have."""
+        return self.metadata.annotations.get(WEIGHTED) == "true"
+
     @staticmethod
     def from_object(obj: Object) -> "Service":
         """Return the view of a v1.Service; addresses that do not parse are left out."""
@@ -84,15 +95,15 @@ class Service:
         cluster_ips = spec.get("clusterIPs") or [spec.get("clusterIP") or "None"]
         return Service(
             metadata=metadata_of(obj),
-            type=spec.get("type") or "ClusterIP",
+            type=intern(spec.get("type") or "ClusterIP"),
             cluster_ips=addresses(cluster_ips),
             load_balancer_ips=addresses(
                 entry.get("ip") or "" for entry in status.get("ingress") or ()
             ),
             ports=tuple(_port(raw) for raw in spec.get("ports") or ()),
             load_balancer_class=spec.get("loadBalancerClass") or "",
-            external_traffic_policy=spec.get("externalTrafficPolicy") or "Cluster",
-            internal_traffic_policy=spec.get("internalTrafficPolicy") or "Cluster",
+            external_traffic_policy=intern(spec.get("externalTrafficPolicy") or "Cluster"),
+            internal_traffic_policy=intern(spec.get("internalTrafficPolicy") or "Cluster"),
             affinity_s=_affinity(spec),
             external_ips=addresses(spec.get("externalIPs") or ()),
             source_ranges=_ranges(obj),
@@ -102,12 +113,13 @@ class Service:
 
 
 def _port(raw: Object) -> ServicePort:
-    return ServicePort(
-        name=raw.get("name") or "",
-        protocol=Protocol[raw.get("protocol") or "TCP"],
-        port=raw["port"],
-        node_port=raw.get("nodePort") or 0,
-    )
+    name, protocol = raw.get("name") or "", raw.get("protocol") or "TCP"
+    return _shared_port(name, protocol, raw["port"], raw.get("nodePort") or 0)
+
+
+@lru_cache(maxsize=1024)
+def _shared_port(name: str, protocol: str, port: int, node_port: int) -> ServicePort:
+    return ServicePort(name, Protocol[protocol], port, node_port)
 
 
 def _affinity(spec: Object) -> int:

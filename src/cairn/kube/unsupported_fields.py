@@ -8,7 +8,7 @@ from typing import Any
 
 from cairn.kube.bgp_node_config import CONNECT_RETRY_LIMIT_S
 from cairn.kube.metadata import Object
-from cairn.kube.service import ANNOUNCE
+from cairn.kube.service import ANNOUNCE, HEALTH_CHECK, WEIGHTED
 
 Found = Iterator[tuple[str, str]]
 
@@ -17,6 +17,8 @@ DEFAULT_AFFINITY_S = 10800
 _READ = frozenset(
     {
         ANNOUNCE,
+        HEALTH_CHECK,
+        WEIGHTED,
         "io.cilium/lb-ipam-ips",
         "io.cilium/lb-ipam-sharing-key",
         "io.cilium/lb-ipam-sharing-cross-namespace",
@@ -71,12 +73,6 @@ def fields_of_service(obj: Object) -> Found:
                 f"port {port['port']}/SCTP is not served: this version balances TCP and UDP; "
                 "connect to the pods themselves",
             )
-    if "IPv6" in (spec.get("ipFamilies") or ()):
-        yield (
-            "FamilyNotServed",
-            "spec.ipFamilies has IPv6, which the data plane of this version does not carry: an "
-            "IPv6 address of this Service answers nobody; use IPv4",
-        )
     if distribution := spec.get("trafficDistribution"):
         yield (
             "DistributionNotHonoured",
@@ -105,6 +101,11 @@ def annotations_of_service(obj: Object) -> Found:
             yield (
                 "AnnotationNotRead",
                 f"annotation {ANNOUNCE}={value} changes nothing; the only value is all-nodes",
+            )
+        elif name == WEIGHTED and value not in ("true", "false"):
+            yield (
+                "AnnotationNotRead",
+                f"annotation {WEIGHTED}={value} changes nothing; the values are true and false",
             )
         elif name.startswith(_ASKING) and name not in _READ:
             yield (

@@ -14,13 +14,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 
-from pyroute2 import IPRoute
-
 from cairn.lab import control
 from cairn.lab.state import Lab, LabError, WrongUsage, write_whole
 from cairn.lab.topology import SWITCH, Host, home_network
 from cairn.linux import cgroup, namespace
 from cairn.linux.process import Identity, send_signal
+from cairn.netlink.iproute import IPRoute
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,19 +151,20 @@ def save_lab(lab: Lab) -> None:
 def load_lab(name: str) -> Lab:
     """Return the record of a lab that is up, or was when the machine's power went."""
     path = RUN_ROOT / check_name(name) / "lab.json"
+    # A lab of another version of this program may have more to say.
+    known = {field.name for field in dataclasses.fields(Lab)}
     try:
         raw = json.loads(path.read_text())
+        items: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k in known
+        }
+        return Lab(**items)
     except FileNotFoundError:
         raise LabError(
             f"no lab {name!r} runs here; start it with `cairn lab up --name {name}`"
         ) from None
-    except ValueError as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise LabError(f"{path}: {error}; run `cairn lab down --name {name}`") from None
-    # A lab of another version of this program may have more to say.
-    known = {field.name for field in dataclasses.fields(Lab)}
-    fields: dict[str, Any] = {key: value for key, value in raw.items() if key in known}
-    numbers = {name: tuple(raw.get(name, ())) for name in ("nodes", "far")}
-    return Lab(**fields | numbers)
 
 
 @contextlib.contextmanager

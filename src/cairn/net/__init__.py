@@ -6,7 +6,7 @@ Not here    Kubernetes' view of them (kube), their octets in maps (abi).
 """
 
 from cairn.net.address import Address, Network, parse_address, parse_network
-from cairn.net.endpoint import L4Address
+from cairn.net.endpoint import L4Address, parse_l4_address
 from cairn.net.mac import parse_mac
 from cairn.net.protocol import Protocol
 
@@ -16,6 +16,7 @@ __all__ = [
     "Network",
     "Protocol",
     "parse_address",
+    "parse_l4_address",
     "parse_mac",
     "parse_network",
 ]

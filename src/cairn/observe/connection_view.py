@@ -44,7 +44,9 @@ class ConnectionRow:
     frontend: str
     backend: str
     state: str
-    """new, established, closing; of UDP: unanswered, answered; handed-over: on another node."""
+    """new, established, closing; of UDP: unanswered, answered."""
+    handed_over: bool
+    """Whether this node only passes it on: another node serves it and knows its answers."""
     age_s: int
     """Since its first packet."""
     idle_s: int
@@ -101,6 +103,7 @@ class Connections:
             frontend=frontend,
             backend=backend,
             state=_state(protocol, out, back),
+            handed_over=back is None,
             age_s=max(0, self._now_ns - first) // NS_PER_S,
             idle_s=max(0, self._now_ns - _last_seen(sides)) // NS_PER_S,
             packets=int(out[1]["packets"]) if out else 0,
@@ -139,9 +142,8 @@ def _state(
     if protocol == Protocol.TCP:
         states = [int(side[1]["state"]) for side in (out, back) if side]
         return STATES.get(State(min(max(states), State.CLOSING)), "?")
-    if back is None:
-        return "handed-over"
-    return "answered" if int(back[1]["flags"]) & ConnectionFlag.ANSWERED else "unanswered"
+    answered = back is not None and int(back[1]["flags"]) & ConnectionFlag.ANSWERED
+    return "answered" if answered else "unanswered"
 
 
 def collect(batches: Iterable[tuple[Records, Records]], now_ns: int, wanted: Filter) -> Connections:

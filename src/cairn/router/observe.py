@@ -130,14 +130,16 @@ def path_row(path: Path, remotes: Mapping[str, str]) -> PathRow:
         med=path.med or 0,
         as_path=str(path.as_path),
         origin=ORIGINS[path.origin],
-        communities=" ".join(map(str, path.communities)),
+        communities=" ".join(map(str, (*path.communities, *path.attributes.extended_communities))),
     )
 
 
 def route_row(route: KernelRoute) -> RouteRow:
     """Return one kernel route."""
     gateways = tuple("direct" if h.address is None else str(h.address) for h in route.nexthops)
-    return RouteRow(str(route.prefix), gateways, route.metric)
+    weights = tuple(hop.weight for hop in route.nexthops)
+    equal = len(set(weights)) == 1
+    return RouteRow(str(route.prefix), gateways, route.metric, () if equal else weights)
 
 
 def _path_key(path: Path) -> tuple[object, ...]:

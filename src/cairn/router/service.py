@@ -45,6 +45,7 @@ from cairn.router.firewall import FirewallFailed, apply_rules, compile_rules, re
 from cairn.router.kernel import KernelWriter, routes_of_ours
 from cairn.router.observe import Departed, observe
 from cairn.router.password_drops import describe_growth, read_password_drops
+from cairn.router.shares import shares
 from cairn.router.views import save_views
 
 LOG = logging.getLogger(__name__)
@@ -179,7 +180,7 @@ class RouterService:
         match event:
             case RouteChanged():
                 gateways = [p.next_hop for p in event.paths if p.next_hop is not None]
-                self._fib.set_paths(event.prefix, gateways)
+                self._fib.set_paths(event.prefix, gateways, shares(event.paths))
             case PeerUp():
                 self._departed[event.remote] = Departed(event.asn, self._driver.now, "")
                 loop = asyncio.get_running_loop()

@@ -68,8 +68,9 @@ def fib_lines(views: Views) -> Iterator[str]:
     wide = width(PREFIX_WIDTH, (route.prefix for route in views.routes))
     yield f"flags prio {'destination':<{wide}} gateway"
     for route in views.routes:
-        for gateway in route.gateways:
-            yield f"{'*B':<5} {route.metric:>4} {route.prefix:<{wide}} {gateway}"
+        shares = [f" weight {weight}" for weight in route.weights] or [""] * len(route.gateways)
+        for gateway, share in zip(route.gateways, shares, strict=True):
+            yield f"{'*B':<5} {route.metric:>4} {route.prefix:<{wide}} {gateway}{share}"
 
 
 def counter_lines(views: Views) -> Iterator[str]:

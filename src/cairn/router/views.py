@@ -90,6 +90,8 @@ class RouteRow:
     """Next hops."""
     metric: int
     """Priority."""
+    weights: tuple[int, ...] = ()
+    """Shares of the next hops; empty: equal ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,12 @@ def fib_json(views: Views) -> dict[str, Any]:
     """Return the kernel's routes."""
     return {
         "fib": [
-            {"prefix": row.prefix, "nexthops": list(row.gateways), "metric": row.metric}
+            {
+                "prefix": row.prefix,
+                "nexthops": list(row.gateways),
+                "metric": row.metric,
+                "weights": list(row.weights or [1] * len(row.gateways)),
+            }
             for row in views.routes
         ]
     }

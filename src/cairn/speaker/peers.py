@@ -9,6 +9,7 @@ the other family one of the peer's `next_hops`.
 from cairn.bfd.session import SessionConfig
 from cairn.bgp.attribute.attributes import Attributes
 from cairn.bgp.attribute.communities import Community
+from cairn.bgp.attribute.extended_communities import link_bandwidth
 from cairn.bgp.attribute.large_communities import LargeCommunity
 from cairn.bgp.config import PeerConfig
 from cairn.bgp.family import IPV4_UNICAST, IPV6_UNICAST, Family
@@ -20,6 +21,9 @@ FAMILIES: dict[str, Family] = {
     routes.IPV4_UNICAST: IPV4_UNICAST,
     routes.IPV6_UNICAST: IPV6_UNICAST,
 }
+
+SHARE_BYTES_PER_S = 125_000_000
+"""What a weight of one stands for: routers compare the figures, whatever they are (1 Gbit/s)."""
 
 EBGP_TTL = 1
 """A neighbour in another system is on the same link, unless multihop says otherwise."""
@@ -56,16 +60,18 @@ def peer_config(peer: PeerSpec) -> PeerConfig:
 
 def originated(config: SpeakerConfig) -> dict[Network, Attributes]:
     """Return the routes to originate."""
-    return {route.prefix: attributes_of(route) for route in config.routes}
+    return {route.prefix: attributes_of(route, config.asn) for route in config.routes}
 
 
-def attributes_of(route: Announcement) -> Attributes:
-    """Return one route's attributes."""
+def attributes_of(route: Announcement, asn: int) -> Attributes:
+    """Return one route's attributes; `asn` is who says how much its link carries."""
+    share = () if route.weight is None else (link_bandwidth(asn, route.weight * SHARE_BYTES_PER_S),)
     return Attributes(
         next_hop=route.next_hop,
         local_pref=route.local_pref,
         med=route.med,
         communities=tuple(Community(number) for number in route.communities),
+        extended_communities=share,
         large_communities=tuple(LargeCommunity(*parts) for parts in route.large_communities),
     )
 

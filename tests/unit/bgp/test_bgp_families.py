@@ -1,14 +1,17 @@
 """Both families over one session: next hops, peers that lack one, restarts family by family."""
 
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
 from bgp_world import VIP, World, peer
 
 from cairn.bgp.attribute.attributes import Attributes
+from cairn.bgp.capability.multiprotocol import Multiprotocol
 from cairn.bgp.event import EndOfRib, FamilyCount, PeerDown, RouteNotAnnounced
 from cairn.bgp.family import IPV4_UNICAST, IPV6_UNICAST, Family
+from cairn.bgp.framing import MessageType, write_frame
+from cairn.bgp.message.open import Open, read_open, write_open
 from cairn.net import Address, Network
 
 ROUTER, ROUTER6 = "192.168.1.1", "fd00:1::1"
@@ -166,3 +169,62 @@ def test_a_family_that_does_not_return_is_swept_at_once(families: tuple[Family, 
     world.run(5)
     assert bool(hops(world, ROUTER, VIP)) is (IPV4_UNICAST in families)
     assert bool(hops(world, ROUTER, VIP6)) is (IPV6_UNICAST in families)
+
+
+REFUSED = write_frame(MessageType.NOTIFICATION, b"\x02\x07")
+NO_PARAMETERS = write_frame(MessageType.NOTIFICATION, b"\x02\x04")
+
+
+def offered(world: World, answer: bytes) -> tuple[set[Family], int]:
+    """Return which families and how many capabilities an OPEN offers; answer it."""
+    speaker, now = world.speakers[ROUTER], world.clock.now
+    connection = speaker.accepted(ip_address(NODES[0]), ip_address(ROUTER), now)
+    assert isinstance(connection, int)
+    said = read_open(speaker.output(connection)[19:])
+    speaker.receive(connection, answer, now)
+    world.run(1)
+    found = {one.family for one in said.capabilities if isinstance(one, Multiprotocol)}
+    return found, len(said.capabilities)
+
+
+@pytest.mark.parametrize("answer", [REFUSED, NO_PARAMETERS])
+def test_a_router_of_old_that_refuses_a_family_is_offered_less(answer: bytes) -> None:
+    """RFC 5492 s3: try again without what the peer refused."""
+    world = World()
+    world.add(ROUTER, peer(NODES[0], passive=True, graceful_restart_s=120))
+    everything, many = offered(world, answer)
+    assert everything == {IPV4_UNICAST, IPV6_UNICAST}
+    own, fewer = offered(world, answer)
+    assert (own, fewer) == ({IPV4_UNICAST}, many - 1)
+    assert offered(world, answer) == (set(), 0)
+    assert offered(world, answer) == (everything, many)
+
+
+def test_other_answers_change_no_offer() -> None:
+    world = World()
+    world.add(ROUTER, peer(NODES[0], passive=True))
+    first = offered(world, write_frame(MessageType.NOTIFICATION, b"\x02\x02"))
+    assert offered(world, write_frame(MessageType.NOTIFICATION, b"\x06\x02")) == first
+
+
+def test_whom_less_is_offered_gets_its_own_family_and_the_rest_is_named() -> None:
+    world = World()
+    world.add(NODES[0], peer(ROUTER, passive=True, next_hops=own(0)))
+    world.announce(NODES[0], BOTH)
+    speaker, now = world.speakers[NODES[0]], world.clock.now
+    for answer in (REFUSED, an_open() + write_frame(MessageType.KEEPALIVE, b"")):
+        connection = speaker.accepted(ip_address(ROUTER), ip_address(NODES[0]), now)
+        assert isinstance(connection, int)
+        speaker.receive(connection, answer, now)
+        speaker.output(connection)
+        world.settle()
+    state = world.peer(NODES[0], ROUTER)
+    assert state.families == ONLY_IPV4
+    assert state.counts == {IPV4_UNICAST: FamilyCount(announced=1)}
+    assert list(state.not_announced.values()) == [1]
+
+
+def an_open() -> bytes:
+    capabilities = tuple(Multiprotocol(one) for one in (IPV4_UNICAST, IPV6_UNICAST))
+    sent = Open(64512, 90, IPv4Address(ROUTER), capabilities)
+    return write_frame(MessageType.OPEN, write_open(sent))

@@ -41,7 +41,7 @@ def announced(
             "status": {"loadBalancer": {"ingress": [{"ip": ip}]}},
         }
     )
-    return {service.key: Announced(service, frozenset({4, 6} if local else ()))}
+    return {service.key: Announced(service, {4: 2, 6: 2} if local else {})}
 
 
 def node(*ips: str, name: str = "node-1") -> NodeFacts:
@@ -143,7 +143,7 @@ def test_an_address_is_announced_by_nodes_with_a_backend_of_its_family() -> None
     )
     expected = {4: ["192.0.2.5/32"], 6: ["2001:db8::5/128"]}
     for versions in ((), (4,), (6,), (4, 6)):
-        services = {service.key: Announced(service, frozenset(versions))}
+        services = {service.key: Announced(service, dict.fromkeys(versions, 1))}
         found = prefixes(config(), services)
         assert found == [prefix for version in versions for prefix in expected[version]]
 
@@ -167,6 +167,36 @@ def test_announced_prefixes(
     instance: dict[str, Any], services: dict[Key, Announced], expected: list[str]
 ) -> None:
     assert prefixes(config(**instance), services) == expected
+
+
+WEIGHTED = {"cairn.io/weighted": "true"}
+ALL_NODES = {"cairn.io/announce": "all-nodes"}
+
+
+def weighing(
+    name: str, annotations: dict[str, str], backends: dict[int, int]
+) -> dict[Key, Announced]:
+    (entry,) = announced(name=name, annotations=annotations).values()
+    return {entry.service.key: Announced(entry.service, backends)}
+
+
+@pytest.mark.parametrize(
+    ("services", "weight"),
+    [
+        (weighing("a", {}, {4: 3}), None),
+        (weighing("a", {"cairn.io/weighted": "false"}, {4: 3}), None),
+        (weighing("a", WEIGHTED, {4: 3, 6: 9}), 3),
+        (weighing("a", WEIGHTED | ALL_NODES, {}), 1),
+        (weighing("a", WEIGHTED, {4: 3}) | weighing("b", WEIGHTED, {4: 2}), 5),
+        (weighing("a", WEIGHTED, {4: 3}) | weighing("b", {}, {4: 2}), None),
+        (weighing("a", {}, {4: 3}) | weighing("b", WEIGHTED, {4: 2}), None),
+        (weighing("a", WEIGHTED, {4: 3}) | weighing("b", {}, {}), 3),
+    ],
+)
+def test_weights(services: dict[Key, Announced], weight: int | None) -> None:
+    speaker, _ = compile_speaker(config(), NODE, services, {})
+    assert speaker is not None
+    assert [(str(r.prefix), r.weight) for r in speaker.routes] == [("192.168.1.100/32", weight)]
 
 
 def test_a_peer_keeps_the_policys_timers_but_retries_within_seconds() -> None:

@@ -60,10 +60,20 @@ def endpoints(*ready: bool) -> dict[str, Any]:
         },
         "ports": [{"port": 8080}],
         "endpoints": [
-            {"addresses": [f"10.244.1.{i}"], "conditions": {"ready": is_ready}}
+            {
+                "addresses": [f"10.244.1.{i}"],
+                "conditions": {"ready": is_ready},
+                "nodeName": "node-1",
+                "targetRef": {"namespace": "default", "name": f"web-{i}"},
+            }
             for i, is_ready in enumerate(ready, 2)
         ],
     }
+
+
+def ejecting(*, by: str = "node-1") -> dict[str, Any]:
+    said = "10.244.1.2:8080/TCP no answer within 1 s; 10.244.1.99:80/TCP gone since"
+    return {"metadata": {"name": by, "annotations": {"cairn.io/ejected": said}}}
 
 
 def config(*, state: str = "established", announced: bool = True) -> dict[str, Any]:
@@ -108,6 +118,8 @@ def test_a_healthy_system_has_no_problem() -> None:
     [
         ({"nodes": []}, "the cluster", "has no node"),
         ({"nodes": [node(ready=False)]}, "node node-1", "not ready"),
+        ({"cilium_nodes": [ejecting()]}, "service default/web", "10.244.1.2:8080/TCP: no answer"),
+        ({"cilium_nodes": [ejecting()]}, "service default/web", "none of its 1 pods is ready and"),
         ({"pods": []}, "node node-1", "no agent runs there"),
         ({"pods": [agent(ready=False)]}, "node node-1", "CrashLoopBackOff"),
         ({"services": [service(ip="", message="pool x lacks")]}, "service default/web", "pool x"),
@@ -207,3 +219,16 @@ def test_a_service_of_another_class_is_not_ours_to_address() -> None:
     assert found.healthy
     (problem,) = found.problems
     assert "loadBalancerClass example.com/other, which is not Cairn's" in problem.what
+
+
+def test_an_ejected_backend_is_shown_with_its_reason_and_does_not_count() -> None:
+    found = overview(slices=[endpoints(True, True)], cilium_nodes=[ejecting()])
+    assert (found.addresses[0].backends_ready, found.addresses[0].backends) == (1, 2)
+    assert [problem.subject for problem in found.problems] == ["service default/web"]
+    assert found.problems[0].what.startswith("pod default/web-2 does not serve at 10.244.1.2:8080")
+    assert found.problems[0].remedy == "kubectl -n default logs web-2"
+    assert not found.healthy
+
+
+def test_a_node_tells_of_its_own_backends_only() -> None:
+    assert overview(cilium_nodes=[ejecting(by="node-2")]).problems == ()

@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from cairn.kube.node import UPLINK_MAC, Node, NodeFacts
+from cairn.kube.node import (
+    EJECTED,
+    UPLINK_MAC,
+    Node,
+    NodeFacts,
+    ejections_of,
+    spell_ejections,
+)
+from cairn.net import parse_l4_address
 
 MAC = "02:00:00:00:00:01"
 
@@ -43,3 +51,22 @@ def test_what_is_no_network_is_left_out(text: str) -> None:
     assert (
         Node.from_object({"metadata": {"name": "n"}, "spec": {"podCIDR": text}}).pod_networks == ()
     )
+
+
+def test_ejected_backends_survive_the_annotation() -> None:
+    said = {
+        parse_l4_address("[fd00::5]:80/TCP"): "HTTP status 503",
+        parse_l4_address("10.244.1.5:8080/TCP"): "refused; then silent",
+        parse_l4_address("10.244.1.5:53/UDP"): "",
+    }
+    text = spell_ejections(said)
+    assert text.startswith("10.244.1.5:8080/TCP refused, then silent; ")
+    obj = {"metadata": {"name": "n", "annotations": {EJECTED: text}}, "spec": {}}
+    assert ejections_of(obj).keys() == said.keys()
+    assert NodeFacts.from_object(obj).ejected == frozenset(said)
+    assert spell_ejections(ejections_of(obj)) == text
+
+
+@pytest.mark.parametrize("text", ["", "; ", "10.244.1.5", "x:80/TCP a", "10.0.0.1:99999/TCP b"])
+def test_what_is_no_backend_is_not_ejected(text: str) -> None:
+    assert ejections_of({"metadata": {"annotations": {EJECTED: text}}}) == {}

@@ -56,7 +56,6 @@ LOCAL: dict[str, Any] = {"externalTrafficPolicy": "Local", "healthCheckNodePort"
         (service(type="NodePort", ports=[{"port": 80, "nodePort": 30000}]), IGNORED, "(30000)"),
         (service(externalIPs=["192.0.2.9"]), IGNORED, "spec.externalIPs (192.0.2.9)"),
         (service(ports=[{"port": 9, "protocol": "SCTP"}]), IGNORED, "port 9/SCTP"),
-        (service(ipFamilies=["IPv4", "IPv6"]), IGNORED, "IPv6"),
         (service(trafficDistribution="PreferClose"), IGNORED, "PreferClose"),
         (
             service(
@@ -67,6 +66,7 @@ LOCAL: dict[str, Any] = {"externalTrafficPolicy": "Local", "healthCheckNodePort"
             "timeoutSeconds 60",
         ),
         (service({"cairn.io/announce": "everywhere"}), IGNORED, "only value is all-nodes"),
+        (service({"cairn.io/weighted": "yes"}), IGNORED, "the values are true and false"),
         (service({"service.kubernetes.io/topology-mode": "Auto"}), IGNORED, "topology-mode"),
         (service({"metallb.universe.tf/loadBalancerIPs": "1.2.3.4"}), IGNORED, "metallb"),
         (service({"lbipam.cilium.io/ip": "1.2.3.4"}), IGNORED, "lbipam.cilium.io/ip is not"),

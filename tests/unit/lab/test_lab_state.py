@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cairn.lab import commands, faults
+from cairn.lab import commands, faults, state
 from cairn.lab.entry import pod_reference
 from cairn.lab.keeper import exit_text
 from cairn.lab.preflight import kernel_version
@@ -16,7 +16,7 @@ from cairn.lab.process_record import (
     process_from_json,
     process_to_json,
 )
-from cairn.lab.state import Lab, LabError, check_name, write_whole
+from cairn.lab.state import Lab, LabError, check_name, load_lab, write_whole
 from cairn.linux.process import Identity
 
 
@@ -36,6 +36,16 @@ def test_no_labs_names_are_the_prefix_of_anothers() -> None:
     prefixes = [Lab(name).netns_prefix for name in names]
     for one in prefixes:
         assert [other for other in prefixes if other.startswith(one)] == [one]
+
+
+@pytest.mark.parametrize("record", ["{", "[]", '{"nodes": [1]}'])
+def test_a_record_that_cannot_be_read_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: str
+) -> None:
+    monkeypatch.setattr(state, "RUN_ROOT", tmp_path)
+    write_whole(tmp_path / "x" / "lab.json", record)
+    with pytest.raises(LabError, match=r"lab\.json: .*; run `cairn lab down --name x`"):
+        load_lab("x")
 
 
 def test_process_and_life_round_trip() -> None:

@@ -87,6 +87,39 @@ def test_a_refused_route_is_tried_again_at_the_next_look() -> None:
     assert table.changes().replace == (refused,)
 
 
+def test_weights_are_kept_changed_and_dropped_for_one_next_hop_alone() -> None:
+    table = fib()
+    table.set_paths(VIP, [N1, N2], {N1: 2, N2: 1})
+    both = table.changes().replace[0].nexthops
+    assert both == (NextHop(N1, weight=2), NextHop(N2, weight=1))
+    table.set_paths(VIP, [N1, N2], {N1: 2, N2: 1})
+    assert not table.changes()
+    table.set_paths(VIP, [N1, N2])
+    assert table.changes().replace == (route(N1, N2),)
+    table.set_paths(VIP, [N1], {N1: 7})
+    assert table.changes().replace == (route(N1),)
+
+
+def test_weights_of_an_earlier_run_stay_with_their_next_hops() -> None:
+    found = KernelRoute(VIP, (NextHop(N1, weight=2), NextHop(N2, weight=3)), metric=20)
+    table = fib([found])
+    table.set_paths(VIP, [N1], {N1: 2})
+    assert not table.changes()
+
+
+def test_a_refused_next_hop_is_left_out_until_the_next_look() -> None:
+    table = fib()
+    table.set_paths(VIP, [N1, N2, N3])
+    (all_three,) = table.changes().replace
+    table.failed(all_three)
+    table.leave_out(VIP, [N2])
+    assert table.changes().replace == (route(N1, N3),)
+    table.set_paths(VIP, [N1, N2])
+    assert table.changes().replace == (route(N1),)
+    table.observe([route(N1)])
+    assert table.changes().replace == (route(N1, N2),)
+
+
 def test_multipath_limit() -> None:
     table = Fib([], metric=20, multipath=2)
     table.set_paths(VIP, [N3, N2, N1])

@@ -40,6 +40,7 @@ FULL = SpeakerConfig(
             med=5,
             communities=(64512 << 16 | 7, 0xFFFFFF01),
             large_communities=((64512, 1, 2),),
+            weight=4,
         ),
     ),
     bfd=(

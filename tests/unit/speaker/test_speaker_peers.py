@@ -4,7 +4,7 @@ from cairn.bgp.family import IPV4_UNICAST, IPV6_UNICAST
 from cairn.desired.prefix_filter import parse_filter
 from cairn.desired.routes import Announcement, PeerSpec, SpeakerConfig
 from cairn.net import parse_address, parse_network
-from cairn.speaker.peers import originated, peer_config, peer_configs
+from cairn.speaker.peers import SHARE_BYTES_PER_S, originated, peer_config, peer_configs
 
 ROUTER = parse_address("192.168.1.1")
 
@@ -45,6 +45,16 @@ def test_routes_without_next_hop_leave_it_to_each_session() -> None:
     attributes = originated(config)[prefix]
     assert attributes.next_hop is None
     assert [str(one) for one in attributes.communities] == ["64512:5"]
+
+
+def test_a_weight_is_a_link_bandwidth() -> None:
+    """draft-ietf-idr-link-bandwidth s2: type 0x40, subtype 4, the AS, octets per second."""
+    prefix = parse_network("192.168.1.100/32")
+    config = SpeakerConfig("1.1.1.1", 64512, routes=(Announcement(prefix, weight=3),))
+    (mark,) = originated(config)[prefix].extended_communities
+    assert (mark.type, mark.subtype) == (0x40, 4)
+    assert mark.bandwidth_bytes_per_s == 3 * SHARE_BYTES_PER_S
+    assert mark.value >> 32 == 64512
 
 
 def test_equal_states_are_equal_configurations() -> None:
