@@ -24,6 +24,7 @@ from cairn.kube.resource import (
     CILIUM_NODES,
     CONFIG_MAPS,
     ENDPOINT_SLICES,
+    L2_POLICIES,
     NODES,
     PODS,
     POOLS,
@@ -33,6 +34,18 @@ from cairn.kube.resource import (
 )
 from cairn.kube.unsupported import SETTINGS
 
+KINDS = {
+    "nodes": NODES,
+    "pods": PODS,
+    "services": SERVICES,
+    "slices": ENDPOINT_SLICES,
+    "pools": POOLS,
+    "policies": BGP_PEERING_POLICIES,
+    "node_configs": BGP_NODE_CONFIGS,
+    "cilium_nodes": CILIUM_NODES,
+    "l2_policies": L2_POLICIES,
+}
+"""By Inventory's fields."""
 OK, FAILED = 0, 1
 
 
@@ -73,29 +86,14 @@ async def _fetch(kubeconfig: str | None) -> tuple[str, Inventory]:
                 raise
             return list(items)
 
-        nodes, pods, services, slices, pools, policies, configs, records = await asyncio.gather(
-            *map(
-                objects,
-                (
-                    NODES,
-                    PODS,
-                    SERVICES,
-                    ENDPOINT_SLICES,
-                    POOLS,
-                    BGP_PEERING_POLICIES,
-                    BGP_NODE_CONFIGS,
-                    CILIUM_NODES,
-                ),
-            )
-        )
+        found = await asyncio.gather(*map(objects, KINDS.values()))
+        kinds = dict(zip(KINDS, found, strict=True))
         namespace, name = SETTINGS
         others = await asyncio.gather(
             *map(objects, (*STORED_KINDS, BGP_ADVERTISEMENTS)),
             objects(CONFIG_MAPS, namespace, f"metadata.name={name}"),
         )
-        inventory = Inventory(
-            nodes, pods, services, slices, pools, policies, configs, records, list(chain(*others))
-        )
+        inventory = Inventory(**kinds, others=list(chain(*others)))
         return client.url, inventory
 
 
@@ -127,14 +125,15 @@ def _show(console: Console, url: str, overview: Overview) -> None:
     show_table(
         console,
         "Load-balancer addresses",
-        ("SERVICE", "ADDRESS", "PORTS", "BACKENDS", "ANNOUNCED BY"),
+        ("SERVICE", "ADDRESS", "PORTS", "BACKENDS", "ANNOUNCED BY", "ARP/ND"),
         [
             (
                 a.service,
                 ", ".join(a.addresses) or "[red]<pending>[/]",
                 a.ports,
                 f"{a.backends_ready} of {a.backends} ready",
-                ", ".join(a.announced_by) or "[red]nobody[/]",
+                ", ".join(a.announced_by) or ("[dim]-[/]" if a.answered_by else "[red]nobody[/]"),
+                ", ".join(a.answered_by) or "[dim]-[/]",
             )
             for a in overview.addresses
         ],

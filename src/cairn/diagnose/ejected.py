@@ -58,7 +58,7 @@ def pods_by_address(slices: Iterable[Object]) -> dict[str, str]:
     for part in slices:
         for endpoint in part.get("endpoints") or ():
             target = endpoint.get("targetRef") or {}
-            if target.get("kind") == "Pod":
+            if target:
                 name = f"{target.get('namespace', '')}/{target.get('name', '')}"
                 found |= dict.fromkeys(endpoint.get("addresses") or (), name)
     return found
