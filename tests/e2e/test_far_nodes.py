@@ -13,6 +13,25 @@ pytestmark = [pytest.mark.lab, pytest.mark.root]
 FAR = "192.168.2.12"
 
 
+DUAL_STACK = """
+apiVersion: cilium.io/v2
+kind: CiliumLoadBalancerIPPool
+metadata: {name: both}
+spec:
+  blocks: [{cidr: "10.99.0.0/24"}, {cidr: "fd00:100::/112"}]
+  serviceSelector: {matchLabels: {pool: both}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: both, labels: {pool: both}}
+spec:
+  type: LoadBalancer
+  ipFamilyPolicy: RequireDualStack
+  selector: {app: web-app}
+  ports: [{port: 80, targetPort: 8080}]
+"""
+
+
 @pytest.fixture(scope="module")
 def far() -> Iterator[LabRun]:
     started = LabRun(f"e2ef{os.getpid() % 100000}", "--nodes", "2", "--far-nodes", "1")
@@ -51,6 +70,34 @@ def test_every_pod_answers_a_client_and_sees_its_address(far: LabRun, client: st
         return len(seen) == 3
 
     wait_for(f"pods of every node (seen: {seen})", all_seen)
+
+
+def await_answer(lab: LabRun, url: str) -> None:
+    ask = ("client-1", "curl", "-sS", "-m", "2", url)
+    wait_for(f"an answer at {url}", lambda: "pod:" in lab.on(*ask, check=False))
+
+
+def test_a_dual_stack_address_is_served_by_every_node_in_both_families(far: LabRun) -> None:
+    far.apply(DUAL_STACK)
+
+    def given() -> list[str]:
+        status = far.get("service", "both")["status"]
+        entries = status.get("loadBalancer", {}).get("ingress", [])
+        return [entry["ip"] for entry in entries] if len(entries) == 2 else []
+
+    addresses = wait_for("an address of each family", given)
+    for address in addresses:
+        six = ":" in address
+        url = f"http://[{address}]" if six else f"http://{address}"
+        await_answer(far, url)
+        seen: set[str] = set()
+        for _ in range(60):
+            page = far.web("client-1", url)
+            assert page["client"] == ("fd00:50::a" if six else "192.168.50.10")
+            seen.add(page["node"])
+            if len(seen) == 3:
+                break
+        assert seen == {"node-1", "node-2", "node-3"}
 
 
 def test_pods_of_every_node_reach_each_other_by_both_families(far: LabRun) -> None:

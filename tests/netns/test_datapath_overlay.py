@@ -23,8 +23,9 @@ from overlay_bed import (
 from cairn.abi.structs import Point
 from cairn.abi.verdicts import Verdict
 from cairn.apply.overlay import DEVICE, PORT
+from cairn.kube.node import NodeFacts
 from cairn.linux import namespace
-from cairn.net import Protocol
+from cairn.net import Protocol, parse_address
 
 pytestmark = [pytest.mark.root, pytest.mark.bpf]
 
@@ -291,6 +292,14 @@ def test_tunnels_run_in_ip6_where_nodes_speak_nothing_else(cluster6: Bed) -> Non
     cluster6.route_vip(near)
     found = ask(cluster6.client, VIPS[6], FAR_WEB, 1_000_000)
     assert found[1:] == [CLIENTS[6], "1000000"]
+
+
+def test_a_node_without_a_common_ip_version_is_named(cluster6: Bed) -> None:
+    near = cluster6.stations[0]
+    stranger = NodeFacts("n9", (parse_address("10.9.9.9"),), (), "02:00:00:00:00:09")
+    (line,) = near.apply([*cluster6.facts, stranger])
+    assert line.startswith("node n9 is on another subnet")
+    assert near.apply(cluster6.facts) == []
 
 
 def test_where_nobody_can_cut_the_sender_of_fragments_is_told(cluster6: Bed) -> None:

@@ -144,7 +144,7 @@ def test_checksums_are_computed_where_clients_and_router_send(lab: Lab) -> None:
 
 def test_a_node_comes_and_goes_without_touching_others(lab: Lab) -> None:
     assert plug_in(lab, node_host(5))
-    assert reaches(lab, "client-1", "192.168.1.14")
+    assert eventually(lambda: reaches(lab, "client-1", "192.168.1.14"))
     assert unplug(lab, "node-5")
     assert not reaches(lab, "client-1", "192.168.1.14")
     assert reaches(lab, "client-1", "192.168.1.10")
