@@ -41,7 +41,7 @@ from cairn.observe.lb_view import BackendName, name_of
 RETRY_S = 2.0
 RESYNC_S = 30.0
 """How often the kernel's routes are compared with what they should be."""
-AT_ONCE = 512
+AT_ONCE = 256
 """Services whose frontends are written together."""
 _HELD = b"\1\0\0\0"
 
