@@ -24,7 +24,7 @@ from cairn.apply.load_balancer import LoadBalancer
 from cairn.apply.map_content import apply_content
 from cairn.apply.peers import prefix_of
 from cairn.apply.uplink import Uplink
-from cairn.compile.announcements import Announced
+from cairn.compile.announcements import NOWHERE, Announced
 from cairn.compile.ejection import exclude_ejected
 from cairn.compile.health_checks import local_frontends
 from cairn.compile.host_ports import compile_host_ports
@@ -256,7 +256,7 @@ class Reconciler:
         if service is not None:
             state = compile_service(service, self._cluster.slices.get(key, {}).values())
             state = exclude_ejected(state, self._ejections.by_node)
-            here = local_frontends(service, state, self._node)
+            here = local_frontends(service, state, self._node) or NOWHERE
             self._announced[key] = Announced(service, self._serves(state), here)
         self.vips.update(key, state)
         return self._changes(f"service {key}", state, whole=whole)
