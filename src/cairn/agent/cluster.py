@@ -124,7 +124,7 @@ class Cluster:
         self.dirty_services.add(key)
 
     def _slice(self, key: Key, obj: RawObject | None) -> None:
-        new = None if obj is None else EndpointSlice.from_object(obj, targets=False)
+        new = None if obj is None else EndpointSlice.from_object(obj)
         before = self._service_of.pop(key, None)
         if before is not None:
             self.slices[before].pop(key, None)

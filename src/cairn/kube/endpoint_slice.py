@@ -46,8 +46,6 @@ class Endpoint:
     """Answers, though perhaps terminating."""
     terminating: bool
     """Is being deleted."""
-    target: str = ""
-    """Namespace/name of the pod; empty if there is none, and where nobody asked for it."""
     for_zones: frozenset[str] = _NO_HINTS
     """Zones whose clients should use it; empty without a hint."""
     for_nodes: frozenset[str] = _NO_HINTS
@@ -66,11 +64,8 @@ class EndpointSlice:
     """As listed; one entry per address."""
 
     @staticmethod
-    def from_object(obj: Object, *, targets: bool = True) -> "EndpointSlice":
-        """Return the view of an EndpointSlice; absent conditions mean what KEP-1669 says.
-
-        Without `targets` the endpoints do not name their pods, which are half of their memory.
-        """
+    def from_object(obj: Object) -> "EndpointSlice":
+        """Return the view of an EndpointSlice; absent conditions mean what KEP-1669 says."""
         metadata = obj.get("metadata") or {}
         labels = metadata.get("labels") or {}
         return EndpointSlice(
@@ -81,9 +76,7 @@ class EndpointSlice:
                 if raw.get("port")
             ),
             endpoints=tuple(
-                endpoint
-                for raw in obj.get("endpoints") or ()
-                for endpoint in _endpoints(raw, targets=targets)
+                endpoint for raw in obj.get("endpoints") or () for endpoint in _endpoints(raw)
             ),
         )
 
@@ -94,13 +87,12 @@ def _port(name: str, protocol: str, port: int) -> EndpointPort:
     return EndpointPort(name, Protocol[protocol], port)
 
 
-def _endpoints(raw: Object, *, targets: bool) -> tuple[Endpoint, ...]:
+def _endpoints(raw: Object) -> tuple[Endpoint, ...]:
     conditions = raw.get("conditions") or {}
     ready = conditions.get("ready")
     ready = True if ready is None else bool(ready)
     serving = conditions.get("serving")
     hints = raw.get("hints") or {}
-    target = (targets and raw.get("targetRef")) or {}
     # Consumers use the first address only (EndpointSlice API, "addresses").
     return tuple(
         Endpoint(
@@ -109,7 +101,6 @@ def _endpoints(raw: Object, *, targets: bool) -> tuple[Endpoint, ...]:
             ready=ready,
             serving=ready if serving is None else bool(serving),
             terminating=bool(conditions.get("terminating")),
-            target=f"{target.get('namespace', '')}/{target.get('name', '')}" if target else "",
             for_zones=_hints(hints.get("forZones")),
             for_nodes=_hints(hints.get("forNodes")),
         )
