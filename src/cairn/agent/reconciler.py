@@ -25,7 +25,7 @@ from cairn.apply.load_balancer import LoadBalancer
 from cairn.apply.map_content import apply_content
 from cairn.apply.peers import prefix_of
 from cairn.apply.uplink import Uplink
-from cairn.compile.announcements import Announced
+from cairn.compile.announcements import NOWHERE, Announced
 from cairn.compile.ejection import exclude_ejected
 from cairn.compile.health_checks import local_frontends
 from cairn.compile.host_ports import compile_host_ports
@@ -42,7 +42,7 @@ from cairn.observe.lb_view import BackendName, name_of
 RETRY_S = 2.0
 RESYNC_S = 30.0
 """How often the kernel's routes are compared with what they should be."""
-AT_ONCE = 512
+AT_ONCE = 256
 """Services whose frontends are written together."""
 _HELD = b"\1\0\0\0"
 
@@ -276,7 +276,7 @@ class Reconciler:
         if service is not None:
             state = compile_service(service, self._cluster.slices.get(key, {}).values())
             state = exclude_ejected(state, self._ejections.by_node)
-            here = local_frontends(service, state, self._node)
+            here = local_frontends(service, state, self._node) or NOWHERE
             self._announced[key] = Announced(service, self._serves(state), here)
         self.vips.update(key, state)
         self._early.note(key, service)

@@ -24,6 +24,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Address
+from types import MappingProxyType
 
 from cairn.desired.load_balancer import LbState
 from cairn.desired.prefix_filter import PrefixFilter, parse_filter
@@ -45,6 +46,7 @@ from cairn.net import Address, Network, parse_network
 VERSIONS = {IPV4_UNICAST: 4, IPV6_UNICAST: 6}
 MAX_PREFIXES_NAMED = 3
 EVERY = Selector()
+NOWHERE: LbState = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Announced:
     """The Service."""
     local_backends: Mapping[int, int]
     """How many ready backends of each IP version live on this node; none: not there."""
-    here: LbState = field(default_factory=dict)
+    here: LbState = field(default_factory=lambda: NOWHERE)
     """Its frontends for clients outside, each with its backends on this node alone."""
     withheld: frozenset[Address] = frozenset()
     """Its addresses that no backend of this node is known to serve."""

@@ -31,7 +31,7 @@ KEEPALIVE = {
     socket.TCP_USER_TIMEOUT: 25_000,
 }
 """Seconds before and between probes, how many; milliseconds until unsent data counts as lost."""
-PAGE_OBJECTS = 500
+PAGE_OBJECTS = 200
 """Objects that one answer to a list holds at most, so that a large list needs little memory."""
 MAX_LINE_BYTES = 16 * 1024 * 1024
 """Longest watch event that is taken: etcd's limit for an object is 1.5 MiB."""

@@ -64,7 +64,7 @@ def endpoints(*ready: bool) -> dict[str, Any]:
                 "addresses": [f"10.244.1.{i}"],
                 "conditions": {"ready": is_ready},
                 "nodeName": "node-1",
-                "targetRef": {"namespace": "default", "name": f"web-{i}"},
+                "targetRef": {"kind": "Pod", "namespace": "default", "name": f"web-{i}"},
             }
             for i, is_ready in enumerate(ready, 2)
         ],

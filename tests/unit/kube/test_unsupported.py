@@ -130,7 +130,8 @@ def test_a_kind_without_effect_is_named_when_it_is_applied(kind: str) -> None:
 
 def test_every_kind_without_effect_is_followed() -> None:
     followed = {resource.kind for resource in (*STORED_KINDS, BGP_ADVERTISEMENTS)}
-    assert followed == set(WHOLE)
+    in_part = {"CiliumCIDRGroup"}  # read for its deny list; policies would have the rest
+    assert followed - in_part == set(WHOLE)
 
 
 def test_the_followed_kinds_are_served_under_the_names_that_are_followed() -> None:
