@@ -77,7 +77,9 @@ static __always_inline int arp_answer(struct __sk_buff *skb, struct arp_packet *
 	return forward(skb, CAIRN_POINT_UPLINK, CAIRN_ARP_ANSWERED, bpf_redirect(skb->ifindex, 0));
 }
 
-/* Answer a request for an address that this node was elected to answer for. */
+/* Answer a request for an address that this node was elected to answer for. Who asks for what
+ * it claims to have announces it (RFC 5227 s2.3): that goes to the stack, where the agent hears
+ * of it and defends. */
 static __always_inline int arp_serve(struct __sk_buff *skb)
 {
 	struct arp_packet arp;
@@ -86,7 +88,8 @@ static __always_inline int arp_serve(struct __sk_buff *skb)
 
 	if (bpf_skb_load_bytes(skb, ETH_HLEN, &arp, sizeof(arp)) < 0 ||
 	    arp.hardware != bpf_htons(ARP_ETHERNET) || arp.protocol != bpf_htons(ETH_P_IP) ||
-	    arp.operation != bpf_htons(ARP_REQUEST))
+	    arp.operation != bpf_htons(ARP_REQUEST) ||
+	    !__builtin_memcmp(arp.sender_ip, arp.target_ip, sizeof(arp.target_ip)))
 		return pass(skb, CAIRN_POINT_UPLINK);
 	__builtin_memcpy(&asked, arp.target_ip, 4);
 	address_map(&address, asked);

@@ -7,6 +7,9 @@ who ask for an address by name are served, then all others, again by age, with t
 address of the oldest pool that selects them. Each family of a Service is served by itself, from the
 pools that have blocks of it; a Service that requires both families gets none before it gets both.
 
+An address in a node's subnet is probed before it is first given: until the answer is there, its
+Service has no verdict and the address waits for it.
+
 Invariants  The record is the Service's status: a restart or a pool edit moves no address that a
             selecting pool still holds. Equal objects give equal results, in whatever order.
             No address is held twice, but by Services that may share it.
@@ -18,8 +21,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from cairn.compile.ipam_pool import PoolState, pool_states
+from cairn.compile.ipam_proof import Proof
 from cairn.compile.ipam_reason import (
     Reason,
+    told_before,
+    told_with_address,
     unreadable,
     why_declined,
     why_none_free,
@@ -71,6 +77,8 @@ class IpamResult:
     """Per Service that is, or was, ours to address."""
     pools: Mapping[str, PoolState]
     """Per pool."""
+    due: tuple[Slot, ...] = ()
+    """Addresses to be probed; the Services that wait for them have no verdict yet."""
 
 
 @dataclass(slots=True)
@@ -83,6 +91,8 @@ class _Case:
     notices: list[Notice] = field(default_factory=list)
     reason: Reason | None = None
     missing: dict[int, str] = field(default_factory=dict)
+    fresh: list[Slot] = field(default_factory=list)
+    waits: bool = False
 
     def lacks(self, version: int) -> bool:
         return all(slot[0] != version for slot in self.slots)
@@ -94,13 +104,14 @@ def compile_ipam(
     *,
     reserved: Mapping[Address, str] | None = None,
     node_networks: Iterable[Network] = (),
+    proof: Proof | None = None,
 ) -> IpamResult:
     """Return who should hold which address.
 
     `reserved` are addresses of others (nodes, routers) and what they belong to; `node_networks`
-    only lead to findings.
+    only lead to findings; `proof` is what probes have shown.
     """
-    space = AddressSpace(pools, reserved or {})
+    space = AddressSpace(pools, reserved or {}, proof)
     ordered = sorted(services, key=lambda service: service.order)
     cases = [_Case(s, space.selecting(s.selectable)) for s in ordered if s.handled]
     for case in cases:
@@ -110,11 +121,13 @@ def compile_ipam(
             _give_requested(space, case)
     for case in cases:
         _give_any(space, case)
-    verdicts = {case.service.metadata.key: _verdict(case) for case in cases}
+    verdicts = {
+        case.service.metadata.key: _verdict(space, case) for case in cases if not case.waits
+    }
     for service in ordered:
         if not service.handled and not service.foreign and service.condition is not None:
             verdicts[service.metadata.key] = Verdict((), None, _farewell(service))
-    return IpamResult(verdicts, pool_states(space, tuple(node_networks)))
+    return IpamResult(verdicts, pool_states(space, tuple(node_networks)), tuple(space.due))
 
 
 def _keep(space: AddressSpace, case: _Case) -> None:
@@ -158,11 +171,11 @@ def _give_requested(space: AddressSpace, case: _Case) -> None:
         if slot in case.slots:
             continue
         pool = next((p for p in case.pools if space.usable(p) and p.holds(*slot)), None)
+        taken = slot in space.reserved or space.proof.stranger(slot)
         if slot[0] not in service.families:
             case.reason = case.reason or why_not_that_family(service, address)
-        elif pool and slot not in space.reserved and space.open_to(slot, service):
-            space.claim(slot, service)
-            case.slots[slot] = pool.name
+        elif pool and not taken and space.open_to(slot, service):
+            _take(space, case, slot, pool)
         elif case.reason is None:
             case.reason = why_not_requested(space, service, address)
     if service.unreadable and case.reason is None:
@@ -187,8 +200,7 @@ def _give_any(space: AddressSpace, case: _Case) -> None:
         _wait(space, case, lacking)
         return
     for slot, pool in chosen.items():
-        space.claim(slot, service)
-        case.slots[slot] = pool.name
+        _take(space, case, slot, pool)
     for version, reason in lacking.items():
         if version in service.optional and case.slots:
             case.missing[version] = reason.message
@@ -206,8 +218,19 @@ def _wait(space: AddressSpace, case: _Case, lacking: dict[int, Reason]) -> None:
     for slot in case.slots:
         space.release(slot, case.service)
     case.slots.clear()
+    case.fresh.clear()
+    case.waits = False
     first = case.reason or next(iter(lacking.values()))
     case.reason = why_waiting(case.service, first)
+
+
+def _take(space: AddressSpace, case: _Case, slot: Slot, pool: Pool) -> None:
+    if space.must_wait(slot):
+        case.waits = True
+    elif slot not in space.holders:
+        case.fresh.append(slot)
+    space.claim(slot, case.service)
+    case.slots[slot] = pool.name
 
 
 def _choose(space: AddressSpace, case: _Case, version: int) -> tuple[Slot, Pool] | None:
@@ -224,16 +247,20 @@ def _choose(space: AddressSpace, case: _Case, version: int) -> tuple[Slot, Pool]
     return None
 
 
-def _verdict(case: _Case) -> Verdict:
+def _verdict(space: AddressSpace, case: _Case) -> Verdict:
     service = case.service
     rank = {version: place for place, version in enumerate(service.families)}
     slots = sorted(case.slots, key=lambda slot: (rank.get(slot[0], 9), slot))
     addresses = tuple(spell(slot) for slot in slots)
     given = ", ".join(f"{spell(slot)} from pool {case.slots[slot]}" for slot in slots)
+    before = service.condition or {}
     missing = {**case.missing, **{v: why_declined(v) for v in service.declined}}
     told = [given, *(f"no IPv{version} address: {why}" for version, why in missing.items())]
-    reason = case.reason or Reason("satisfied", "; ".join(told))
-    before = service.condition or {}
+    if case.fresh:
+        told += [told_with_address(space, slot, case.slots[slot]) for slot in case.fresh]
+    else:
+        told.append(told_before(given, str(before.get("message"))))
+    reason = case.reason or Reason("satisfied", "; ".join(filter(None, told)))
     notices = list(case.notices)
     if (reason.code, reason.message) != (before.get("reason"), before.get("message")):
         pending = reason.code != "satisfied"

@@ -8,6 +8,7 @@ Standards   Cilium LB-IPAM pool conditions
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cairn.compile.ipam_reason import stranger_text
 from cairn.compile.ipam_space import AddressSpace, Slot, spell, total
 from cairn.kube.finding import Finding
 from cairn.kube.pool import Block, Pool
@@ -54,7 +55,13 @@ def _state(space: AddressSpace, pool: Pool, node_networks: Sequence[Network]) ->
             f"block {overlap.block.text} overlaps {overlap.other_block.text} of the older pool "
             f"{overlap.other}: this pool hands out nothing until one of them changes"
         )
-    findings = [*pool.findings, *_reserved(inside), *_on_link(pool, node_networks)]
+    strangers = {
+        slot: mac
+        for slot, mac in space.proof.strangers.items()
+        if slot not in space.holders and slot not in space.reserved and pool.holds(*slot)
+    }
+    findings = [*pool.findings, *_reserved(inside), *_strangers(strangers)]
+    findings += _on_link(pool, node_networks)
     return PoolState(total(pool), space.used[pool.name], len(inside), conflict, tuple(findings))
 
 
@@ -68,6 +75,13 @@ def _reserved(inside: dict[Slot, str]) -> list[Finding]:
     ]
 
 
+def _strangers(strangers: dict[Slot, str]) -> list[Finding]:
+    return [
+        Finding("StrangersAddress", stranger_text(slot, mac))
+        for slot, mac in sorted(strangers.items())
+    ]
+
+
 def _on_link(pool: Pool, node_networks: Sequence[Network]) -> list[Finding]:
     findings = []
     for block in pool.blocks:
@@ -78,9 +92,9 @@ def _on_link(pool: Pool, node_networks: Sequence[Network]) -> list[Finding]:
                     "NodeSubnet",
                     f"block {block.text} seems to lie in the nodes' own subnet {home}: a client "
                     f"there asks for a VIP by {ASKING[block.version]} and uses no BGP route; one "
-                    "of the nodes that serve the address answers (chosen by hash), so such clients "
-                    "reach it through that node, without ECMP; take a range of its own to spread "
-                    "them",
+                    "of the nodes that serve the address answers (chosen by hash; another within "
+                    "a second of its end), so such clients reach it through that node, without "
+                    "ECMP; take a range of its own to spread them",
                 )
             )
     return findings

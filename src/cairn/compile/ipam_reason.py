@@ -15,6 +15,8 @@ from cairn.kube.selector import Operator, Requirement
 from cairn.net import Address
 
 MAX_POOLS_NAMED = 3
+MAX_SKIPPED_NAMED = 3
+SKIPPED, UNPROVEN = "skipped: ", "not probed: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,9 @@ def why_not_requested(space: AddressSpace, service: LoadBalancer, address: Addre
     if owner := space.reserved.get(slot):
         text = f"{address} belongs to {owner}; ask for another address"
         return Reason("already_allocated", text)
+    if mac := space.proof.stranger(slot):
+        text = f"{_answers(slot, mac)}; free it there, or ask for another address"
+        return Reason("already_allocated", text)
     holding = [pool for pool in space.pools if pool.holds(*slot)]
     if not holding:
         names = _names(space.pools) or "none exists"
@@ -45,6 +50,36 @@ def why_not_requested(space: AddressSpace, service: LoadBalancer, address: Addre
     if not selecting:
         return Reason("pool_selector_mismatch", _mismatch(service, holding[0]))
     return Reason("no_pool", f"{address}: {_unusable(space, selecting[0])}")
+
+
+def told_with_address(space: AddressSpace, slot: Slot, pool: str) -> str:
+    """Return what is worth telling about an address just given; often nothing."""
+    home = next(one for one in space.pools if one.name == pool)
+    skipped = space.skipped(home, slot)
+    texts = [_answers(other, space.proof.strangers[other]) for other in skipped[:MAX_SKIPPED_NAMED]]
+    if len(skipped) > MAX_SKIPPED_NAMED:
+        texts.append(f"and {len(skipped) - MAX_SKIPPED_NAMED} more")
+    told = [f"{SKIPPED}{', '.join(texts)}"] if texts else []
+    if slot in space.proof.unproven:
+        told.append(f"{UNPROVEN}{spell(slot)}, as no node of its subnet answered in time")
+    return "; ".join(told)
+
+
+def told_before(given: str, message: str) -> str:
+    """Return what was told when these addresses were given: it stands as long as they do."""
+    if not message.startswith(f"{given}; "):
+        return ""
+    parts = message.split("; ")
+    return "; ".join(part for part in parts if part.startswith((SKIPPED, UNPROVEN)))
+
+
+def stranger_text(slot: Slot, mac: str) -> str:
+    """Return what a pool's author should know of an address that somebody else has."""
+    return f"{_answers(slot, mac)}: it is skipped; free it there, or leave it out of the pool"
+
+
+def _answers(slot: Slot, mac: str) -> str:
+    return f"{spell(slot)} is answered for by {mac}, which is no node of this cluster"
 
 
 def why_none_free(space: AddressSpace, service: LoadBalancer, version: int) -> Reason:
@@ -166,7 +201,9 @@ def _exhausted(space: AddressSpace, pool: Pool) -> str:
     count = total(pool)
     used = space.used[pool.name]
     kept = sum(pool.holds(*slot) for slot in space.reserved)
+    strange = sum(pool.holds(*slot) and slot not in space.holders for slot in space.proof.strangers)
     text = f"{used} of {count} in use" + (f", {kept} reserved" if kept else "")
+    text += f", {strange} answered for by strangers" if strange else ""
     return f"pool {pool.name} is exhausted: {text}; add a block or another pool, or free an address"
 
 

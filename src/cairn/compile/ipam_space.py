@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from cairn.compile.ipam_proof import Proof
 from cairn.kube.load_balancer import LoadBalancer
 from cairn.kube.pool import Block, Pool
 from cairn.net import Address, parse_address
@@ -88,7 +89,13 @@ def _invites(service: LoadBalancer, namespace: str) -> bool:
 class AddressSpace:
     """Every pool's addresses, and the claims on them."""
 
-    def __init__(self, pools: Iterable[Pool], reserved: Mapping[Address, str]) -> None:
+    def __init__(
+        self, pools: Iterable[Pool], reserved: Mapping[Address, str], proof: Proof | None = None
+    ) -> None:
+        self.proof = proof or Proof()
+        """What is known about strangers."""
+        self.due: dict[Slot, None] = {}
+        """Addresses that must be probed before they are given, in order."""
         self.pools = sorted(pools, key=lambda pool: (pool.metadata.created, pool.name))
         """In order of age."""
         self.overlaps = find_overlaps(self.pools)
@@ -113,6 +120,15 @@ class AddressSpace:
     def open_to(self, slot: Slot, service: LoadBalancer) -> bool:
         """Return whether `service` may hold the address, alone or with those who do."""
         return all(may_share(service, holder) for holder in self.holders.get(slot, ()))
+
+    def must_wait(self, slot: Slot) -> bool:
+        """Return whether the address, which nobody holds, is to be probed first; note it if so."""
+        if slot in self.due:
+            return True
+        if slot in self.holders or not self.proof.is_due(slot):
+            return False
+        self.due[slot] = None
+        return True
 
     def claim(self, slot: Slot, service: LoadBalancer) -> None:
         """Record that `service` holds the address."""
@@ -158,7 +174,25 @@ class AddressSpace:
         return None
 
     def _taken(self, slot: Slot) -> bool:
-        return slot in self.holders or slot in self.reserved
+        return slot in self.holders or slot in self.reserved or bool(self.proof.stranger(slot))
+
+    def skipped(self, pool: Pool, slot: Slot) -> list[Slot]:
+        """Return the addresses of strangers that would have been given before `slot`."""
+        found = [
+            other
+            for other in self.proof.strangers
+            if other not in self.holders and other not in self.reserved and pool.holds(*other)
+        ]
+        place = _place(pool, slot)
+        return sorted(o for o in found if o[0] == slot[0] and _place(pool, o) < place)
+
+
+def _place(pool: Pool, slot: Slot) -> tuple[int, int]:
+    """Return where in the pool's order an address stands."""
+    version, value = slot
+    blocks = enumerate(pool.blocks)
+    block = next((n for n, b in blocks if b.version == version and b.first <= value <= b.last), 0)
+    return block, value
 
 
 def total(pool: Pool) -> int:

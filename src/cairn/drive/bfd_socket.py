@@ -10,7 +10,7 @@ Not here    What the packets say (cairn.bfd).
 import errno
 import random
 import socket
-import struct
+import sys
 
 from cairn.net import Address, parse_address
 
@@ -21,7 +21,7 @@ DSCP_CS6 = 0xC0
 ATTEMPTS = 64
 LONGEST_BYTES = 512
 IP_RECVTTL = 12
-INT = struct.Struct("=i")
+INT_BYTES = 4
 
 Datagram = tuple[bytes, Address, int]
 
@@ -64,10 +64,11 @@ def open_sender(local: Address) -> socket.socket:
 def receive(sock: socket.socket) -> Datagram | None:
     """Return the next datagram that waits; None if there is none."""
     try:
-        data, ancillary, _, source = sock.recvmsg(LONGEST_BYTES, socket.CMSG_SPACE(INT.size))
+        data, ancillary, _, source = sock.recvmsg(LONGEST_BYTES, socket.CMSG_SPACE(INT_BYTES))
     except (BlockingIOError, InterruptedError):
         return None
-    ttl = next((INT.unpack(value)[0] for _, _, value in ancillary if len(value) == INT.size), 0)
+    octets = next((value for _, _, value in ancillary if len(value) == INT_BYTES), b"")
+    ttl = int.from_bytes(octets, sys.byteorder)
     return data, parse_address(source[0].partition("%")[0]), ttl
 
 

@@ -9,7 +9,7 @@ Not here    The decision (compile.ipam).
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from cairn.kube.resource import BGP_PEERING_POLICIES, NODES, POOLS, SERVICES
 from cairn.net import Address, Network, parse_address, parse_network
 from cairn.operator.condition import merge
 from cairn.operator.pool_status import pool_conditions
+from cairn.operator.segments import Conflict, Segments
 
 GATHER_S = 0.002
 """How long events are gathered before a pass."""
@@ -53,9 +54,17 @@ class Ipam:
     """Addresses every Service; `run` works until cancelled."""
 
     def __init__(
-        self, client: Client, recorder: EventRecorder, *, on_service: OnChange | None = None
+        self,
+        client: Client,
+        recorder: EventRecorder,
+        *,
+        on_service: OnChange | None = None,
+        on_conflicts: Callable[[Mapping[Address, Conflict]], None] = lambda _: None,
     ) -> None:
-        """Address the Services of `client`; `on_service` sees every change of one too."""
+        """Address the Services of `client`; `on_service` sees every change of one too.
+
+        `on_conflicts` hears which addresses strangers answer for, as the nodes tell.
+        """
         self._client = client
         self._on_service = on_service
         self._recorder = recorder
@@ -72,6 +81,12 @@ class Ipam:
         self._policy_informer = Informer(
             client, BGP_PEERING_POLICIES, on_change=self._policy_changed
         )
+        self._segments = Segments(
+            client,
+            is_ready=self._is_ready,
+            on_proof=self._dirty.set,
+            on_conflicts=on_conflicts,
+        )
 
     async def run(self) -> None:
         """Follow the API and keep every address given."""
@@ -84,8 +99,10 @@ class Ipam:
         async with asyncio.TaskGroup() as group:
             for informer in informers:
                 group.create_task(informer.run())
+            group.create_task(self._segments.run())
             for informer in informers:
                 await informer.synced.wait()
+            await self._segments.synced()
             while True:
                 await self._dirty.wait()
                 await asyncio.sleep(GATHER_S)
@@ -103,11 +120,17 @@ class Ipam:
             self._services.values(),
             reserved=reserved,
             node_networks=networks,
+            proof=self._segments.proof(),
         )
+        self._segments.ask(result.due)
         for key, verdict in result.services.items():
             if self._differs(key, verdict):
                 group.create_task(self._write_service(key, *self._decide(key, verdict), verdict))
         group.create_task(self._write_pools(result))
+
+    def _is_ready(self, node: str) -> bool:
+        raw = self._node_informer.objects.get(Key("", node))
+        return raw is not None and Node.from_object(raw).ready
 
     def _surroundings(self) -> tuple[dict[Address, str], list[Network]]:
         reserved: dict[Address, str] = {}

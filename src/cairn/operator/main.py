@@ -11,10 +11,12 @@ import socket
 
 from cairn.drive.daemon import run_daemon
 from cairn.drive.event_recorder import EventRecorder
+from cairn.drive.informer import OnChange, RawObject
 from cairn.drive.kube_client import Client
 from cairn.drive.lease_election import Election
 from cairn.kube.metadata import Key
 from cairn.operator.bgp import Bgp
+from cairn.operator.conflicts import Conflicts
 from cairn.operator.ipam import Ipam
 from cairn.operator.unsupported import Unsupported
 
@@ -43,6 +45,16 @@ def main(argv: list[str]) -> int:
     )
 
 
+def each_of(*listeners: OnChange) -> OnChange:
+    """Return a listener that tells all of these."""
+
+    def on_change(key: Key, old: RawObject | None, new: RawObject | None) -> None:
+        for listener in listeners:
+            listener(key, old, new)
+
+    return on_change
+
+
 async def _run(kubeconfig: str | None, lease: Key, identity: str) -> None:
     async with Client.connect(kubeconfig) as client:
         log.info("API server %s", client.url)
@@ -58,7 +70,15 @@ async def _run(kubeconfig: str | None, lease: Key, identity: str) -> None:
                     on_policy=rest.peering_policy,
                     on_advertisement=rest.advertisement,
                 )
-                group.create_task(Ipam(client, recorder, on_service=rest.service).run())
+                conflicts = Conflicts(client, recorder)
+                ipam = Ipam(
+                    client,
+                    recorder,
+                    on_service=each_of(rest.service, conflicts.service),
+                    on_conflicts=conflicts.update,
+                )
+                group.create_task(conflicts.run())
+                group.create_task(ipam.run())
                 group.create_task(bgp.run())
                 group.create_task(rest.run())
 
