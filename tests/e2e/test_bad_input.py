@@ -292,17 +292,6 @@ spec: {services: [{name: my-web-app, routes: [{name: r, http: {match: [{prefix: 
     pytest.param(
         """
 apiVersion: cilium.io/v2alpha1
-kind: CiliumL2AnnouncementPolicy
-metadata: {name: bad}
-spec: {loadBalancerIPs: true}
-""",
-        "ciliuml2announcementpolicy",
-        ("one of the nodes that serve it answers ARP",),
-        id="L2",
-    ),
-    pytest.param(
-        """
-apiVersion: cilium.io/v2alpha1
 kind: CiliumBGPClusterConfig
 metadata: {name: bad}
 spec: {bgpInstances: [{name: i, localASN: 64512}]}

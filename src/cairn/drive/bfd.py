@@ -41,6 +41,7 @@ log = logging.getLogger("bfd")
 
 Snapshot = Mapping[Address, tuple[State, State, bool]]
 """Per neighbour: our state, the state that it told, whether it was ever Up."""
+NOT_YET = State.DOWN, State.DOWN, False
 
 
 class BfdDriver:
@@ -52,6 +53,7 @@ class BfdDriver:
         self._selector = selectors.DefaultSelector()
         self._wake, self._woken = socket.socketpair()
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._asked: frozenset[Address] = frozenset()
         self._wanted: Mapping[Address, SessionConfig] = {}
         self._listeners: dict[Address, socket.socket] = {}
         self._senders: dict[tuple[Address, Address], socket.socket] = {}
@@ -68,15 +70,20 @@ class BfdDriver:
 
     def configure(self, wanted: Mapping[Address, SessionConfig]) -> None:
         """Make `wanted` the sessions, by the neighbour's address."""
+        self._asked = frozenset(wanted)
         self._call(lambda: self._configure(wanted))
 
     def snapshot(self) -> Snapshot:
-        """Return the state of every session; a moment's truth, safe from any thread."""
+        """Return the state of every session that is wanted, running yet or not.
+
+        A moment's truth, safe from any thread.
+        """
         sessions = dict(self._monitor.sessions)
-        return {
+        running = {
             remote: (session.state, session.remote_state, session.was_up)
             for remote, session in sessions.items()
         }
+        return {remote: running.get(remote, NOT_YET) for remote in self._asked}
 
     def shut_down(self) -> None:
         """Leave every session on purpose and end the thread."""

@@ -18,6 +18,7 @@ from cairn.kube.metadata import Key
 from cairn.operator.bgp import Bgp
 from cairn.operator.conflicts import Conflicts
 from cairn.operator.ipam import Ipam
+from cairn.operator.l2 import L2Policies
 from cairn.operator.unsupported import Unsupported
 
 log = logging.getLogger(__name__)
@@ -71,13 +72,15 @@ async def _run(kubeconfig: str | None, lease: Key, identity: str) -> None:
                     on_advertisement=rest.advertisement,
                 )
                 conflicts = Conflicts(client, recorder)
+                policies = L2Policies(client, recorder)
                 ipam = Ipam(
                     client,
                     recorder,
-                    on_service=each_of(rest.service, conflicts.service),
+                    on_service=each_of(rest.service, conflicts.service, policies.service),
                     on_conflicts=conflicts.update,
                 )
                 group.create_task(conflicts.run())
+                group.create_task(policies.run())
                 group.create_task(ipam.run())
                 group.create_task(bgp.run())
                 group.create_task(rest.run())

@@ -118,11 +118,13 @@ class SpeakerService:
     def _on_changes(self, changes: Sequence[Change]) -> None:
         for change in changes:
             self._server.broadcast(_line(report_change(change)))
-            if State.UP in (change.was, change.state):
-                level = logging.INFO if change.state is State.UP else logging.WARNING
+            if change.state is State.UP:
+                LOG.info("BFD with %s is up", change.remote)
+            elif change.was is State.UP and change.remote_state is State.ADMIN_DOWN:
+                LOG.info("BFD with %s ended: it left on purpose", change.remote)
+            elif change.was is State.UP:
                 why = change.diagnostic.name.lower().replace("_", " ")
-                text = "up" if change.state is State.UP else f"{change.state.text}: {why}"
-                LOG.log(level, "BFD with %s is %s", change.remote, text)
+                LOG.warning("BFD with %s is %s: %s", change.remote, change.state.text, why)
 
     def _new_driver(self, router_id: str, *, restarting: bool) -> BgpDriver:
         speaker = Speaker(
