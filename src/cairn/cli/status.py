@@ -24,6 +24,7 @@ from cairn.kube.resource import (
     CILIUM_NODES,
     CONFIG_MAPS,
     ENDPOINT_SLICES,
+    L2_POLICIES,
     NODES,
     PODS,
     POOLS,
@@ -73,7 +74,17 @@ async def _fetch(kubeconfig: str | None) -> tuple[str, Inventory]:
                 raise
             return list(items)
 
-        nodes, pods, services, slices, pools, policies, configs, records = await asyncio.gather(
+        (
+            nodes,
+            pods,
+            services,
+            slices,
+            pools,
+            policies,
+            configs,
+            facts,
+            segment,
+        ) = await asyncio.gather(
             *map(
                 objects,
                 (
@@ -85,6 +96,7 @@ async def _fetch(kubeconfig: str | None) -> tuple[str, Inventory]:
                     BGP_PEERING_POLICIES,
                     BGP_NODE_CONFIGS,
                     CILIUM_NODES,
+                    L2_POLICIES,
                 ),
             )
         )
@@ -94,7 +106,16 @@ async def _fetch(kubeconfig: str | None) -> tuple[str, Inventory]:
             objects(CONFIG_MAPS, namespace, f"metadata.name={name}"),
         )
         inventory = Inventory(
-            nodes, pods, services, slices, pools, policies, configs, records, list(chain(*others))
+            nodes,
+            pods,
+            services,
+            slices,
+            pools,
+            policies,
+            configs,
+            facts,
+            segment,
+            list(chain(*others)),
         )
         return client.url, inventory
 
@@ -127,14 +148,15 @@ def _show(console: Console, url: str, overview: Overview) -> None:
     show_table(
         console,
         "Load-balancer addresses",
-        ("SERVICE", "ADDRESS", "PORTS", "BACKENDS", "ANNOUNCED BY"),
+        ("SERVICE", "ADDRESS", "PORTS", "BACKENDS", "ANNOUNCED BY", "ARP/ND"),
         [
             (
                 a.service,
                 ", ".join(a.addresses) or "[red]<pending>[/]",
                 a.ports,
                 f"{a.backends_ready} of {a.backends} ready",
-                ", ".join(a.announced_by) or "[red]nobody[/]",
+                ", ".join(a.announced_by) or ("[dim]-[/]" if a.answered_by else "[red]nobody[/]"),
+                ", ".join(a.answered_by) or "[dim]-[/]",
             )
             for a in overview.addresses
         ],

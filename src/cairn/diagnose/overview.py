@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from cairn.diagnose.ejected import Ejection, ejections
 from cairn.diagnose.gaps import tell_gaps
+from cairn.diagnose.l2 import answering_nodes, tell_l2
 from cairn.diagnose.pods import PodCount, count_pods
 from cairn.kube.endpoint_slice import EndpointSlice
 from cairn.kube.load_balancer import load_balancer_of
@@ -42,6 +43,8 @@ class Inventory:
     """CiliumBGPNodeConfig."""
     cilium_nodes: Sequence[Object] = ()
     """CiliumNode."""
+    l2_policies: Sequence[Object] = ()
+    """CiliumL2AnnouncementPolicy."""
     others: Sequence[Object] = ()
     """Objects of every other kind that a user may write for Cairn, with kind and apiVersion."""
 
@@ -95,7 +98,9 @@ class AddressRow:
     backends_ready: int
     backends: int
     announced_by: tuple[str, ...]
-    """Nodes, by name."""
+    """Nodes that announce it over BGP, by name."""
+    answered_by: tuple[str, ...] = ()
+    """Nodes that answer ARP and ND for it, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,7 @@ def compile_overview(inventory: Inventory) -> Overview:
     addresses = _addresses(inventory, problems)
     pools = _pools(inventory, problems)
     _policies(inventory, problems)
+    problems.extend(Problem(*told) for told in tell_l2(inventory.services, inventory.l2_policies))
     problems.extend(
         Problem(told.subject, told.message, severe=told.severe)
         for told in tell_gaps(
@@ -221,11 +227,12 @@ def _addresses(inventory: Inventory, problems: list[Problem]) -> tuple[AddressRo
     ejected = tuple(ejections(inventory.cilium_nodes, parts))
     problems.extend(_ejected(ejected))
     dead = {(entry.service, entry.where.address) for entry in ejected}
+    answering = answering_nodes(inventory.cilium_nodes)
     rows = []
     for raw in sorted(inventory.services, key=key_of):
         service = Service.from_object(raw)
         if service.type == "LoadBalancer":
-            row = _address(service, slices.get(service.key, []), announcers, dead)
+            row = _address(service, slices.get(service.key, []), announcers, answering, dead)
             rows.append(row)
             problems.extend(_address_problems(service, row, raw, inventory))
     return tuple(rows)
@@ -235,6 +242,7 @@ def _address(
     service: Service,
     slices: list[EndpointSlice],
     announcers: Mapping[str, tuple[str, ...]],
+    answering: Mapping[str, tuple[str, ...]],
     dead: Set[tuple[Key, Address]],
 ) -> AddressRow:
     endpoints = {e.address: e for part in slices for e in part.endpoints}.values()
@@ -249,6 +257,7 @@ def _address(
         ),
         backends=len(endpoints),
         announced_by=tuple(sorted(by)),
+        answered_by=tuple(sorted({n for a in addresses for n in answering.get(a, ())})),
     )
 
 
@@ -284,6 +293,10 @@ def _address_problems(
     if not row.backends_ready:
         return [Problem(subject, *_no_backend(raw, row))]
     if not row.announced_by:
+        if row.answered_by and not inventory.policies:
+            what = "is answered for by ARP and ND in the nodes' subnet, and announced over no BGP"
+            remedy = "apply a CiliumBGPPeeringPolicy if clients beyond the router are to reach it"
+            return [Problem(subject, what, remedy, severe=False)]
         if not inventory.policies:
             what = "no CiliumBGPPeeringPolicy exists, so no router knows its address"
         else:
