@@ -89,6 +89,7 @@ def test_another_node_takes_over_within_a_second(lab: LabRun) -> None:
 def test_a_restart_of_the_agent_is_not_a_death(lab: LabRun) -> None:
     settled(lab)
     home = one_answers(lab)
+    wait_for("every session is up", lambda: all_up(speakers_on_bfd(lab)))
     before, said = agents(lab), speakers_on_bfd(lab)
     pings = Pings(lab, 8)
     kill(lab, "agent")
@@ -111,6 +112,16 @@ def speakers_on_bfd(lab: LabRun) -> dict[str, list[str]]:
         found[name] = [line for line in log.splitlines() if "BFD" in line]
     assert all(found.values())
     return found
+
+
+def all_up(said: dict[str, list[str]]) -> bool:
+    """Return whether every speaker's last word on both its neighbours is that they are up."""
+    last = [
+        {line.split("BFD with ")[1].split()[0]: line for line in lines} for lines in said.values()
+    ]
+    return all(
+        len(lines) == 2 and all(line.endswith("is up") for line in lines.values()) for lines in last
+    )
 
 
 def service(name: str) -> str:

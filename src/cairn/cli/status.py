@@ -34,6 +34,18 @@ from cairn.kube.resource import (
 )
 from cairn.kube.unsupported import SETTINGS
 
+KINDS = (
+    NODES,
+    PODS,
+    SERVICES,
+    ENDPOINT_SLICES,
+    POOLS,
+    BGP_PEERING_POLICIES,
+    BGP_NODE_CONFIGS,
+    CILIUM_NODES,
+    L2_POLICIES,
+)
+"""In the order of Inventory's fields."""
 OK, FAILED = 0, 1
 
 
@@ -74,49 +86,13 @@ async def _fetch(kubeconfig: str | None) -> tuple[str, Inventory]:
                 raise
             return list(items)
 
-        (
-            nodes,
-            pods,
-            services,
-            slices,
-            pools,
-            policies,
-            configs,
-            facts,
-            segment,
-        ) = await asyncio.gather(
-            *map(
-                objects,
-                (
-                    NODES,
-                    PODS,
-                    SERVICES,
-                    ENDPOINT_SLICES,
-                    POOLS,
-                    BGP_PEERING_POLICIES,
-                    BGP_NODE_CONFIGS,
-                    CILIUM_NODES,
-                    L2_POLICIES,
-                ),
-            )
-        )
+        kinds = await asyncio.gather(*map(objects, KINDS))
         namespace, name = SETTINGS
         others = await asyncio.gather(
             *map(objects, (*STORED_KINDS, BGP_ADVERTISEMENTS)),
             objects(CONFIG_MAPS, namespace, f"metadata.name={name}"),
         )
-        inventory = Inventory(
-            nodes,
-            pods,
-            services,
-            slices,
-            pools,
-            policies,
-            configs,
-            facts,
-            segment,
-            list(chain(*others)),
-        )
+        inventory = Inventory(*kinds, others=list(chain(*others)))
         return client.url, inventory
 
 
