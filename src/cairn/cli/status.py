@@ -34,18 +34,18 @@ from cairn.kube.resource import (
 )
 from cairn.kube.unsupported import SETTINGS
 
-KINDS = (
-    NODES,
-    PODS,
-    SERVICES,
-    ENDPOINT_SLICES,
-    POOLS,
-    BGP_PEERING_POLICIES,
-    BGP_NODE_CONFIGS,
-    CILIUM_NODES,
-    L2_POLICIES,
-)
-"""In the order of Inventory's fields."""
+KINDS = {
+    "nodes": NODES,
+    "pods": PODS,
+    "services": SERVICES,
+    "slices": ENDPOINT_SLICES,
+    "pools": POOLS,
+    "policies": BGP_PEERING_POLICIES,
+    "node_configs": BGP_NODE_CONFIGS,
+    "cilium_nodes": CILIUM_NODES,
+    "l2_policies": L2_POLICIES,
+}
+"""By Inventory's fields."""
 OK, FAILED = 0, 1
 
 
@@ -86,13 +86,14 @@ async def _fetch(kubeconfig: str | None) -> tuple[str, Inventory]:
                 raise
             return list(items)
 
-        kinds = await asyncio.gather(*map(objects, KINDS))
+        found = await asyncio.gather(*map(objects, KINDS.values()))
+        kinds = dict(zip(KINDS, found, strict=True))
         namespace, name = SETTINGS
         others = await asyncio.gather(
             *map(objects, (*STORED_KINDS, BGP_ADVERTISEMENTS)),
             objects(CONFIG_MAPS, namespace, f"metadata.name={name}"),
         )
-        inventory = Inventory(*kinds, others=list(chain(*others)))
+        inventory = Inventory(**kinds, others=list(chain(*others)))
         return client.url, inventory
 
 

@@ -58,7 +58,9 @@ def _state(space: AddressSpace, pool: Pool, node_networks: Sequence[Network]) ->
     strangers = {
         slot: mac
         for slot, mac in space.proof.strangers.items()
-        if slot not in space.holders and slot not in space.reserved and pool.holds(*slot)
+        if (slot not in space.holders or slot in space.due)
+        and slot not in space.reserved
+        and pool.holds(*slot)
     }
     findings = [*pool.findings, *_reserved(inside), *_strangers(strangers)]
     findings += _on_link(pool, node_networks)
