@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /* What arrives on the node's uplink (tcx ingress), IPv4 and IPv6 alike.
  *
+ *   a frame for another host, flooded                           -> the node's own stack, which drops it
  *   ARP or ND for a service address that this node answers for  -> answered
  *   to a service address: ping                                  -> answered
  *                         an ICMP error                         -> follows its connection
@@ -20,6 +21,7 @@
 #include "../lib/serve.h"
 
 #define HERE CAIRN_POINT_UPLINK
+#define PACKET_OTHERHOST 3 /* linux/if_packet.h */
 
 static __always_inline bool came_from_peer(struct __sk_buff *skb)
 {
@@ -37,12 +39,27 @@ static __always_inline bool is_foreign_vlan(const struct __sk_buff *skb)
 	return skb->vlan_present && skb->vlan_tci & 0xfff;
 }
 
+/* A switch that does not know where a host is sends its frames everywhere: they are for that
+ * host alone. The kernel's judgement is nearly free; what it says is not ours is looked at. */
+static __always_inline bool is_for_another(struct __sk_buff *skb)
+{
+	struct cairn_mac destination = {};
+
+	if (skb->pkt_type != PACKET_OTHERHOST ||
+	    bpf_skb_load_bytes(skb, 0, destination.octets, ETH_ALEN) < 0)
+		return false;
+	for (int i = 0; i < ETH_ALEN; i++)
+		if (destination.octets[i] != cairn_config.uplink_mac[i])
+			return true;
+	return false;
+}
+
 SEC("tc")
 int uplink_ingress(struct __sk_buff *skb)
 {
 	struct packet p = {};
 
-	if (is_foreign_vlan(skb))
+	if (is_foreign_vlan(skb) || is_for_another(skb))
 		return pass(skb, HERE);
 	if (skb->protocol == bpf_htons(ETH_P_ARP))
 		return arp_serve(skb);

@@ -250,7 +250,7 @@ def test_the_verifiers_reason_is_found() -> None:
 
 
 def test_the_ring_gives_records_once() -> None:
-    config = Config(ip_address("192.0.2.1"), ip_address("::"), 1, 0, 0, bytes(6), 0).write()
+    config = Config(ip_address("192.0.2.1"), ip_address("::"), 1, 0, 0, b"\x02" * 6, 0).write()
     truncated = b"\x02" * 12 + b"\x08\x00" + bytes.fromhex("45000fff") + bytes(16)
     with load_object(UPLINK, sizes=SMALL, config={".rodata.config": config}) as loaded:
         ring = Ring(loaded.maps["events"], EVENT)
@@ -264,7 +264,7 @@ def test_the_ring_gives_records_once() -> None:
 
 
 def test_events_are_sampled_and_what_was_left_out_is_counted() -> None:
-    config = Config(ip_address("192.0.2.1"), ip_address("::"), 1, 0, 0, bytes(6), 10**15).write()
+    config = Config(ip_address("192.0.2.1"), ip_address("::"), 1, 0, 0, b"\x02" * 6, 10**15).write()
     truncated = b"\x02" * 12 + b"\x08\x00" + bytes.fromhex("45000fff") + bytes(16)
     with load_object(UPLINK, sizes=SMALL, config={".rodata.config": config}) as loaded:
         ring = Ring(loaded.maps["events"], EVENT)
@@ -273,7 +273,7 @@ def test_events_are_sampled_and_what_was_left_out_is_counted() -> None:
 
 
 def test_a_full_ring_is_counted() -> None:
-    config = Config(ip_address("192.0.2.1"), ip_address("::"), 1, 0, 0, bytes(6), 0).write()
+    config = Config(ip_address("192.0.2.1"), ip_address("::"), 1, 0, 0, b"\x02" * 6, 0).write()
     truncated = b"\x02" * 12 + b"\x08\x00" + bytes.fromhex("45000fff") + bytes(16)
     sizes = {**SMALL, "events": 4096}
     with load_object(UPLINK, sizes=sizes, config={".rodata.config": config}) as loaded:
