@@ -12,6 +12,7 @@ Standards   packet(7), netdevice(7), linux/Documentation/networking/filter.rst, 
 """
 
 import array
+import contextlib
 import errno
 import fcntl
 import socket
@@ -88,7 +89,9 @@ class Groups:
     def __init__(self, interface: str, ifindex: int) -> None:
         self._interface = interface
         self._ifindex = ifindex
-        self._socket = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self._socket: socket.socket | None = None
+        with contextlib.suppress(OSError):  # without IPv6 there is nothing to join either
+            self._socket = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._joined: frozenset[bytes] = frozenset()
 
     def join_exactly(self, groups: frozenset[bytes]) -> list[str]:
@@ -109,9 +112,12 @@ class Groups:
 
     def close(self) -> None:
         """Leave every group, as far as the network is concerned."""
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
 
     def _change(self, option: int, group: bytes) -> str:
+        if self._socket is None:
+            return "the kernel has no IPv6"
         try:
             request = group + struct.pack("@I", self._ifindex)
             self._socket.setsockopt(socket.IPPROTO_IPV6, option, request)
@@ -121,6 +127,8 @@ class Groups:
 
     def _filter(self, operation: int, group: bytes) -> str:
         """Have the interface itself take the group's frames, or no longer (RFC 2464 s7)."""
+        if self._socket is None:
+            return ""
         request = _INTERFACE_REQUEST.pack(self._interface.encode(), 0, b"\x33\x33" + group[12:])
         try:
             fcntl.ioctl(self._socket, operation, request)
