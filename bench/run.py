@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 import apiserver
+import ecmp
 import ipam
 import lab_up
 import maglev
@@ -26,6 +27,7 @@ import memory
 import operator_rate
 import paths
 import running
+import scale
 import service_delay
 import sweep
 import uplink
@@ -36,10 +38,12 @@ from row import Row, number
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "uplink": uplink.run,
     "maglev": maglev.run,
+    "ecmp": ecmp.run,
     "sweep": sweep.run,
     "ipam": ipam.run,
     "apiserver": apiserver.run,
     "operator": operator_rate.run,
+    "scale": scale.run,
     "lab": lab_up.run,
     "memory": memory.run,
     "paths": paths.run,

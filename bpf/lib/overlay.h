@@ -59,14 +59,16 @@ static __always_inline int overlay_push(struct __sk_buff *skb, struct packet *p,
 }
 
 /* Hand a packet over that came from elsewhere. */
-static __always_inline int overlay_hand_over(struct __sk_buff *skb, struct packet *p,
-					     enum cairn_point point, const struct cairn_node *node)
+__noinline int overlay_hand_over(struct __sk_buff *skb, struct packet *p, __u32 point,
+				 const struct cairn_node *node)
 {
-	__u32 ifindex = overlay_ifindex();
-	__u32 mtu = overlay_too_small(skb, ifindex);
+	__u32 ifindex = overlay_ifindex(), mtu;
+	bool may_be_cut;
 
-	bool may_be_cut = address_is_mapped(&node->address);
-
+	if (!p || !node)
+		return TCX_DROP;
+	may_be_cut = address_is_mapped(&node->address);
+	mtu = overlay_too_small(skb, ifindex);
 	if (mtu && must_tell_too_big(skb, p, may_be_cut) && may_refuse())
 		return refuse_too_big(skb, p, point, mtu);
 	if (mtu && !may_be_cut)

@@ -4,6 +4,9 @@
  *   sent there by a program, which has said to which node        -> on
  *   by the kernel's routes, for a pod of a node or a node itself -> to that node
  *   anything else                                                -> dropped
+ *
+ * The kernel tells the groups of every device that it is there (RFC 3810): nobody's loss, so that
+ * is counted and causes no event.
  */
 #include "../lib/overlay.h"
 
@@ -28,6 +31,13 @@ static __always_inline struct cairn_node *find_node(const struct packet *p)
 	return node && node->flags & CAIRN_NODE_TUNNEL ? node : NULL;
 }
 
+static __always_inline bool is_multicast(const struct cairn_addr *address)
+{
+	if (address_is_mapped(address))
+		return (address->word[3] & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000);
+	return (address->word[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000);
+}
+
 SEC("tc")
 int overlay_egress(struct __sk_buff *skb)
 {
@@ -38,6 +48,8 @@ int overlay_egress(struct __sk_buff *skb)
 		return TCX_NEXT;
 	if (packet_is_ip(skb) && packet_read_ip(skb, &p) == CAIRN_PASS)
 		node = find_node(&p);
+	if (!node && is_multicast(&p.tuple.destination))
+		return forward(skb, HERE, CAIRN_DROP_TUNNEL_NO_NODE, TCX_DROP);
 	if (!node)
 		return drop(skb, &p, HERE, CAIRN_DROP_TUNNEL_NO_NODE);
 	if (overlay_address(skb, node) < 0)

@@ -19,7 +19,14 @@ pytestmark = pytest.mark.bpf
 
 RECORD = Path(__file__).parent / "instruction_counts.json"
 SLACK = 1.1
-OBJECTS = ("uplink_ingress", "uplink_egress", "pod_ingress", "socket")
+OBJECTS = (
+    "uplink_ingress",
+    "uplink_egress",
+    "overlay_ingress",
+    "overlay_egress",
+    "pod_ingress",
+    "socket",
+)
 
 
 def counts() -> dict[str, int]:

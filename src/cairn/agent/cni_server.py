@@ -17,14 +17,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pyroute2.netlink.exceptions import NetlinkError
-
 from cairn.agent.endpoint_store import EndpointStore
 from cairn.apply import pod_link
 from cairn.compile.pod_ipam import Exhausted, next_address
 from cairn.desired.endpoint import PodEndpoint
 from cairn.libbpf import BpfError
 from cairn.net import Network
+from cairn.netlink.iproute import NetlinkError
 
 CODE_INVALID = 7
 CODE_TRY_AGAIN = 11

@@ -39,6 +39,7 @@ from cairn.drive.event_recorder import EventRecorder
 from cairn.drive.kube_client import Client
 from cairn.kube.node import Node, NodeFacts
 from cairn.libbpf import BpfError, probe
+from cairn.linux import memory
 from cairn.netlink.link_watch import watch_interface
 from cairn.observe.map_fill import Notice
 
@@ -65,6 +66,7 @@ class Options:
 def main(argv: list[str]) -> int:
     """Run the agent until told to stop."""
     options = parse(argv)
+    memory.share_arenas()
     return run_daemon("agent", run(options))
 
 
@@ -228,6 +230,7 @@ class Agent:
             self._reconciler.frontends,
             clock() - read,
         )
+        memory.trim()
 
     def _tell(self, notice: Notice) -> None:
         name, uid = self._node.name, self._node.metadata.uid

@@ -122,7 +122,7 @@ class NodeRecord:
             # addresses until it is up again.
             whole = set(uplink.others) >= set(self._uplink.others)
             if whole and replace(uplink, mtu_bytes=self._uplink.mtu_bytes) != self._uplink:
-                self._end("uplink", (self._uplink,), (uplink,))
+                self._end("uplink", (_words(self._uplink),), (_words(uplink),))
         # A node that registers anew takes the record of the old one with it.
         before, self._node = self._node.metadata, node
         return (node.metadata.uid, node.metadata.labels) == (before.uid, before.labels)
@@ -130,6 +130,11 @@ class NodeRecord:
     def _end(self, what: str, was: tuple[object, ...], now: tuple[object, ...]) -> NoReturn:
         told = f"from {', '.join(map(str, was))} to {', '.join(map(str, now))}"
         raise FactsChanged(f"the node's {what} changed {told}: starting anew")
+
+
+def _words(uplink: Uplink) -> str:
+    addresses = " ".join(map(str, uplink.addresses))
+    return f"{uplink.name} (index {uplink.ifindex}, {uplink.mac}, {addresses})"
 
 
 def cilium_node(node: Node, uplink: Uplink) -> dict[str, Any]:

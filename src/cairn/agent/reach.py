@@ -10,8 +10,6 @@ Invariants  A pod's MTU fits every way that a packet of it can go: the uplink's 
 
 from collections.abc import Callable, Sequence
 
-from pyroute2.netlink.exceptions import NetlinkError
-
 from cairn.apply.data_plane import DataPlane
 from cairn.apply.masquerade import apply_masquerade
 from cairn.apply.overlay import DEVICE, overlay_mtu, raise_overlay, remove_overlay
@@ -21,6 +19,7 @@ from cairn.apply.uplink import NoUplink, Uplink, mtu_of
 from cairn.kube.node import NodeFacts
 from cairn.libbpf import BpfError
 from cairn.net import Address, Network
+from cairn.netlink.iproute import NetlinkError
 
 SetMtu = Callable[[int], list[str]]
 """Gives the pods of this node an MTU; returns what failed."""

@@ -12,8 +12,6 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from pyroute2.netlink.exceptions import NetlinkError
-
 from cairn.abi.structs import BackendCounters
 from cairn.agent.cluster import Cluster
 from cairn.agent.ejections import Ejections
@@ -37,6 +35,7 @@ from cairn.desired.load_balancer import Frontend, LbState
 from cairn.kube.metadata import Key
 from cairn.libbpf import BpfError
 from cairn.net import L4Address
+from cairn.netlink.iproute import NetlinkError
 from cairn.observe.lb_view import BackendName, name_of
 
 RETRY_S = 2.0
@@ -45,6 +44,9 @@ RESYNC_S = 30.0
 AT_ONCE = 512
 """Services whose frontends are written together."""
 _HELD = b"\1\0\0\0"
+
+_NONE_HERE: Mapping[int, int] = {}
+"""For the many Services without a backend here: held once."""
 
 OnServices = Callable[[Mapping[Key, Announced], Collection[Key]], None]
 """Takes the Services as they are, and which of them changed since the last time."""
@@ -265,17 +267,15 @@ class Reconciler:
         changes = self._frontends.update(name, state)
         return changes | dict(self._frontends.holders(name)) if whole else changes
 
-    def _serves(self, state: LbState) -> Counter[int]:
+    def _serves(self, state: LbState) -> Mapping[int, int]:
         """Return how many ready backends of each IP version this node has."""
-        return Counter(
-            address.version
-            for address in {
-                backend.address.address
-                for frontend in state.values()
-                for backend in frontend.active
-                if backend.node == self._node and not backend.ejected
-            }
-        )
+        here = {
+            backend.address.address
+            for frontend in state.values()
+            for backend in frontend.backends
+            if backend.node == self._node and not backend.draining and not backend.ejected
+        }
+        return Counter(address.version for address in here) if here else _NONE_HERE
 
     def _report(self, what: str, failed: list[str]) -> None:
         for line in failed:

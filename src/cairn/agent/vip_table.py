@@ -25,6 +25,8 @@ from cairn.net import Address
 Elect = Callable[[Address, Claims], str | None]
 """Chooses from what Services say of an address the node that answers ARP and ND for it."""
 
+SETS_KEPT = 4096
+
 
 class VipTable:
     """The map `vips` of one node."""
@@ -35,7 +37,8 @@ class VipTable:
         self._node = node
         self._elect = elect
         self._users: dict[Address, dict[Key, tuple[Kind, frozenset[str]]]] = defaultdict(dict)
-        self._of: dict[Key, frozenset[Address]] = {}
+        self._of: dict[Key, tuple[Address, ...]] = {}
+        self._sets: dict[frozenset[str], frozenset[str]] = {}
         self._nodes: frozenset[Address] = frozenset()
         self._written: dict[bytes, bytes] = dict(maps["vips"].items())
         self._dirty: set[Address] = set()
@@ -55,14 +58,18 @@ class VipTable:
             if frontend.kind in (Kind.LOAD_BALANCER, Kind.EXTERNAL_IP):
                 nodes = frozenset(b.node for b in frontend.active if not b.ejected)
                 _, known = claims.get(where.address, (frontend.kind, frozenset()))
-                claims[where.address] = (frontend.kind, known | nodes)
-        for address in self._of.get(key, frozenset()) - claims.keys():
+                nodes |= known
+                # Few sets of nodes differ: each is held once.
+                claims[where.address] = (frontend.kind, self._sets.setdefault(nodes, nodes))
+        if len(self._sets) > SETS_KEPT:
+            self._sets.clear()
+        for address in set(self._of.get(key, ())) - claims.keys():
             self._users[address].pop(key, None)
             self._dirty.add(address)
         for address, claim in claims.items():
             self._users[address][key] = claim
             self._dirty.add(address)  # the claim may be the old one, and its Service another
-        self._of[key] = frozenset(claims)
+        self._of[key] = tuple(claims)
         if not claims:
             del self._of[key]
 
@@ -78,7 +85,7 @@ class VipTable:
 
     def write(self, *, whole: bool = False) -> list[str]:
         """Write what changed, or make the map hold exactly this; return what failed."""
-        before = self.answered
+        changed = False
         if whole:
             self._written = dict(self._maps["vips"].items())
             self._dirty |= set(self._users) | self._nodes
@@ -94,14 +101,13 @@ class VipTable:
                 self._delete(octets)
             elif self._written.get(octets) != (value := structs.Vip(flags).write()):
                 values[octets] = value
-            if flags is not None and flags & VipFlag.ARP:
-                self._answered.add(address)
-            else:
-                self._answered.discard(address)
+            if (address in self._answered) != bool(flags and flags & VipFlag.ARP):
+                self._answered ^= {address}
+                changed = True
         refused = write_entries(self._maps["vips"], values)
         self._written |= {octets: v for octets, v in values.items() if octets not in refused}
         self._dirty = {read_address(octets) for octets in refused}
-        if before != self._answered:
+        if changed:
             self.on_answered(self.answered)
         return [f"address {read_address(octets)}: {text}" for octets, text in refused.items()]
 

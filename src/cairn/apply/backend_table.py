@@ -5,7 +5,7 @@
 Invariants  A backend keeps its id while it exists, also over restarts: the map is the record.
             An id is not given again before all others were: connections may remember it.
             A backend is removed with the last service that uses it.
-Cost        about 170 octets of memory for each backend
+Cost        about 120 octets of memory for each backend
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +20,7 @@ BackendPlace = tuple[Address, int]
 _NO_COUNT = structs.BackendCounters(0, 0, 0, 0).write()
 _PLACE_OCTETS = 18
 """Address and port, with which the value in `backends` begins."""
+_MAPPED = bytes(10) + b"\xff\xff"
 
 
 class BackendTable:
@@ -32,12 +33,12 @@ class BackendTable:
     ) -> None:
         self._maps = maps
         self._on_release = on_release
-        self._ids: dict[bytes, int] = {}
+        self._ids: dict[int, int] = {}
         self._more: dict[int, int] = {}  # users beyond the first, where there are several
         self._found: dict[int, bytes] = {}  # as an earlier agent left them
         for octets, value in maps["backends"].items():
             number = int.from_bytes(octets, "little")
-            self._ids[value[:_PLACE_OCTETS]] = number
+            self._ids[_key(value)] = number
             self._found[number] = value
         self._unused = set(self._found)
         self._last = max(self._found, default=0)
@@ -47,7 +48,7 @@ class BackendTable:
     def use(self, where: L4Address, flags: int, node: int) -> int:
         """Return the id of a backend that has one more user; `write` makes it so."""
         value = structs.Backend(where.address, where.port, flags, node).write()
-        place = value[:_PLACE_OCTETS]
+        place = _key(value)
         number = self._ids.get(place)
         if number is None:
             number = self._last = self._last + 1
@@ -62,11 +63,11 @@ class BackendTable:
 
     def number(self, where: L4Address) -> int | None:
         """Return the id of a backend; None if the maps have none."""
-        return self._ids.get(_key((where.address, where.port)))
+        return self._ids.get(_key_of((where.address, where.port)))
 
     def has(self, place: BackendPlace) -> bool:
         """Return whether the maps have a backend."""
-        return _key(place) in self._ids
+        return _key_of(place) in self._ids
 
     def place(self, number: int) -> BackendPlace | None:
         """Return where a backend listens; None if there is none of this id."""
@@ -115,14 +116,20 @@ class BackendTable:
             # Only the map says whose id it is: to remember it for each would cost memory.
             value = self._maps["backends"].lookup(key)
             if value is not None:
-                self._ids.pop(value[:_PLACE_OCTETS], None)
+                self._ids.pop(_key(value), None)
                 self._on_release(_place(value))
         wrong = remove_entries(self._maps["backends"], keys)
         return remove_entries(self._maps["backend_counters"], keys) or wrong
 
 
-def _key(place: BackendPlace) -> bytes:
-    return structs.Backend(*place, 0, 0).write()[:_PLACE_OCTETS]
+def _key(value: bytes) -> int:
+    """Return a number that stands for the place: for IPv4, half the memory of its octets."""
+    start = len(_MAPPED) if value.startswith(_MAPPED) else 0
+    return int.from_bytes(b"\1" + value[start:_PLACE_OCTETS], "big")
+
+
+def _key_of(place: BackendPlace) -> int:
+    return _key(structs.Backend(*place, 0, 0).write())
 
 
 def _place(value: bytes) -> BackendPlace:

@@ -45,7 +45,9 @@ SOCKET_HOOKS = {
     "socket_getpeername4": AttachType.CGROUP_GETPEERNAME4,
     "socket_getpeername6": AttachType.CGROUP_GETPEERNAME6,
 }
-FIXED_MAPS = frozenset({"metrics", "event_gates", "entry_limit", "refusal_limit", "events"})
+FIXED_MAPS = frozenset(
+    {"metrics", "overlay", "event_gates", "entry_limit", "refusal_limit", "events"}
+)
 """Maps whose size belongs to the programs."""
 OVERLAY_HOOKS = {
     "overlay_ingress": AttachType.TCX_INGRESS,
@@ -77,10 +79,10 @@ class DataPlane:
             for loaded in objects.values()
             for name, program in loaded.programs.items()
         }
-        self._sizes = sizes
         self._pins = pins
         self._links = pins / "links"
         self._uplink = uplink
+        self._sizes = sizes
 
     @classmethod
     def load(

@@ -12,12 +12,9 @@ Standards   RFC 7348; linux/drivers/net/vxlan (collect metadata)
 
 from collections.abc import Iterable
 
-from pyroute2 import IPRoute
-from pyroute2.netlink import nlmsg
-from pyroute2.netlink.rtnl.ifinfmsg import IFF_NOARP
-
 from cairn.apply.data_plane import DataPlane
 from cairn.linux import sysctl
+from cairn.netlink.iproute import IFF_NOARP, IPRoute, nlmsg
 
 DEVICE = "cairn_vxlan"
 PORT = 8472

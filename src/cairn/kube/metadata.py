@@ -7,10 +7,13 @@ Standards   Kubernetes API conventions, "Metadata"
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from sys import intern
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 Object = Mapping[str, Any]
 """A decoded JSON object as the API server sent it."""
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Key(NamedTuple):
@@ -53,18 +56,18 @@ class Metadata:
 def key_of(obj: Object) -> Key:
     """Return the key of a raw object."""
     metadata = obj.get("metadata") or {}
-    return Key(metadata.get("namespace") or "", metadata.get("name") or "")
+    return Key(intern(metadata.get("namespace") or ""), metadata.get("name") or "")
 
 
 def metadata_of(obj: Object) -> Metadata:
     """Return the metadata of a raw object; absent fields are empty."""
     raw = obj.get("metadata") or {}
     return Metadata(
-        namespace=raw.get("namespace") or "",
+        namespace=intern(raw.get("namespace") or ""),
         name=raw.get("name") or "",
         uid=raw.get("uid") or "",
-        labels=raw.get("labels") or {},
-        annotations=raw.get("annotations") or {},
+        labels=raw.get("labels") or _NOTHING,
+        annotations=raw.get("annotations") or _NOTHING,
         generation=raw.get("generation") or 0,
         created=raw.get("creationTimestamp") or "",
         deleting=bool(raw.get("deletionTimestamp")),

@@ -7,6 +7,8 @@ Standards   Kubernetes v1.Service
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from sys import intern
 
 from cairn.kube.metadata import Key, Metadata, Object, metadata_of
 from cairn.net import Address, Network, Protocol, parse_address, parse_network
@@ -93,15 +95,15 @@ class Service:
         cluster_ips = spec.get("clusterIPs") or [spec.get("clusterIP") or "None"]
         return Service(
             metadata=metadata_of(obj),
-            type=spec.get("type") or "ClusterIP",
+            type=intern(spec.get("type") or "ClusterIP"),
             cluster_ips=addresses(cluster_ips),
             load_balancer_ips=addresses(
                 entry.get("ip") or "" for entry in status.get("ingress") or ()
             ),
             ports=tuple(_port(raw) for raw in spec.get("ports") or ()),
             load_balancer_class=spec.get("loadBalancerClass") or "",
-            external_traffic_policy=spec.get("externalTrafficPolicy") or "Cluster",
-            internal_traffic_policy=spec.get("internalTrafficPolicy") or "Cluster",
+            external_traffic_policy=intern(spec.get("externalTrafficPolicy") or "Cluster"),
+            internal_traffic_policy=intern(spec.get("internalTrafficPolicy") or "Cluster"),
             affinity_s=_affinity(spec),
             external_ips=addresses(spec.get("externalIPs") or ()),
             source_ranges=_ranges(obj),
@@ -111,12 +113,13 @@ class Service:
 
 
 def _port(raw: Object) -> ServicePort:
-    return ServicePort(
-        name=raw.get("name") or "",
-        protocol=Protocol[raw.get("protocol") or "TCP"],
-        port=raw["port"],
-        node_port=raw.get("nodePort") or 0,
-    )
+    name, protocol = raw.get("name") or "", raw.get("protocol") or "TCP"
+    return _shared_port(name, protocol, raw["port"], raw.get("nodePort") or 0)
+
+
+@lru_cache(maxsize=1024)
+def _shared_port(name: str, protocol: str, port: int, node_port: int) -> ServicePort:
+    return ServicePort(name, Protocol[protocol], port, node_port)
 
 
 def _affinity(spec: Object) -> int:

@@ -49,6 +49,7 @@ def _up(options: Options) -> int:
         Choices(
             options.name,
             options.nodes,
+            options.far_nodes,
             options.router,
             options.state,
             options.manifests,
@@ -132,10 +133,10 @@ def _fault(options: Options) -> int:
 def _node(options: Options) -> int:
     check_root("cairn lab node")
     if bool(options.node) != (options.action == "remove"):
-        raise WrongUsage("usage: cairn lab node add | cairn lab node remove NODE")
+        raise WrongUsage("usage: cairn lab node add [--far] | cairn lab node remove NODE")
     lab = load_lab(options.name)
     if options.action == "add":
-        sys.stdout.write(f"{add_node(lab)} is Ready\n")
+        sys.stdout.write(f"{add_node(lab, far=options.far)} is Ready\n")
         return OK
     remove_node(lab, options.node)
     sys.stdout.write(f"{options.node} is gone\n")
@@ -171,11 +172,18 @@ def _parser() -> argparse.ArgumentParser:
     node = add("node", _node, "add a node, or remove one")
     node.add_argument("action", choices=("add", "remove"))
     node.add_argument("node", nargs="?", default="", help="the node to remove")
+    node.add_argument("--far", action="store_true", help="add it on the second subnet")
     return parser
 
 
 def _add_up(up: argparse.ArgumentParser) -> None:
     up.add_argument("--nodes", type=_node_count, metavar="N", help="how many nodes (3)")
+    up.add_argument(
+        "--far-nodes",
+        type=_node_count,
+        metavar="N",
+        help="how many besides, on a second subnet (0)",
+    )
     up.add_argument("--router", choices=ROUTER_KINDS, help="which software routes (cairn)")
     up.add_argument("--manifests", type=Path, metavar="DIR", help="manifests to apply besides")
     up.add_argument("--no-scenario", action="store_true", help="leave the cluster empty")

@@ -14,13 +14,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 
-from pyroute2 import IPRoute
-
 from cairn.lab import control
 from cairn.lab.state import Lab, LabError, WrongUsage, write_whole
 from cairn.lab.topology import SWITCH, Host, home_network
 from cairn.linux import cgroup, namespace
 from cairn.linux.process import Identity, send_signal
+from cairn.netlink.iproute import IPRoute
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +109,7 @@ def _save(lab: Lab, faults: list[Active]) -> None:
 
 
 def _host(lab: Lab, name: str) -> Host:
-    hosts = {host.name: host for host in home_network(lab.nodes).hosts}
+    hosts = {host.name: host for host in home_network(lab.nodes, lab.far).hosts}
     if name not in hosts:
         raise LabError(f"no host {name!r} in lab {lab.name}; it has: {', '.join(hosts)}")
     return hosts[name]

@@ -10,7 +10,6 @@ import errno
 from collections.abc import Iterable
 from typing import Any
 
-from pyroute2 import IPRoute, NetlinkError
 from pyroute2.ethtool.ioctl import IoctlEthtool
 from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD
 
@@ -18,6 +17,7 @@ from cairn.lab.state import Lab, LabError, write_whole
 from cairn.lab.topology import SWITCH, Host, Interface, Segment, Topology, hosts_file, resolver_file
 from cairn.linux import namespace
 from cairn.linux.sysctl import write_settings
+from cairn.netlink.iproute import IPRoute, NetlinkError
 
 _SWITCH_SETTINGS = {
     "net.ipv6.conf.all.disable_ipv6": "1",
@@ -157,7 +157,7 @@ def _configure_host(host: Host) -> bool:
 
 def _delete_ports(host: str) -> None:
     with IPRoute() as ip:
-        for name in (host, f"{host}-lan"):
+        for name in (host, f"{host}-lan", f"{host}-far"):
             index = _link_index(ip, name)
             if index is not None:
                 ip.link("del", index=index)

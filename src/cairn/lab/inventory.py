@@ -20,6 +20,7 @@ from cairn.lab.topology import (
     API_PORT,
     ASN,
     CONTROL_PLANE,
+    FAR_SEGMENT,
     NODES_SEGMENT,
     POD_NETWORKS,
     ROUTER,
@@ -91,7 +92,7 @@ def router_plan(lab: Lab) -> RouterPlan:
         directory=lab.run / ROUTER,
         asn=ASN,
         router_id=ROUTER_ADDRESS,
-        peer_networks=[NODES_SEGMENT.networks[0]],
+        peer_networks=[NODES_SEGMENT.networks[0], FAR_SEGMENT.networks[0]],
         listen=[ROUTER_ADDRESS],
     )
 

@@ -25,17 +25,17 @@ LEAVE_S = 5.0
 POLL_S = 0.05
 
 
-def add_node(lab: Lab) -> str:
+def add_node(lab: Lab, *, far: bool = False) -> str:
     """Add the next node and wait until it is Ready; return its name."""
     free = [number for number in range(1, MAX_NODES + 1) if number not in lab.nodes]
     if not free:
         raise LabError(f"lab {lab.name} has {MAX_NODES} nodes, which is the most")
     number, screen = free[0], Screen()
     with exclusive(lab):
-        grown = add_number(lab, number)
-        plug_in(grown, node_host(number))
+        grown = add_number(lab, number, far=far)
+        plug_in(grown, node_host(number, far=far))
         save_lab(grown)
-        write_host_files(grown, home_network(grown.nodes))
+        write_host_files(grown, home_network(grown.nodes, grown.far))
         prepare_node(grown, number)
         write_keys(grown)
         control.run(grown, inventory.kubelet_process(grown, number))
@@ -68,9 +68,14 @@ def remove_node(lab: Lab, node: str) -> None:
             remove_folder(folder)
         lab.node_kubeconfig(node).unlink(missing_ok=True)
         cgroup.remove(group)
-        shrunk = replace(lab, nodes=tuple(n for n in lab.nodes if n != numbers[node]))
+        gone = numbers[node]
+        shrunk = replace(
+            lab,
+            nodes=tuple(number for number in lab.nodes if number != gone),
+            far=tuple(number for number in lab.far if number != gone),
+        )
         save_lab(shrunk)
-        write_host_files(shrunk, home_network(shrunk.nodes))
+        write_host_files(shrunk, home_network(shrunk.nodes, shrunk.far))
         asyncio.run(_strike_out(shrunk, node))
 
 

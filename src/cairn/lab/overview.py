@@ -110,7 +110,7 @@ async def take_overview(lab: Lab, client: Client | None) -> Overview:
     supervisor, processes = _processes(lab)
     api, nodes, pods = await _cluster(client)
     hosts = []
-    for host in home_network(lab.nodes).hosts:
+    for host in home_network(lab.nodes, lab.far).hosts:
         runs = [row.name for row in processes if row.host == host.name]
         runs += sorted(pods.get(host.name, []))
         hosts.append(HostRow(host.name, host.addresses, _state(lab, host.name), tuple(runs)))

@@ -43,6 +43,8 @@ class Lab:
     """Its name, unique on the machine."""
     nodes: tuple[int, ...] = (1, 2, 3)
     """Numbers of its nodes."""
+    far: tuple[int, ...] = ()
+    """Those of them that stand on the second subnet."""
     router: str = "cairn"
     """Which software routes: cairn, frr, bird or openbgpd."""
     port: int = 0

@@ -8,7 +8,7 @@ Not here    Making it real (hosts.py).
 """
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -111,6 +111,8 @@ class Topology:
 
 
 NODES_SEGMENT = Segment("nodes", "br-nodes", ("192.168.1.0/24", "fd00:1::/64"))
+FAR_SEGMENT = Segment("far", "br-far", ("192.168.2.0/24", "fd00:2::/64"))
+"""A second subnet for nodes, behind the same router."""
 LAN_SEGMENT = Segment("lan", "br-lan", ("192.168.50.0/24", "fd00:50::/64"))
 
 _EVERY_HOST = {
@@ -141,9 +143,9 @@ def node_name(number: int) -> str:
     return f"node-{number}"
 
 
-def node_addresses(number: int) -> tuple[str, ...]:
+def node_addresses(number: int, *, far: bool = False) -> tuple[str, ...]:
     """Return the addresses of node `number`: 192.168.1.10 and fd00:1::a for the first."""
-    return _addresses(NODES_SEGMENT, 9 + number)
+    return _addresses(FAR_SEGMENT if far else NODES_SEGMENT, 9 + number)
 
 
 def pod_networks(number: int) -> tuple[str, ...]:
@@ -151,8 +153,11 @@ def pod_networks(number: int) -> tuple[str, ...]:
     return (f"10.244.{number}.0/24", f"fd00:10:244:{number:x}::/64")
 
 
-def home_network(nodes: Iterable[int] = (1, 2, 3)) -> Topology:
-    """Return the reference scenario's network with the nodes of these numbers."""
+def home_network(nodes: Iterable[int] = (1, 2, 3), far: Container[int] = ()) -> Topology:
+    """Return the reference scenario's network with the nodes of these numbers.
+
+    Those in `far` stand on the second subnet.
+    """
     numbers = sorted(set(nodes))
     if not numbers or numbers[0] < 1 or numbers[-1] > MAX_NODES:
         raise ValueError(f"nodes {numbers}: a lab has node numbers from 1 to {MAX_NODES}")
@@ -162,6 +167,7 @@ def home_network(nodes: Iterable[int] = (1, 2, 3)) -> Topology:
         (
             _interface("eth0", ROUTER, NODES_SEGMENT, 1, offload=False),
             _interface("eth1", f"{ROUTER}-lan", LAN_SEGMENT, 1, offload=False),
+            _interface("eth2", f"{ROUTER}-far", FAR_SEGMENT, 1, offload=False),
         ),
         settings=_EVERY_HOST | _FORWARDING,
     )
@@ -170,14 +176,15 @@ def home_network(nodes: Iterable[int] = (1, 2, 3)) -> Topology:
         _single("client-1", Role.CLIENT, LAN_SEGMENT, 10),
         _single("client-2", Role.CLIENT, NODES_SEGMENT, 50),
     )
-    workers = tuple(node_host(number) for number in numbers)
-    return Topology((NODES_SEGMENT, LAN_SEGMENT), (router, control, *workers, *clients))
+    workers = tuple(node_host(number, far=number in far) for number in numbers)
+    segments = (NODES_SEGMENT, LAN_SEGMENT, FAR_SEGMENT)
+    return Topology(segments, (router, control, *workers, *clients))
 
 
-def node_host(number: int) -> Host:
+def node_host(number: int, *, far: bool = False) -> Host:
     """Return node `number` as a host."""
-    name = node_name(number)
-    return _single(name, Role.NODE, NODES_SEGMENT, 9 + number, settings=_FORWARDING)
+    name, segment = node_name(number), FAR_SEGMENT if far else NODES_SEGMENT
+    return _single(name, Role.NODE, segment, 9 + number, settings=_FORWARDING)
 
 
 def hosts_file(topology: Topology, host: str) -> str:

@@ -30,6 +30,7 @@ from cairn.lab.screen import Screen
 from cairn.lab.state import (
     Lab,
     LabError,
+    WrongUsage,
     choosing,
     exclusive,
     lab_names,
@@ -38,7 +39,7 @@ from cairn.lab.state import (
     write_whole,
 )
 from cairn.lab.teardown import recorded_or_bare
-from cairn.lab.topology import API_ADDRESS, API_PORT, ROUTER, home_network, node_name
+from cairn.lab.topology import API_ADDRESS, API_PORT, MAX_NODES, ROUTER, home_network, node_name
 from cairn.linux import cgroup, namespace
 from cairn.linux.sysctl import write_settings
 
@@ -57,6 +58,8 @@ class Choices:
     """The lab's name."""
     nodes: int | None = None
     """Number of nodes."""
+    far_nodes: int | None = None
+    """Number of nodes besides, on the second subnet."""
     router: str | None = None
     """Which software routes."""
     state: Path | None = None
@@ -100,14 +103,20 @@ def choose_lab(choices: Choices) -> tuple[Lab, bool]:
     if choices.name not in lab_names():
         taken = {recorded_or_bare(name).port for name in lab_names()}
         count = 3 if choices.nodes is None else choices.nodes
+        every = tuple(range(1, count + (choices.far_nodes or 0) + 1))
+        if len(every) > MAX_NODES:
+            raise WrongUsage(f"{len(every)} nodes: a lab has 1 to {MAX_NODES}, far ones included")
         state = str(choices.state.resolve()) if choices.state else ""
         router = choices.router or "cairn"
-        numbers = tuple(range(1, count + 1))
-        return Lab(choices.name, numbers, router, free_port(taken), state), True
+        port = free_port(taken)
+        return Lab(choices.name, every, every[count:], router, port, state), True
     lab = load_lab(choices.name)
     differs = []
-    if choices.nodes not in (None, len(lab.nodes)):
-        differs.append(f"{len(lab.nodes)} nodes")
+    near = len(lab.nodes) - len(lab.far)
+    if choices.nodes not in (None, near):
+        differs.append(f"{near} nodes")
+    if choices.far_nodes not in (None, len(lab.far)):
+        differs.append(f"{len(lab.far)} far nodes")
     if choices.router not in (None, lab.router):
         differs.append(f"router {lab.router}")
     if choices.state and choices.state.resolve() != lab.durable:
@@ -122,7 +131,7 @@ def choose_lab(choices: Choices) -> tuple[Lab, bool]:
 
 def _start_processes(lab: Lab, screen: Screen) -> bool:
     """Start all that runs outside pods; return whether nothing had to be mended."""
-    topology = home_network(lab.nodes)
+    topology = home_network(lab.nodes, lab.far)
     with screen.step(f"network: {len(topology.hosts)} hosts on {len(topology.segments)} segments"):
         lost = [host.name for host in topology.hosts if not namespace.exists(lab.netns(host.name))]
         mended = build_network(lab, topology)
@@ -288,9 +297,10 @@ def prepare_node(lab: Lab, number: int) -> None:
     (lab.group / node).mkdir(parents=True, exist_ok=True)
 
 
-def add_number(lab: Lab, number: int) -> Lab:
+def add_number(lab: Lab, number: int, *, far: bool) -> Lab:
     """Return the lab with one node more."""
-    return replace(lab, nodes=tuple(sorted({*lab.nodes, number})))
+    nodes = tuple(sorted({*lab.nodes, number}))
+    return replace(lab, nodes=nodes, far=(*lab.far, number) if far else lab.far)
 
 
 async def _wait_for_api(lab: Lab) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from cairn.drive.kube_client import Client
 from cairn.kube.metadata import Key
 from cairn.kube.node import Node
 from cairn.kube.resource import CILIUM_NODES, NODES
-from cairn.net import parse_address
+from cairn.net import parse_address, parse_network
 
 KEY = Key("", "node-1")
 LOOK_S = 0.02
@@ -85,6 +86,24 @@ async def test_another_uplink_ends_the_agent_with_a_line(client: Client) -> None
     was = Uplink(now.name, now.ifindex, "02:00:00:00:00:99", *_rest(now))
     with pytest.raises(FactsChanged, match="uplink changed"):
         await asyncio.wait_for(NodeRecord(client, node, was).keep(look_s=LOOK_S), 20)
+
+
+async def test_another_mtu_or_an_address_that_is_away_ends_nothing(client: Client) -> None:
+    node = await register(client)
+    now = await loopback()
+    away = (parse_address("fd00::1"), parse_network("fd00::/64"))
+    was = replace(now, mtu_bytes=1280, others=(away,))
+    record = NodeRecord(client, node, was)
+    task = asyncio.create_task(record.keep(look_s=3600))
+    await until(client, lambda record: record is not None)
+    before = await record_of(client)
+    assert before is not None
+    await client.delete(CILIUM_NODES, KEY)
+    record.look.set()  # it looks at the uplink and then for its record
+    uid = before["metadata"]["uid"]
+    await until(client, lambda record: record and record["metadata"]["uid"] != uid)
+    assert not task.done()
+    task.cancel()
 
 
 def _rest(uplink: Uplink) -> tuple[Any, ...]:

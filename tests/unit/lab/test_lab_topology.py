@@ -9,6 +9,7 @@ from cairn.lab.topology import (
     Role,
     home_network,
     hosts_file,
+    node_addresses,
     node_host,
     pod_networks,
     resolver_file,
@@ -35,14 +36,22 @@ def test_reference_network_has_the_documents_addresses() -> None:
     }
 
 
-def test_router_stands_in_both_segments() -> None:
+def test_router_stands_in_every_segment() -> None:
     router = home_network().host("router")
     addresses = [i.addresses for i in router.interfaces]
     assert addresses == [
         ("192.168.1.1/24", "fd00:1::1/64"),
         ("192.168.50.1/24", "fd00:50::1/64"),
+        ("192.168.2.1/24", "fd00:2::1/64"),
     ]
-    assert {i.bridge for i in router.interfaces} == {"br-nodes", "br-lan"}
+    assert [i.bridge for i in router.interfaces] == ["br-nodes", "br-lan", "br-far"]
+
+
+def test_far_nodes_stand_on_the_second_subnet() -> None:
+    node = home_network((1, 2, 3, 4), far=(4,)).host("node-4")
+    assert node == node_host(4, far=True)
+    assert node.addresses == ("192.168.2.13", "fd00:2::d") == node_addresses(4, far=True)
+    assert node.gateways == ("192.168.2.1", "fd00:2::1")
 
 
 @pytest.mark.parametrize("count", range(1, MAX_NODES + 1))

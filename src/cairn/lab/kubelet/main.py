@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 async def _serve(options: argparse.Namespace) -> None:
     lab = load_lab(options.lab)
     number = _number_of(options.node, needed=not (options.address and options.pod_network))
-    addresses = tuple(options.address or node_addresses(number))
+    addresses = tuple(options.address or node_addresses(number, far=number in lab.far))
     client = Client.connect(options.kubeconfig)
     async with client:
         station = make_station(lab, options.node, addresses, client)
