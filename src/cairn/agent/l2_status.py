@@ -15,6 +15,7 @@ from cairn.kube.metadata import Key
 from cairn.kube.resource import CILIUM_NODES
 from cairn.net import Address
 
+START_S = 1.0
 SETTLE_S = 0.05
 RETRY_S = 1.0
 
@@ -55,6 +56,8 @@ class L2Status:
         """Write what changes until cancelled."""
         written: dict[str, Any] = {}
         said = ""
+        await asyncio.sleep(START_S)
+        self._changed.set()  # what an earlier agent wrote may be so no more
         while True:
             await self._changed.wait()
             await asyncio.sleep(SETTLE_S)

@@ -42,7 +42,7 @@ class Segment:
         self._mac = parse_mac(uplink.mac)
         self._on_claim = on_claim
         self._socket = FrameSocket(uplink.name)
-        self._groups = Groups(uplink.ifindex)
+        self._groups = Groups(uplink.name, uplink.ifindex)
         self._probings: dict[Probing, asyncio.Event] = {}
         self._said = ""
 

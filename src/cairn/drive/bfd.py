@@ -36,6 +36,7 @@ RETRY_S = 5.0
 NICENESS = -15
 JOIN_S = 2.0
 MOST_PER_WAKE = 256
+PAUSE_S = 0.05
 
 log = logging.getLogger("bfd")
 
@@ -101,14 +102,22 @@ class BfdDriver:
         with contextlib.suppress(OSError):  # only a wish: without it delays are merely likelier
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         while not self._stopped:
-            for key, _ in self._selector.select(self._patience_s()):
-                self._read(key.data)
-            while not self._calls.empty():
-                self._calls.get()()
-            now = time.monotonic()
-            if self._retry_at is not None and now >= self._retry_at:
-                self._configure(self._wanted)
-            self._monitor.expire(now)
+            try:
+                self._turn()
+            except Exception as error:  # a thread that ends would look like death to all others
+                self._say(f"BFD: {type(error).__name__}: {error}; going on")
+                time.sleep(PAUSE_S)
+
+    def _turn(self) -> None:
+        for key, _ in self._selector.select(self._patience_s()):
+            self._read(key.data)
+        while not self._calls.empty():
+            self._calls.get()()
+        now = time.monotonic()
+        if self._retry_at is not None and now >= self._retry_at:
+            self._configure(self._wanted)
+        self._monitor.expire(now)
+        if not self._stopped:
             self._flush()
 
     def _patience_s(self) -> float:
