@@ -23,9 +23,7 @@ from cairn.kube.unsupported_fields import (
     fields_of_peering,
     fields_of_pod,
     fields_of_service,
-    node_ports_of_balancer,
     retry_of_peering,
-    source_ranges,
 )
 
 
@@ -118,10 +116,8 @@ Find = Callable[[Object], Iterator[tuple[str, str]]]
 # Fields that do nothing, or less than they say: weight and finder of (reason, sentence).
 FIELDS: Mapping[str, tuple[tuple[Weight, Find], ...]] = {
     "Service": (
-        (Weight.UNSAFE, source_ranges),
         (Weight.IGNORED, fields_of_service),
         (Weight.IGNORED, annotations_of_service),
-        (Weight.ASIDE, node_ports_of_balancer),
     ),
     "Pod": ((Weight.IGNORED, fields_of_pod),),
     "CiliumBGPPeeringPolicy": (
