@@ -561,4 +561,3 @@ def test_bandwidth_limits_are_told_of(lab: LabRun) -> None:
     with applied(lab, manifest) as warned:
         assert "kubernetes.io/egress-bandwidth is not honoured" in warned
         assert "kubernetes.io/egress-bandwidth" in status(lab).stdout
-        event(lab, "limited", "egress-bandwidth")
