@@ -7,6 +7,8 @@ import ipaddress
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from cairn.apiserver.address_fault import address_fault
+from cairn.apiserver.field_fault import invalid
 from cairn.apiserver.kind import FieldError, Reason
 from cairn.apiserver.naming import is_label, is_subdomain
 
@@ -40,6 +42,9 @@ def endpoint_slice_errors(
             if not _is_address(address, family):
                 text = f'Invalid value: "{address}": must be a valid {family} address'
                 errors.append(FieldError(f"{path}[{number}]", Reason.INVALID, text))
+            # A server that listens on loopback alone says so in its own slice.
+            elif family != "FQDN" and (fault := address_fault(address, loopback=True)):
+                errors.append(invalid(f"{path}[{number}]", address, fault))
     return errors
 
 

@@ -11,6 +11,7 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
+from cairn.apiserver.address_fault import EXPECTED
 from cairn.apiserver.field_fault import duplicate, invalid, required
 from cairn.apiserver.kind import (
     AllocationError,
@@ -22,7 +23,6 @@ from cairn.apiserver.kind import (
 
 SINGLE, PREFER, REQUIRE = "SingleStack", "PreferDualStack", "RequireDualStack"
 NONE = "None"
-ADDRESS_EXPECTED = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 _POLICY = "spec.ipFamilyPolicy"
 _FAMILIES = "spec.ipFamilies"
 _ADDRESSES = "spec.clusterIPs"
@@ -222,7 +222,7 @@ def _malformed(addresses: list[str]) -> list[FieldError]:
                 text = "'None' must be the first and only value"
                 errors.append(invalid(_ADDRESSES, addresses, text))
         elif not _family_of(address):
-            errors.append(invalid(f"{_ADDRESSES}[{index}]", address, ADDRESS_EXPECTED))
+            errors.append(invalid(f"{_ADDRESSES}[{index}]", address, EXPECTED))
     return errors
 
 

@@ -11,6 +11,7 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
+from cairn.apiserver.address_fault import address_fault
 from cairn.apiserver.builtin_service_defaults import (
     WITH_NODE_PORTS,
     is_accessible,
@@ -18,7 +19,6 @@ from cairn.apiserver.builtin_service_defaults import (
     ports_of,
 )
 from cairn.apiserver.builtin_service_families import (
-    ADDRESS_EXPECTED,
     cluster_ip_errors,
     is_headless,
     release_errors,
@@ -33,13 +33,6 @@ KUBELET_PORT = 10250
 DISTRIBUTIONS = ("PreferClose", "PreferSameZone", "PreferSameNode")
 NETWORK_EXPECTED = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 _BALANCER_ONLY = "may only be used when `type` is 'LoadBalancer'"
-_SPECIAL = (
-    ("is_unspecified", "may not be unspecified (0.0.0.0 or ::)"),
-    ("is_loopback", "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
-    ("is_link_local", "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
-    ("is_multicast", "may not be a multicast address"),
-)
-"""Sorts of addresses that no Service can be reached at."""
 
 
 def service_errors(new: Mapping[str, Any], old: Mapping[str, Any] | None) -> list[FieldError]:
@@ -142,7 +135,7 @@ def _outside_errors(new: Mapping[str, Any], spec: Mapping[str, Any]) -> list[Fie
     """Return what is wrong with addresses and networks outside the cluster."""
     errors = []
     for index, text in enumerate(spec.get("externalIPs") or ()):
-        if fault := _address_fault(text):
+        if fault := address_fault(text):
             errors.append(invalid(f"spec.externalIPs[{index}]", text, fault))
     annotations = (new.get("metadata") or {}).get("annotations") or {}
     if listed := spec.get("loadBalancerSourceRanges"):
@@ -157,14 +150,6 @@ def _outside_errors(new: Mapping[str, Any], spec: Mapping[str, Any]) -> list[Fie
     return errors + [
         invalid(path, text, NETWORK_EXPECTED) for path, text in ranges if not _is_network(text)
     ]
-
-
-def _address_fault(text: str) -> str:
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return ADDRESS_EXPECTED
-    return next((told for sort, told in _SPECIAL if getattr(address, sort)), "")
 
 
 def _is_network(text: str) -> bool:

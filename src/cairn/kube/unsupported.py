@@ -24,10 +24,8 @@ from cairn.kube.unsupported_fields import (
     fields_of_peering,
     fields_of_pod,
     fields_of_service,
-    node_ports_of_balancer,
     rate_of_service,
     retry_of_peering,
-    source_ranges,
 )
 
 
@@ -115,11 +113,9 @@ Find = Callable[[Object], Iterator[tuple[str, str]]]
 # Fields that do nothing, or less than they say: weight and finder of (reason, sentence).
 FIELDS: Mapping[str, tuple[tuple[Weight, Find], ...]] = {
     "Service": (
-        (Weight.UNSAFE, source_ranges),
         (Weight.UNSAFE, rate_of_service),
         (Weight.IGNORED, fields_of_service),
         (Weight.IGNORED, annotations_of_service),
-        (Weight.ASIDE, node_ports_of_balancer),
     ),
     "Pod": ((Weight.IGNORED, fields_of_pod),),
     "CiliumCIDRGroup": ((Weight.IGNORED, entries_of_deny_list),),

@@ -20,8 +20,6 @@ from cairn.kube.service import (
 
 Found = Iterator[tuple[str, str]]
 
-DEFAULT_AFFINITY_S = 10800
-"""What the API server fills in: nobody asked for it."""
 _READ = frozenset(
     {
         ANNOUNCE,
@@ -49,58 +47,26 @@ _ASKING = (
 )
 
 
-def source_ranges(obj: Object) -> Found:
-    """Find a Service's list of allowed clients."""
-    if ranges := obj["spec"].get("loadBalancerSourceRanges"):
-        yield (
-            "SourceRangesNotEnforced",
-            f"spec.loadBalancerSourceRanges ({', '.join(ranges)}) is not enforced by this version: "
-            "clients from everywhere are served; filter on the router",
-        )
-
-
 def fields_of_service(obj: Object) -> Found:
     """Find fields of a Service that its author wrote in vain."""
     spec = obj["spec"]
-    if spec.get("type") == "NodePort":
-        ports = ", ".join(str(p["nodePort"]) for p in spec["ports"] if p.get("nodePort"))
-        yield (
-            "NodePortNotServed",
-            f"node ports ({ports or 'none yet'}) are not served by this version: only the cluster "
-            "IP is; use type LoadBalancer for clients outside",
-        )
-    if addresses := spec.get("externalIPs"):
-        yield (
-            "ExternalIPsNotServed",
-            f"spec.externalIPs ({', '.join(addresses)}) are not served by this version; use type "
-            "LoadBalancer with a pool that holds the address",
-        )
     for port in spec.get("ports") or ():
-        if port.get("protocol") == "SCTP":
+        number, target = port["port"], port.get("targetPort")
+        if port.get("protocol") != "SCTP":
+            continue
+        if target not in (None, number):
             yield (
-                "ProtocolNotServed",
-                f"port {port['port']}/SCTP is not served: this version balances TCP and UDP; "
-                "connect to the pods themselves",
+                "PortNotTranslated",
+                f"port {number}/SCTP leads to targetPort {target}, but SCTP's checksum covers the "
+                "ports, which are not rewritten: packets to it are dropped; write one number for "
+                "both",
             )
-    if distribution := spec.get("trafficDistribution"):
-        yield (
-            "DistributionNotHonoured",
-            f"spec.trafficDistribution {distribution} is not honoured: all ready pods share the "
-            "connections; internalTrafficPolicy: Local keeps them on the client's node",
-        )
-    yield from _affinity(spec)
-
-
-def _affinity(spec: Mapping[str, Any]) -> Found:
-    timeout = ((spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}).get(
-        "timeoutSeconds"
-    )
-    if spec.get("sessionAffinity") == "ClientIP" and timeout not in (None, DEFAULT_AFFINITY_S):
-        yield (
-            "AffinityTimeoutNotHonoured",
-            f"sessionAffinityConfig.clientIP.timeoutSeconds {timeout} is not honoured: a client "
-            "stays with its pod without a time limit, as long as the set of ready pods stays",
-        )
+        elif spec.get("type") == "NodePort" and port.get("nodePort"):
+            yield (
+                "PortNotTranslated",
+                f"nodePort {port['nodePort']}/SCTP is not served, for SCTP's checksum covers the "
+                f"ports, which are not rewritten: connect to port {number} of the cluster IP",
+            )
 
 
 def rate_of_service(obj: Object) -> Found:
@@ -162,37 +128,8 @@ def annotations_of_service(obj: Object) -> Found:
             )
 
 
-def node_ports_of_balancer(obj: Object) -> Found:
-    """Find the ports that the API server gives a LoadBalancer without being asked."""
-    spec = obj["spec"]
-    if spec.get("type") != "LoadBalancer":
-        return
-    if any(port.get("nodePort") for port in spec.get("ports") or ()):
-        yield (
-            "NodePortNotServed",
-            "its node ports (80:3xxxx in kubectl get service) are not served by this version; "
-            "clients use its address",
-        )
-    if spec.get("healthCheckNodePort"):
-        yield (
-            "HealthCheckPortNotServed",
-            "its healthCheckNodePort is not served by this version: a node without a ready pod "
-            "withdraws the address over BGP instead",
-        )
-
-
 def fields_of_pod(obj: Object) -> Found:
     """Find what a pod asks of its network in vain."""
-    spec = obj["spec"]
-    if not spec.get("hostNetwork"):
-        for container in spec.get("containers") or ():
-            for port in container.get("ports") or ():
-                if port.get("hostPort"):
-                    yield (
-                        "HostPortNotServed",
-                        f"hostPort {port['hostPort']} of container {container.get('name')} is not "
-                        "served by this version; use a Service, or hostNetwork: true",
-                    )
     for name in obj["metadata"].get("annotations") or {}:
         if name in ("kubernetes.io/ingress-bandwidth", "kubernetes.io/egress-bandwidth"):
             yield (

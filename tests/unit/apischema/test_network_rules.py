@@ -24,6 +24,10 @@ SLICES = [
     (piece("IPv4", "fd00::1"), ["endpoints[0].addresses[0]"]),
     (piece("IPv6", "10.0.0.1"), ["endpoints[0].addresses[0]"]),
     (piece("IPv4"), ["endpoints[0].addresses"]),
+    (piece("IPv4", "127.0.0.1"), []),
+    (piece("IPv4", "0.0.0.0"), ["endpoints[0].addresses[0]"]),
+    (piece("IPv4", "169.254.1.1"), ["endpoints[0].addresses[0]"]),
+    (piece("IPv6", "fd00::1", "ff02::1"), ["endpoints[0].addresses[1]"]),
 ]
 
 

@@ -22,6 +22,7 @@ from cairn.kube.resource import (
 )
 
 Until = Callable[..., Any]
+FOREIGN = "metallb.universe.tf/loadBalancerIPs"
 LABEL = {"io.cilium/lb-ipam-ips": "pool-homelab"}
 
 
@@ -279,9 +280,9 @@ async def test_what_is_not_honoured_is_said_at_the_object(
         }
         await client.create(resource, body)
     await client.create(POOLS, pool())
-    narrow = service("narrow", LABEL)
-    narrow["spec"]["loadBalancerSourceRanges"] = ["10.0.0.0/8"]
-    await client.create(SERVICES, narrow)
+    asking = service("asking", LABEL)
+    asking["metadata"]["annotations"] = {FOREIGN: "192.0.2.9"}
+    await client.create(SERVICES, asking)
 
     async def enforced() -> Any:
         return condition(await client.get(cnp, Key("default", "deny")), "cairn.io/Enforced")
@@ -291,28 +292,30 @@ async def test_what_is_not_honoured_is_said_at_the_object(
     stored = await client.get(cnp, Key("default", "deny"))
     assert condition(stored, "Valid")["status"] == "Unknown"
 
-    key = Key("default", "narrow")
+    key = Key("default", "asking")
 
     async def honoured() -> Any:
         obj = await client.get(SERVICES, key)
         return ingress(obj) and condition(obj, "cairn.io/Honoured")
 
     found = await until(honoured, "address and condition of the Service")
-    assert "loadBalancerSourceRanges (10.0.0.0/8) is not enforced" in found["message"]
+    assert f"annotation {FOREIGN} is not known to Cairn" in found["message"]
     assert condition(await client.get(SERVICES, key), "cilium.io/IPAMRequestSatisfied")
 
     async def told() -> Any:
         events, _ = await client.list(EVENTS, namespace="default")
         kinds = {
-            e["involvedObject"]["kind"]: e["reason"] for e in events if "not enf" in e["message"]
+            e["involvedObject"]["kind"]: e["reason"]
+            for e in events
+            if "not enforced" in e["message"] or "not known" in e["message"]
         }
         return len(kinds) == 3 and kinds
 
     kinds = await until(told, "one Event each")
     assert kinds["NetworkPolicy"] == "PolicyNotEnforced"
-    assert kinds["Service"] == "SourceRangesNotEnforced"
+    assert kinds["Service"] == "AnnotationNotRead"
 
-    await client.patch(SERVICES, key, {"spec": {"loadBalancerSourceRanges": None}})
+    await client.patch(SERVICES, key, {"metadata": {"annotations": {FOREIGN: None}}})
 
     async def gone() -> Any:
         return not condition(await client.get(SERVICES, key), "cairn.io/Honoured")

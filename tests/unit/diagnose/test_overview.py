@@ -202,14 +202,14 @@ def test_a_disabled_policy_and_an_unread_kind_are_worth_knowing() -> None:
     ]
 
 
-def test_node_ports_that_nobody_asked_for_are_told_in_one_line() -> None:
+def test_a_port_that_cannot_be_translated_is_told_of() -> None:
     obj = service() | {"kind": "Service"}
-    obj["spec"]["ports"] = [{"port": 80, "nodePort": 30080}]
+    obj["spec"]["ports"] = [{"port": 9, "protocol": "SCTP", "targetPort": 90}]
     found = overview(services=[obj])
     assert found.healthy
     (problem,) = found.problems
     assert problem.subject == "Service default/web"
-    assert "node ports" in problem.what
+    assert "port 9/SCTP leads to targetPort 90" in problem.what
 
 
 def test_a_service_of_another_class_is_not_ours_to_address() -> None:

@@ -35,49 +35,38 @@ def neighbor(**more: Any) -> dict[str, Any]:
     }
 
 
-def pod(annotations: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
+def pod(annotations: dict[str, str] | None = None) -> dict[str, Any]:
     port = {"containerPort": 80, "hostPort": 8080}
     return {
         "kind": "Pod",
         "metadata": {"name": "p", "annotations": annotations or {}},
-        "spec": {"containers": [{"name": "c", "ports": [port]}], **spec},
+        "spec": {"containers": [{"name": "c", "ports": [port]}]},
     }
 
 
 FAMILIES = [{"afi": "ipv4", "safi": "unicast"}, {"afi": "ipv6", "safi": "unicast"}]
 EVPN = [*FAMILIES, {"afi": "l2vpn", "safi": "evpn"}]
-LOCAL: dict[str, Any] = {"externalTrafficPolicy": "Local", "healthCheckNodePort": 30001}
 
 
 @pytest.mark.parametrize(
     ("obj", "weight", "words"),
     [
-        (service(loadBalancerSourceRanges=["10.0.0.0/8"]), UNSAFE, "clients from everywhere"),
-        (service(type="NodePort", ports=[{"port": 80, "nodePort": 30000}]), IGNORED, "(30000)"),
-        (service(externalIPs=["192.0.2.9"]), IGNORED, "spec.externalIPs (192.0.2.9)"),
-        (service(ports=[{"port": 9, "protocol": "SCTP"}]), IGNORED, "port 9/SCTP"),
-        (service(trafficDistribution="PreferClose"), IGNORED, "PreferClose"),
         (
-            service(
-                sessionAffinity="ClientIP",
-                sessionAffinityConfig={"clientIP": {"timeoutSeconds": 60}},
-            ),
+            service(ports=[{"port": 9, "protocol": "SCTP", "targetPort": 90}]),
             IGNORED,
-            "timeoutSeconds 60",
+            "port 9/SCTP leads to targetPort 90",
+        ),
+        (
+            service(type="NodePort", ports=[{"port": 9, "protocol": "SCTP", "nodePort": 30009}]),
+            IGNORED,
+            "nodePort 30009/SCTP",
         ),
         (service({"cairn.io/announce": "everywhere"}), IGNORED, "only value is all-nodes"),
         (service({"cairn.io/weighted": "yes"}), IGNORED, "the values are true and false"),
         (service({"service.kubernetes.io/topology-mode": "Auto"}), IGNORED, "topology-mode"),
         (service({"metallb.universe.tf/loadBalancerIPs": "1.2.3.4"}), IGNORED, "metallb"),
         (service({"lbipam.cilium.io/ip": "1.2.3.4"}), IGNORED, "lbipam.cilium.io/ip is not"),
-        (service(ports=[{"port": 80, "nodePort": 30000}]), ASIDE, "node ports"),
-        (service(**LOCAL), ASIDE, "healthCheckNodePort"),
-        (pod(), IGNORED, "hostPort 8080 of container c"),
-        (
-            pod({"kubernetes.io/egress-bandwidth": "1M"}, hostNetwork=True),
-            IGNORED,
-            "limits no bandwidth",
-        ),
+        (pod({"kubernetes.io/egress-bandwidth": "1M"}), IGNORED, "limits no bandwidth"),
         (peering(neighbor(), neighbor()), IGNORED, "2 items"),
         (peering(neighbor(families=EVPN)), IGNORED, "l2vpn evpn is not negotiated"),
         (peering(neighbor(advertisedPathAttributes=[{}])), IGNORED, "no communities"),
@@ -104,10 +93,19 @@ def test_a_field_without_effect_is_found(obj: dict[str, Any], weight: Weight, wo
         service({"cairn.io/announce": "all-nodes", "lbipam.cilium.io/ips": "192.0.2.1"}),
         service(
             sessionAffinity="ClientIP",
-            sessionAffinityConfig={"clientIP": {"timeoutSeconds": 10800}},
+            sessionAffinityConfig={"clientIP": {"timeoutSeconds": 60}},
         ),
-        service(type="ClusterIP", ipFamilies=["IPv4"]),
-        pod(hostNetwork=True),
+        service(
+            ipFamilies=["IPv4", "IPv6"],
+            loadBalancerSourceRanges=["10.0.0.0/8"],
+            externalIPs=["192.0.2.9"],
+            trafficDistribution="PreferClose",
+            externalTrafficPolicy="Local",
+            healthCheckNodePort=30001,
+        ),
+        service(type="NodePort", ports=[{"port": 80, "nodePort": 30000}]),
+        service(ports=[{"port": 9, "protocol": "SCTP", "targetPort": 9, "nodePort": 30009}]),
+        pod(),
         peering(neighbor(families=FAMILIES)),
         {"kind": "ConfigMap", "metadata": {"namespace": "default", "name": "cilium-config"}},
         {"kind": "Deployment", "metadata": {"name": "d"}},
@@ -168,9 +166,10 @@ def test_settings_of_cilium_are_named() -> None:
 
 
 def test_the_pods_of_a_workload_are_looked_at() -> None:
-    template = {"metadata": {}, "spec": pod()["spec"]}
+    limited = pod({"kubernetes.io/ingress-bandwidth": "1M"})
+    template = {"metadata": limited["metadata"], "spec": limited["spec"]}
     (note,) = template_warnings({"kind": "Deployment", "spec": {"template": template}})
-    assert "hostPort 8080" in note
+    assert "kubernetes.io/ingress-bandwidth is not honoured" in note
 
 
 @pytest.mark.parametrize("wrong", [None, 5, [], "x", {"ports": 7}, {"ports": [3]}])

@@ -28,9 +28,6 @@ def unsupported_fields(pod: Object) -> list[str]:
         for container in spec.get(group) or ():
             where = f"{group}[{container.get('name')}]"
             found += [f"{where}.{path}" for path in _of_container(container)]
-            if not spec.get("hostNetwork"):
-                ports = enumerate(container.get("ports") or ())
-                found += [f"{where}.ports[{i}].hostPort" for i, p in ports if p.get("hostPort")]
     if spec.get("ephemeralContainers"):
         found.append("ephemeralContainers")
     return found
