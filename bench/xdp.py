@@ -1,13 +1,15 @@
-"""What the XDP form of the load balancer costs, as a multiple of the least that one could do.
+"""What the XDP form of the load balancer costs, as a multiple of a floor.
 
     .cache/bpf/bench_xdp.o  ->  rows; run by itself, a table
 
     python bench/xdp.py [--packets N] [--rounds N]
 
-The floor parses Ethernet, IP and TCP, looks one address up in a hash map and turns the frame
-round. Floor, Cairn and an empty program make the same frames: of one flow, of 65,536 that take
-turns, or of a new one each time. They run in turns on one CPU; a round gives one ratio, both net of
-the empty program. The tcx form is measured against the same floor, net of an empty tcx program.
+The floor is the least that a balancer with one hash map could do: it parses Ethernet, IP and
+TCP, looks one address up and turns the frame round. Cairn needs no hash map for what it remembers,
+so it may be below. Floor, Cairn and an empty program make the same frames: of one flow, of 65,536
+that take turns, or of a new one each time. They run in turns on one CPU; a round gives one ratio,
+both net of the empty program. The tcx form is measured against the same floor, net of an empty tcx
+program.
 
 Units       ns of CPU time per packet, from the thread's clock: the kernel's own counts whole ns
 """
