@@ -85,12 +85,13 @@ class Case:
     """Whether new flows get an entry."""
     service: bool = True
     """Whether the destination is a service's."""
-    services: int = 1
     others: int = 0
     """Connections of other flows that the table holds."""
     tcx: bool = False
     """Whether the tcx form is measured."""
 
+
+SERVICES = 10_000
 
 BASE = (
     Case("established TCP, one flow", 3.0),
@@ -104,7 +105,6 @@ BASE = (
 )  # fmt: skip
 CASES = (
     *BASE,
-    Case("established TCP, one flow, 10,000 Services", 3.0, services=10_000),
     Case(
         "new TCP flow each packet, flood, 65,536 others known",
         0,
@@ -121,6 +121,8 @@ CASES = (
         if case.flows == 1
     ),
 )
+
+SCALED = (BASE[0], BASE[2])
 
 
 def frame(case: Case) -> bytes:
@@ -252,8 +254,10 @@ class Measured:
 
     case: Case
     floor_ns: float
+    """What it is measured against."""
     cairn_ns: float
     ratios: tuple[float, ...]
+    """One for each round."""
 
 
 def warm(bed: Bed, case: Case) -> None:
@@ -301,6 +305,21 @@ def measure(bed: Bed, case: Case, count: int, rounds: int) -> Measured:
     return Measured(case, statistics.median(floors), statistics.median(cairns), tuple(ratios))
 
 
+def scale(small: Bed, large: Bed, case: Case, count: int, rounds: int) -> Measured:
+    """Run Cairn with one Service and with many, in turns, each net of its empty program."""
+    packet = frame(case)
+    pairs = []
+    for bed in (small, large):
+        warm(bed, case)
+        programs = [bed.program(f"bench_{name}", case) for name in ("empty", "cairn")]
+        check(programs[1], case)
+        pairs.append([timed(program, packet) for program in programs])
+    times = [[cairn(count) - empty(count) for empty, cairn in pairs] for _ in range(rounds)]
+    one, many = (statistics.median(column) for column in zip(*times, strict=True))
+    named = replace(case, name=f"{case.name}, {SERVICES:,} Services against 1", aim=1.1)
+    return Measured(named, one, many, tuple(after / before for before, after in times))
+
+
 @contextlib.contextmanager
 def pinned() -> Iterator[None]:
     """Stay on one CPU: what the program remembers belongs to it."""
@@ -317,12 +336,10 @@ def measured(count: int, rounds: int) -> list[Measured]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(pinned())
         bed = Bed(stack)
-        found = []
-        for case in sorted(CASES, key=lambda case: case.services):
-            if case.services > 1:
-                add_services(bed.maps, case.services)
-            found.append(measure(bed, case, count, rounds))
-        return found
+        found = [measure(bed, case, count, rounds) for case in CASES]
+        large = Bed(stack)
+        add_services(large.maps, SERVICES)
+        return found + [scale(bed, large, case, count, rounds) for case in SCALED]
 
 
 def run() -> list[Row]:
@@ -358,6 +375,6 @@ if __name__ == "__main__":
     for one in measured(options.packets, options.rounds):
         median, least = statistics.median(one.ratios), min(one.ratios)
         print(
-            f"{one.case.name:55} floor {one.floor_ns:6.1f} ns  cairn {one.cairn_ns:6.1f} ns  "
+            f"{one.case.name:65} floor {one.floor_ns:6.1f} ns  cairn {one.cairn_ns:6.1f} ns  "
             f"x {median:5.2f} (least {least:5.2f})  aim {one.case.aim}"
         )
