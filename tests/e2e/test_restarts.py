@@ -2,14 +2,13 @@
 
 import json
 import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import pytest
-from lab_run import CAIRN, PYTHON, ROOT, LabRun, run, wait_for
+from lab_run import PYTHON, ROOT, LabRun, Talk, run, wait_for
 from service_bed import PORT, pools, server, service
 from test_resilience import group_of, kill
 from test_scenario import is_ready
@@ -20,33 +19,6 @@ STREAM = str(ROOT / "tests" / "beds" / "stream.py")
 HELD = 2000
 NEW_PER_S = 500
 BIGGER = "conntrack=262144,services=131072"
-
-
-class Stream:
-    """Connections from client-1, held and new ones."""
-
-    def __init__(self, lab: LabRun, address: str, held: int, per_s: int) -> None:
-        words = (CAIRN, "lab", "exec", "--name", lab.name, "client-1", "--")
-        self._process = subprocess.Popen(
-            (*words, PYTHON, STREAM, address, "80", str(held), str(per_s)),
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert self._read() == {"held": held}
-
-    def report(self) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        return self._read()
-
-    def close(self) -> None:
-        self._process.communicate(timeout=30)
-
-    def _read(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        return dict(json.loads(self._process.stdout.readline()))
 
 
 @pytest.fixture(scope="module")
@@ -138,15 +110,18 @@ def test_no_connection_is_lost_while_the_control_plane_dies(lab: LabRun, vip: st
         *(("agents killed", partial(kill_agents, lab, vip)) for _ in range(KILLS)),
         ("agents upgraded", partial(upgrade, lab)),
         *(("agents killed again", partial(kill_agents, lab, vip)) for _ in range(KILLS)),
+        ("speakers killed", partial(kill_and_wait, lab, vip, "speaker")),
         ("operator killed", partial(kill_and_wait, lab, vip, "operator")),
         ("API server killed", partial(kill_and_wait, lab, vip, "api")),
     ]
-    stream = Stream(lab, vip, HELD, NEW_PER_S)
+    words = (PYTHON, STREAM, vip, "80", str(HELD), str(NEW_PER_S))
+    stream = Talk(lab, "client-1", *words)
+    assert stream.begun == {"held": HELD}
     began = time.monotonic()
     lost: dict[str, Any] = {}
     for number, (name, step) in enumerate(steps, 1):
         step()
-        report = stream.report()
+        report = stream.ask()
         print(f"{time.monotonic() - began:.0f} s, {number} {name}: {report}")
         if report["lost"] and not lost:
             lost = {name: report}
