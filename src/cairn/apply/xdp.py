@@ -25,7 +25,7 @@ from cairn.apply.data_plane import DataPlane
 from cairn.apply.revision import RevisionMap
 from cairn.apply.uplink import Uplink
 from cairn.compile.xdp_form import Device, Form
-from cairn.libbpf import AttachType, BpfError, Program, attach
+from cairn.libbpf import AttachType, BpfError, Program, attach, detach_pinned
 from cairn.linux.clock_tick import ticks_per_s
 from cairn.linux.ethtool import driver_of
 from cairn.netlink.link import list_links
@@ -103,7 +103,7 @@ class XdpHook:
     def _detach(self, form: Form) -> str:
         self._revision.set(RevisionFlag.RATES_BEFORE, on=False)
         for mode in FLAGS:
-            self._pin(mode).unlink(missing_ok=True)
+            detach_pinned(self._pin(mode))
         return f"not attached ({form.why})"
 
     def _pin(self, mode: str) -> Path:
