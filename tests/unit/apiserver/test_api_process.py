@@ -6,8 +6,8 @@ import os
 import resource
 import socket
 import ssl
-import subprocess
 import statistics
+import subprocess
 import sys
 import threading
 import time
