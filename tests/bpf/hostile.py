@@ -241,18 +241,27 @@ def sums_are_good(frame: bytes) -> bool:
     return packets.checksum(covered) == 0
 
 
-def is_error_or_reset(frame: bytes) -> bool:
-    """Return whether a packet is one that no answer may be given to."""
+def is_error(frame: bytes) -> bool:
+    """Return whether a packet is an ICMP message that no error may be sent about."""
     protocol, carried, _ = upper(frame)
-    if protocol == TCP:
-        return bool(carried[13] & packets.RST) if len(carried) > 13 else False
-    if protocol == ICMP:
-        return carried[:1] != b"\x08"
-    return protocol == ICMP6 and carried[0] < 128
+    if frame[12:14] == struct.pack("!H", IP6):
+        return protocol == ICMP6 and carried[0] < 128
+    return protocol == ICMP and carried[:1] != b"\x08"
 
 
-def answer_faults(asked: bytes, answer: bytes, *, is_ping: bool, is_nd: bool) -> list[str]:
-    """Return what RFC 1122 s3.2.2, RFC 4443 s2.4 or RFC 9293 forbid in an answer."""
+def is_reset(frame: bytes) -> bool:
+    """Return whether a packet is a TCP reset."""
+    protocol, carried, _ = upper(frame)
+    return protocol == TCP and bool(carried[13] & packets.RST)
+
+
+def answer_faults(
+    asked: bytes, answer: bytes, *, is_ping: bool, is_nd: bool, is_routed: bool
+) -> list[str]:
+    """Return what RFC 1122 s3.2.2, RFC 4443 s2.4 or RFC 9293 forbid in an answer.
+
+    The kernel gives one that `is_routed` its Ethernet addresses after the program.
+    """
     whence, where = ends(asked)
     one, two = ends(answer)
     faults = []
@@ -265,12 +274,13 @@ def answer_faults(asked: bytes, answer: bytes, *, is_ping: bool, is_nd: bool) ->
         faults.append(f"goes from {one} to {two}")
     if is_group(asked[:6]) and not is_nd:
         faults.append("answers what was sent to all")
-    if is_group(answer[6:12]) or (is_group(answer[:6]) and not is_nd):
+    to_group = is_group(answer[:6]) and not (is_nd and source.is_unspecified)
+    if not is_routed and (is_group(answer[6:12]) or to_group):
         faults.append(f"has the Ethernet addresses {answer[:12].hex()}")
-    if not is_ping and is_error_or_reset(asked):
-        faults.append("answers an error or a reset")
-    if not upper(asked)[2] and not is_ping and upper(asked)[0] == TCP and upper(answer)[0] == TCP:
-        faults.append("resets a fragment")
+    if not is_ping and is_error(asked):
+        faults.append("answers an error")
+    if is_reset(answer) and (is_reset(asked) or not upper(asked)[2]):
+        faults.append("resets a reset or a fragment")
     if (not is_ping or sums_are_good(asked)) and upper(answer)[2] and not sums_are_good(answer):
         faults.append("has bad checksums")
     return faults
