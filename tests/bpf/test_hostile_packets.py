@@ -1,4 +1,4 @@
-"""Packets of every kind that nobody honest sends: each is counted once, and answered only by right."""
+"""Packets that nobody honest sends: each is counted once, and answered only by right."""
 
 from collections.abc import Iterator
 

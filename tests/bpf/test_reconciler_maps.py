@@ -5,11 +5,11 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from maps_bed import keep_threads_in
 
 from cairn.abi import structs
 from cairn.agent.cluster import Cluster
@@ -23,7 +23,6 @@ from cairn.kube.metadata import Key
 from cairn.kube.service import Service
 from cairn.libbpf import Map, MapShape, MapType
 from cairn.linux import mount, namespace
-from cairn.linux.system_call import Clone
 from cairn.net import parse_address
 
 pytestmark = [pytest.mark.root, pytest.mark.bpf]
@@ -102,13 +101,8 @@ async def agent() -> AsyncIterator[Agent]:
     name = f"ct-{secrets.token_hex(4)}"
     mount.ensure_bpffs()
     pins = Path("/sys/fs/bpf") / name
-    where = str(namespace.netns_path(name))
     with namespace.temporary(name):
-        # What the reconciler leaves to threads (routes, nftables) must not meet the machine's own.
-        workers = ThreadPoolExecutor(
-            initializer=namespace.enter, initargs=(where, Clone.NEWNET)
-        )
-        asyncio.get_running_loop().set_default_executor(workers)
+        keep_threads_in(name)
         for line in ("link add eth0 type veth peer name far", "addr add 192.168.1.10/24 dev eth0"):
             subprocess.run(["ip", "-n", name, *line.split()], check=True)
         try:

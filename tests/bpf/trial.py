@@ -140,7 +140,7 @@ def _number(value: int) -> bytes:
     return struct.pack("<I", value)
 
 
-def _key(address: str) -> bytes:
+def key_of(address: str) -> bytes:
     return write_address(ip_address(address))
 
 
@@ -166,14 +166,14 @@ def _publish(
 def fill(maps: dict[str, Map]) -> None:
     """Write a node with a pod, a peer, and services of every kind."""
     for address in (VIP, VIP6):
-        maps["vips"].update(_key(address), Vip(VipFlag.PING).write())
+        maps["vips"].update(key_of(address), Vip(VipFlag.PING).write())
     for address in (ARP_VIP, ARP_VIP6):
-        maps["vips"].update(_key(address), Vip(VipFlag.PING | VipFlag.ARP).write())
-    maps["vips"].update(_key(QUIET_VIP), Vip(VipFlag(0)).write())
-    maps["vips"].update(_key(NODE), Vip(VipFlag.SHARED | VipFlag.NODE).write())
+        maps["vips"].update(key_of(address), Vip(VipFlag.PING | VipFlag.ARP).write())
+    maps["vips"].update(key_of(QUIET_VIP), Vip(VipFlag(0)).write())
+    maps["vips"].update(key_of(NODE), Vip(VipFlag.SHARED | VipFlag.NODE).write())
     for address in (POD, OTHER_POD, POD6, OTHER_POD6):
         ifindex = LOOPBACK if address in (POD, POD6) else LOOPBACK + 1
-        maps["endpoints"].update(_key(address), Endpoint(ifindex, POD_MAC, UPLINK, 0).write())
+        maps["endpoints"].update(key_of(address), Endpoint(ifindex, POD_MAC, UPLINK, 0).write())
     maps["nodes"].update(_number(2), Node(ip_address(PEER_ADDRESS), PEER, 0).write())
     maps["peers"].update(Mac(PEER).write(), _number(2))
     for bits, network in ((120, "10.244.2.0"), (64, "fd00:10:244:2::")):
