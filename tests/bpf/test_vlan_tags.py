@@ -15,7 +15,7 @@ import pytest
 import trial
 from packets import ACK, SYN
 
-from cairn.abi.structs import Point
+from cairn.abi.structs import Endpoint, Point
 from cairn.abi.verdicts import Verdict
 from cairn.libbpf import AttachType, Link
 from cairn.linux import namespace
@@ -68,15 +68,11 @@ def wire(request: pytest.FixtureRequest) -> Iterator[Wire]:
             index = socket.if_nametoindex("near")
             sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
             sender.bind(("far", 0))
-            return Link.attach(program, index, AttachType.TCX_INGRESS), index, sender
+            return Link.create(program, AttachType.TCX_INGRESS, index), index, sender
 
         link, index, sender = namespace.call_in(name, attach)
-        own = struct.pack("<I", index) + trial.POD_MAC + trial.UPLINK + bytes(16)
-        endpoints = node.maps["endpoints"]
-        key = trial.key_of(trial.POD)
-        value = endpoints.lookup(key)
-        assert value is not None
-        endpoints.update(key, own[:4] + value[4:])
+        sent_here = Endpoint(index, trial.POD_MAC, trial.UPLINK, 0).write()
+        node.maps["endpoints"].update(trial.key_of(trial.POD), sent_here)
         with link, sender:
             yield Wire(node, sender)
 

@@ -141,6 +141,7 @@ def _number(value: int) -> bytes:
 
 
 def key_of(address: str) -> bytes:
+    """Return an address as the maps' keys have it."""
     return write_address(ip_address(address))
 
 
