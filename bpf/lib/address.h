@@ -33,6 +33,18 @@ static __always_inline void address_clear(struct cairn_addr *a)
 	a->word[3] = 0;
 }
 
+/* Whether a host may have the address (RFC 1122 s3.2.1.3, RFC 4291 s2.5): not zero, loopback, multicast
+ * or broadcast. */
+static __always_inline bool address_is_host(const struct cairn_addr *a)
+{
+	__u8 first;
+
+	if (!address_is_mapped(a))
+		return a->word[0] && (a->word[0] & bpf_htonl(0xff000000)) != bpf_htonl(0xff000000);
+	first = bpf_ntohl(a->word[3]) >> 24;
+	return first && first != 127 && first < 224;
+}
+
 static __always_inline bool address_equal(const struct cairn_addr *a,
 					  const volatile struct cairn_addr *b)
 {

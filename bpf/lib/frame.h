@@ -5,6 +5,7 @@
 #include "observe.h"
 
 #define REPLY_TTL 64
+#define GROUP_MAC 1 /* in the first octet */
 #define REFUSALS_PER_S 2000 /* on each CPU */
 
 struct ethernet_ends {

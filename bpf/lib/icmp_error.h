@@ -77,7 +77,8 @@ __noinline int icmp_read_quote(struct __sk_buff *skb, const struct packet *p, st
 	    (q->tuple.protocol != IPPROTO_TCP && q->tuple.protocol != IPPROTO_UDP &&
 	     q->tuple.protocol != PROTOCOL_SCTP))
 		return CAIRN_DROP_ICMP_TYPE;
-	if (bpf_skb_load_bytes(skb, q->l4_at, ports, sizeof(ports)) < 0)
+	if (q->l4_at + sizeof(ports) > p->end_at ||
+	    bpf_skb_load_bytes(skb, q->l4_at, ports, sizeof(ports)) < 0)
 		return CAIRN_DROP_TRUNCATED_L4;
 	q->tuple.source_port = ports[1];
 	q->tuple.destination_port = ports[0];

@@ -43,7 +43,7 @@ __noinline int write_advertisement(struct __sk_buff *skb, struct packet *p)
 			       &answer.target, sizeof(answer.target)) < 0)
 		return -1;
 	__builtin_memcpy(ends.destination, ends.source, ETH_ALEN);
-	if (!p->tuple.source.word[0] && !p->tuple.source.word[3]) {
+	if (!p->tuple.source.word[0]) {
 		static const __u8 all_nodes[ETH_ALEN] = {0x33, 0x33, 0, 0, 0, 1};
 
 		p->tuple.source.word[0] = bpf_htonl(0xff020000);
@@ -73,13 +73,26 @@ static __always_inline bool is_solicitation(const struct packet *p)
 	       p->end_at >= p->l4_at + ND_BARE;
 }
 
+/* Whether there is somebody to answer: a host, or who has no address yet. */
+static __always_inline bool solicitor_is_host(struct __sk_buff *skb, const struct packet *p)
+{
+	const struct cairn_addr *source = &p->tuple.source;
+	__u8 mac;
+
+	if (bpf_skb_load_bytes(skb, ETH_ALEN, &mac, sizeof(mac)) < 0 || mac & GROUP_MAC)
+		return false;
+	return address_is_host(source) ||
+	       (!source->word[0] && !source->word[1] && !source->word[2] && !source->word[3]);
+}
+
 /* Whether a solicitation asks for an address that this node was elected to answer for. */
 static __always_inline bool solicits_ours(struct __sk_buff *skb, const struct packet *p)
 {
 	struct cairn_addr target;
 	struct cairn_vip *vip;
 
-	if (bpf_skb_load_bytes(skb, p->l4_at + offsetof(struct neighbour_message, target), &target,
+	if (!solicitor_is_host(skb, p) ||
+	    bpf_skb_load_bytes(skb, p->l4_at + offsetof(struct neighbour_message, target), &target,
 			       sizeof(target)) < 0)
 		return false;
 	vip = bpf_map_lookup_elem(&vips, &target);

@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
@@ -157,6 +158,12 @@ static __always_inline enum cairn_verdict packet_read_ip6(struct __sk_buff *skb,
 		return CAIRN_DROP_TRUNCATED_L3;
 	if (ip.version != 6)
 		return CAIRN_DROP_MALFORMED_IP;
+	__builtin_memcpy(&p->tuple.source, &ip.saddr, sizeof(p->tuple.source));
+	__builtin_memcpy(&p->tuple.destination, &ip.daddr, sizeof(p->tuple.destination));
+	/* Mapped addresses are for sockets, never for wires: with one an IPv6 packet would pass for
+	 * IPv4 in every map. */
+	if (address_is_mapped(&p->tuple.source) || address_is_mapped(&p->tuple.destination))
+		return CAIRN_DROP_MALFORMED_IP;
 
 	__u32 payload = bpf_ntohs(ip.payload_len);
 
@@ -166,8 +173,6 @@ static __always_inline enum cairn_verdict packet_read_ip6(struct __sk_buff *skb,
 		payload = skb->len - ETH_HLEN - IP6_HEADER;
 	if (skb->len < ETH_HLEN + IP6_HEADER + payload)
 		return CAIRN_DROP_TRUNCATED_L3;
-	__builtin_memcpy(&p->tuple.source, &ip.saddr, sizeof(p->tuple.source));
-	__builtin_memcpy(&p->tuple.destination, &ip.daddr, sizeof(p->tuple.destination));
 	p->end_at = ETH_HLEN + IP6_HEADER + payload;
 	p->is_v6 = true;
 	p->has_l4 = true;
@@ -179,6 +184,18 @@ static __always_inline enum cairn_verdict packet_read_ip6(struct __sk_buff *skb,
 		return CAIRN_PASS;
 	}
 	return packet_skip_extensions(skb, p, ETH_HLEN + IP6_HEADER, ip.nexthdr);
+}
+
+/* A packet of another VLAN than the interface's own; priority tags (IEEE 802.1Q, VLAN 0) are of it. */
+static __always_inline bool is_foreign_vlan(const struct __sk_buff *skb)
+{
+	return skb->vlan_present && skb->vlan_tci & 0xfff;
+}
+
+/* Whether the frame was sent to all hosts of the link, or to a group of them. */
+static __always_inline bool is_group_frame(const struct __sk_buff *skb)
+{
+	return skb->pkt_type == PACKET_BROADCAST || skb->pkt_type == PACKET_MULTICAST;
 }
 
 static __always_inline bool packet_is_ip(const struct __sk_buff *skb)

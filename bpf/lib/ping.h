@@ -39,6 +39,10 @@ __noinline int ping_turn(struct __sk_buff *skb, const struct packet *p)
 static __always_inline int ping_answer(struct __sk_buff *skb, struct packet *p,
 				       enum cairn_point point)
 {
+	__u8 asker;
+
+	if (bpf_skb_load_bytes(skb, ETH_ALEN, &asker, sizeof(asker)) < 0 || asker & GROUP_MAC)
+		return drop(skb, p, point, CAIRN_DROP_GROUP_FRAME);
 	if (ping_turn(skb, p) || turn_ethernet(skb) < 0)
 		return drop(skb, p, point, CAIRN_DROP_REWRITE);
 	return forward(skb, point, CAIRN_PING_ANSWERED, bpf_redirect(skb->ifindex, 0));
@@ -77,6 +81,17 @@ static __always_inline int arp_answer(struct __sk_buff *skb, struct arp_packet *
 	return forward(skb, CAIRN_POINT_UPLINK, CAIRN_ARP_ANSWERED, bpf_redirect(skb->ifindex, 0));
 }
 
+/* Whether there is somebody to answer: a host, or who has no address yet (RFC 5227 s1.1). */
+static __always_inline bool arp_asker_is_host(const struct arp_packet *arp)
+{
+	struct cairn_addr address;
+	__be32 sender;
+
+	__builtin_memcpy(&sender, arp->sender_ip, 4);
+	address_map(&address, sender);
+	return !(arp->sender_mac[0] & GROUP_MAC) && (!sender || address_is_host(&address));
+}
+
 /* Answer a request for an address that this node was elected to answer for. Who asks for what
  * it claims to have announces it (RFC 5227 s2.3): that goes to the stack, where the agent hears
  * of it and defends. */
@@ -88,7 +103,7 @@ static __always_inline int arp_serve(struct __sk_buff *skb)
 
 	if (bpf_skb_load_bytes(skb, ETH_HLEN, &arp, sizeof(arp)) < 0 ||
 	    arp.hardware != bpf_htons(ARP_ETHERNET) || arp.protocol != bpf_htons(ETH_P_IP) ||
-	    arp.operation != bpf_htons(ARP_REQUEST) ||
+	    arp.operation != bpf_htons(ARP_REQUEST) || !arp_asker_is_host(&arp) ||
 	    !__builtin_memcmp(arp.sender_ip, arp.target_ip, sizeof(arp.target_ip)))
 		return pass(skb, CAIRN_POINT_UPLINK);
 	__builtin_memcpy(&asked, arp.target_ip, 4);

@@ -35,7 +35,8 @@ __noinline int write_reset(struct __sk_buff *skb, struct packet *p)
 	struct tcphdr old, new = {};
 	__u32 end = sizeof(new);
 
-	if (!p || bpf_skb_load_bytes(skb, p->l4_at, &old, sizeof(old)) < 0 || old.rst)
+	if (!p || bpf_skb_load_bytes(skb, p->l4_at, &old, sizeof(old)) < 0 || old.rst ||
+	    old.doff * 4 < sizeof(old) || p->l4_at + old.doff * 4 > p->end_at)
 		return -1;
 
 	__u32 taken = p->end_at - p->l4_at - old.doff * 4 + old.syn + old.fin;
@@ -132,16 +133,11 @@ __noinline int write_unreachable(struct __sk_buff *skb, struct packet *p, __u32 
 }
 
 /* Whether a packet may be answered with an error at all (RFC 1122 s3.2.2, RFC 4443 s2.4 e). */
-static __always_inline bool is_answerable(const struct packet *p)
+static __always_inline bool is_answerable(const struct __sk_buff *skb, const struct packet *p)
 {
-	__be32 last = p->tuple.source.word[3];
-
-	if (!p->has_l4 || (packet_is_icmp(p) && !packet_is_echo(p)))
+	if (!p->has_l4 || (packet_is_icmp(p) && !packet_is_echo(p)) || is_group_frame(skb))
 		return false;
-	if (p->is_v6)
-		return p->tuple.source.word[0] && (p->tuple.source.word[0] & 0xff) != 0xff;
-	return last && (last & bpf_htonl(0xf0000000)) != bpf_htonl(0xe0000000) &&
-	       last != bpf_htonl(0xffffffff);
+	return address_is_host(&p->tuple.source);
 }
 
 /* Send the answer: back into the pod that asked, or by the node's routes. */
@@ -160,7 +156,7 @@ static __always_inline int refuse(struct __sk_buff *skb, struct packet *p, enum 
 	int failed;
 
 	drop(skb, p, point, reason);
-	if (!is_answerable(p) || (reset && p->is_fragment) || checksum_is_partial(skb) ||
+	if (!is_answerable(skb, p) || (reset && p->is_fragment) || checksum_is_partial(skb) ||
 	    !may_refuse())
 		return TCX_DROP;
 	failed = reset ? write_reset(skb, p) : write_unreachable(skb, p, code.v6 << 8 | code.v4, 0);
@@ -175,7 +171,7 @@ static __always_inline bool must_tell_too_big(struct __sk_buff *skb, const struc
 {
 	__be16 fragment = 0;
 
-	if (!is_answerable(p) || checksum_is_partial(skb))
+	if (!is_answerable(skb, p) || checksum_is_partial(skb))
 		return false;
 	if (!may_be_cut)
 		return true;

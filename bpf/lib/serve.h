@@ -273,6 +273,12 @@ static __always_inline int serve_icmp(struct __sk_buff *skb, struct packet *p,
 static __always_inline int serve_vip(struct __sk_buff *skb, struct packet *p,
 				     enum cairn_point point, __u32 vip_flags, bool handed)
 {
+	if (!(vip_flags & CAIRN_VIP_SHARED)) {
+		if (!address_is_host(&p->tuple.source))
+			return drop(skb, p, point, CAIRN_DROP_NO_HOST);
+		if (is_group_frame(skb)) /* RFC 1122 s3.3.6: all nodes would take it */
+			return drop(skb, p, point, CAIRN_DROP_GROUP_FRAME);
+	}
 	if (!packet_has_ports(p) && !packet_is_icmp(p))
 		return vip_flags & CAIRN_VIP_SHARED ? pass(skb, point)
 						    : drop(skb, p, point, CAIRN_DROP_PROTOCOL);

@@ -8,8 +8,6 @@
  *
  * Nobody asks by ARP or ND here: the device has neither.
  */
-#include <linux/if_packet.h>
-
 #include "../lib/serve.h"
 
 #define HERE CAIRN_POINT_OVERLAY

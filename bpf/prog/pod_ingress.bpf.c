@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /* What a pod sends (tcx ingress on the host side of its veth pair), IPv4 and IPv6 alike.
  *
- *   not from the pod's own addresses             -> dropped
+ *   not from the pod's own addresses, or tagged  -> dropped
  *   to a pod of this node                        -> into the pod
  *   to a pod of another node                     -> out of the uplink, or through the overlay
  *   (either translated back before, if the pod serves pods through a service)
@@ -61,7 +61,7 @@ static __always_inline bool is_link_business(const struct packet *p)
 static __always_inline bool is_ping(struct __sk_buff *skb, struct packet *p,
 				    const struct cairn_vip *vip)
 {
-	if (!vip || !packet_is_icmp(p) || !(vip->flags & CAIRN_VIP_PING) ||
+	if (!vip || !packet_is_icmp(p) || !(vip->flags & CAIRN_VIP_PING) || is_group_frame(skb) ||
 	    packet_read_l4(skb, p) != CAIRN_PASS)
 		return false;
 	return !p->has_l4 || packet_is_echo(p);
@@ -110,8 +110,10 @@ static __always_inline int send_outside(struct __sk_buff *skb, struct packet *p)
 		return send_reply(skb);
 	if (verdict != CAIRN_PASS)
 		return drop(skb, p, HERE, verdict);
-	if (!vip && bpf_map_lookup_elem(&pools, &where) && packet_read_l4(skb, p) == CAIRN_PASS)
+	if (!vip && bpf_map_lookup_elem(&pools, &where)) {
+		packet_read_l4(skb, p); /* says whether it is an error, which is not answered */
 		return refuse(skb, p, HERE, CAIRN_DROP_NO_ADDRESS, REFUSED_ADDRESS);
+	}
 	return pass(skb, HERE);
 }
 
@@ -124,6 +126,8 @@ int pod_ingress(struct __sk_buff *skb)
 
 	if (!packet_is_ip(skb))
 		return pass(skb, HERE);
+	if (is_foreign_vlan(skb)) /* the tag would go along, into a VLAN that the pod has no part in */
+		return drop(skb, &p, HERE, CAIRN_DROP_VLAN);
 
 	enum cairn_verdict verdict = packet_read_ip(skb, &p);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /* What arrives on the node's uplink (tcx ingress), IPv4 and IPv6 alike.
  *
- *   a frame for another host, flooded                           -> the node's own stack, which drops it
+ *   a frame for another host, flooded; of another VLAN          -> the node's own stack, which drops it
  *   from a source on the deny list                              -> dropped
  *   ARP or ND for a service address that this node answers for  -> answered
  *   to a service address: ping                                  -> answered
@@ -22,7 +22,6 @@
 #include "../lib/serve.h"
 
 #define HERE CAIRN_POINT_UPLINK
-#define PACKET_OTHERHOST 3 /* linux/if_packet.h */
 
 static __always_inline bool came_from_peer(struct __sk_buff *skb)
 {
@@ -31,13 +30,6 @@ static __always_inline bool came_from_peer(struct __sk_buff *skb)
 	if (bpf_skb_load_bytes(skb, ETH_ALEN, source.octets, ETH_ALEN) < 0)
 		return false;
 	return bpf_map_lookup_elem(&peers, &source);
-}
-
-/* A packet of another VLAN than the uplink's own is not ours; priority tags (IEEE 802.1Q,
- * VLAN 0) are. */
-static __always_inline bool is_foreign_vlan(const struct __sk_buff *skb)
-{
-	return skb->vlan_present && skb->vlan_tci & 0xfff;
 }
 
 /* A switch that does not know where a host is sends its frames everywhere: they are for that
@@ -89,8 +81,7 @@ int uplink_ingress(struct __sk_buff *skb)
 
 	if (pod)
 		return forward(skb, HERE, CAIRN_TO_POD, bpf_redirect_peer(pod->ifindex, 0));
-	if (p.is_v6 && p.tuple.protocol == PROTOCOL_ICMP6 &&
-	    packet_read_l4(skb, &p) == CAIRN_PASS && is_solicitation(&p))
+	if (packet_is_icmp(&p) && packet_read_l4(skb, &p) == CAIRN_PASS && is_solicitation(&p))
 		return solicits_ours(skb, &p) ? neighbour_answer(skb, &p, HERE) : pass(skb, HERE);
 	if (is_free_address(&p.tuple.destination))
 		return refuse(skb, &p, HERE, CAIRN_DROP_NO_ADDRESS, REFUSED_ADDRESS);

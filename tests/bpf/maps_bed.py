@@ -3,12 +3,14 @@
 node()  ->  Node: apply frontends, read what the maps hold
 """
 
+import asyncio
 import contextlib
 import os
 import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from cairn.desired.load_balancer import Backend, Frontend, Kind
 from cairn.kube.node import NodeFacts
 from cairn.libbpf import Map
 from cairn.linux import mount, namespace
+from cairn.linux.system_call import Clone
 from cairn.net import L4Address, Protocol, parse_address, parse_network
 
 
@@ -85,6 +88,16 @@ def facts(number: int) -> NodeFacts:
         (parse_network(f"10.244.{number}.0/24"),),
         f"02:00:00:00:00:{number:02x}",
     )
+
+
+def keep_threads_in(netns: str) -> None:
+    """Have the running loop's threads live in a namespace.
+
+    What a reconciler leaves to them (routes, nftables) must not meet the machine's own.
+    """
+    where = str(namespace.netns_path(netns))
+    workers = ThreadPoolExecutor(initializer=namespace.enter, initargs=(where, Clone.NEWNET))
+    asyncio.get_running_loop().set_default_executor(workers)
 
 
 @contextlib.contextmanager

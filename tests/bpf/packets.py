@@ -85,7 +85,8 @@ def fragment6(protocol: int, offset: int, *, more: bool, identity: int = 7) -> b
     return struct.pack("!BBHI", protocol, 0, offset | more, identity)
 
 
-def _pseudo(source: str, destination: str, protocol: int, length: int) -> bytes:
+def pseudo(source: str, destination: str, protocol: int, length: int) -> bytes:
+    """Return the pseudo header that a transport checksum covers (RFC 9293 s3.1, RFC 8200 s8.1)."""
     ends = ip_address(source).packed + ip_address(destination).packed
     if ip_address(source).version == 6:
         return ends + struct.pack("!II", length, protocol)
@@ -97,7 +98,7 @@ def tcp(
 ) -> bytes:
     """Return a TCP segment."""
     head = struct.pack("!HHIIBBHHH", source[1], destination[1], 1, 0, 0x50, flags, 8192, 0, 0)
-    whole = _pseudo(source[0], destination[0], TCP, len(head) + len(payload)) + head + payload
+    whole = pseudo(source[0], destination[0], TCP, len(head) + len(payload)) + head + payload
     return head[:16] + struct.pack("!H", checksum(whole)) + head[18:] + payload
 
 
@@ -105,7 +106,7 @@ def udp(source: tuple[str, int], destination: tuple[str, int], payload: bytes = 
     """Return a UDP datagram."""
     length = 8 + len(payload)
     head = struct.pack("!HHHH", source[1], destination[1], length, 0)
-    whole = _pseudo(source[0], destination[0], UDP, length) + head + payload
+    whole = pseudo(source[0], destination[0], UDP, length) + head + payload
     return head[:6] + struct.pack("!H", checksum(whole)) + payload
 
 
@@ -119,7 +120,7 @@ def icmp6(source: str, destination: str, kind: int, code: int = 0, rest: bytes =
     """Return an ICMPv6 message; its checksum covers the addresses (RFC 4443 s2.3)."""
     rest = rest or b"\0\1\0\1ping"
     head = struct.pack("!BBH", kind, code, 0)
-    whole = _pseudo(source, destination, ICMP6, 4 + len(rest)) + head + rest
+    whole = pseudo(source, destination, ICMP6, 4 + len(rest)) + head + rest
     return head[:2] + struct.pack("!H", checksum(whole)) + rest
 
 
@@ -150,7 +151,7 @@ def read(frame: bytes) -> Read:
         protocol, ttl, l4 = frame[23], frame[22], frame[14 + header : 14 + total]
         source, destination = (str(IPv4Address(frame[at : at + 4])) for at in (26, 30))
         good = checksum(frame[14 : 14 + header]) == 0
-    covered = l4 if protocol == ICMP else _pseudo(source, destination, protocol, len(l4)) + l4
+    covered = l4 if protocol == ICMP else pseudo(source, destination, protocol, len(l4)) + l4
     bare = protocol in (ICMP, ICMP6)
     one, two = (0, 0) if bare else struct.unpack_from("!HH", l4)
     good = good and checksum(covered) == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from maps_bed import keep_threads_in
 
 from cairn.abi import structs
 from cairn.abi.address import write_address
@@ -145,6 +146,7 @@ async def node() -> AsyncIterator[Node]:
     mount.ensure_bpffs()
     pins = Path("/sys/fs/bpf") / name
     with namespace.temporary(name):
+        keep_threads_in(name)
         for line in (
             "link set lo up",
             "link add eth0 type veth peer name far",

@@ -4,11 +4,12 @@ import asyncio
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from maps_bed import keep_threads_in
 
 from cairn.abi import structs
 from cairn.agent.cluster import Cluster
@@ -96,11 +97,12 @@ def slice_object(name: str, pod: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def agent() -> Iterator[Agent]:
+async def agent() -> AsyncIterator[Agent]:
     name = f"ct-{secrets.token_hex(4)}"
     mount.ensure_bpffs()
     pins = Path("/sys/fs/bpf") / name
     with namespace.temporary(name):
+        keep_threads_in(name)
         for line in ("link add eth0 type veth peer name far", "addr add 192.168.1.10/24 dev eth0"):
             subprocess.run(["ip", "-n", name, *line.split()], check=True)
         try:

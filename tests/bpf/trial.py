@@ -41,6 +41,7 @@ ROUTER, UPLINK, PEER, POD_MAC = (bytes((2, 0, 0, 0, 0, n)) for n in (1, 2, 3, 4)
 NODE, PEER_ADDRESS, NODE6 = "192.168.1.10", "192.168.1.11", "fd00:1::a"
 CLIENT, VIP, QUIET_VIP = "203.0.113.7", "192.0.2.100", "192.0.2.101"
 POD, OTHER_POD, REMOTE_POD = "10.244.1.5", "10.244.1.6", "10.244.2.5"
+ARP_VIP, ARP_VIP6 = "192.168.1.110", "fd00:1::6e"
 CLIENT6, VIP6 = "2001:db8:7::7", "2001:db8:100::64"
 POD6, OTHER_POD6, REMOTE_POD6 = "fd00:10:244:1::5", "fd00:10:244:1::6", "fd00:10:244:2::5"
 FREE, FREE6 = "198.51.100.9", "fd00:200::9"
@@ -49,6 +50,7 @@ NODE_PORT = 30080
 LOCAL_ID, REMOTE_ID, STRAY_ID = 1, 2, 3
 LOCAL_ID6, REMOTE_ID6 = 11, 12
 LOOPBACK = 1
+PROGRAMS = ("uplink_ingress", "uplink_egress", "pod_ingress", "overlay_ingress", "overlay_egress")
 SIZES = {"conntrack": 1024, "fragments": 256, "socket_reverse": 256}
 NEXT, DROP, REDIRECT = -1, 2, 7
 
@@ -138,7 +140,8 @@ def _number(value: int) -> bytes:
     return struct.pack("<I", value)
 
 
-def _key(address: str) -> bytes:
+def key_of(address: str) -> bytes:
+    """Return an address as the maps' keys have it."""
     return write_address(ip_address(address))
 
 
@@ -164,12 +167,14 @@ def _publish(
 def fill(maps: dict[str, Map]) -> None:
     """Write a node with a pod, a peer, and services of every kind."""
     for address in (VIP, VIP6):
-        maps["vips"].update(_key(address), Vip(VipFlag.PING).write())
-    maps["vips"].update(_key(QUIET_VIP), Vip(VipFlag(0)).write())
-    maps["vips"].update(_key(NODE), Vip(VipFlag.SHARED | VipFlag.NODE).write())
+        maps["vips"].update(key_of(address), Vip(VipFlag.PING).write())
+    for address in (ARP_VIP, ARP_VIP6):
+        maps["vips"].update(key_of(address), Vip(VipFlag.PING | VipFlag.ARP).write())
+    maps["vips"].update(key_of(QUIET_VIP), Vip(VipFlag(0)).write())
+    maps["vips"].update(key_of(NODE), Vip(VipFlag.SHARED | VipFlag.NODE).write())
     for address in (POD, OTHER_POD, POD6, OTHER_POD6):
         ifindex = LOOPBACK if address in (POD, POD6) else LOOPBACK + 1
-        maps["endpoints"].update(_key(address), Endpoint(ifindex, POD_MAC, UPLINK, 0).write())
+        maps["endpoints"].update(key_of(address), Endpoint(ifindex, POD_MAC, UPLINK, 0).write())
     maps["nodes"].update(_number(2), Node(ip_address(PEER_ADDRESS), PEER, 0).write())
     maps["peers"].update(Mac(PEER).write(), _number(2))
     for bits, network in ((120, "10.244.2.0"), (64, "fd00:10:244:2::")):
@@ -203,7 +208,7 @@ def loaded() -> Iterator[Trial]:
     shared: dict[str, Map] = {}
     with contextlib.ExitStack() as stack:
         objects = {}
-        for name in ("uplink_ingress", "uplink_egress", "pod_ingress"):
+        for name in PROGRAMS:
             one = load_object(
                 OBJECTS / f"{name}.o",
                 sizes=SIZES,

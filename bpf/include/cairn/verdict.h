@@ -24,7 +24,7 @@
 	X(TO_TUNNEL, 11, "sent to a node on another subnet, through the overlay")                    \
 	X(DROP_TRUNCATED_L3, 32, "the packet ends inside its IP header")                            \
 	X(DROP_TRUNCATED_L4, 33, "the packet ends inside its TCP, UDP or ICMP header")              \
-	X(DROP_MALFORMED_IP, 34, "the IP header contradicts itself: version, length or size")       \
+	X(DROP_MALFORMED_IP, 34, "the IP header is none: version, length, or IPv4 in IPv6 addresses") \
 	X(DROP_NO_SERVICE, 35, "no service listens on this port of a service address")              \
 	X(DROP_NO_BACKEND, 36, "the service has no ready backend")                                  \
 	X(DROP_NO_LOCAL_BACKEND, 37, "the service takes only backends of this node, and has none")  \
@@ -48,7 +48,10 @@
 	X(DROP_TOO_BIG, 55, "too large for the way ahead: the sender is told") \
 	X(DROP_SCTP_PORT, 56, "SCTP to a backend of another port: its checksum is not rewritten") \
 	X(DROP_BACKEND_GONE, 57, "the connection's backend is gone: the client is told")            \
-	X(DROP_TUNNEL_NO_NODE, 59, "for the overlay, but to no address of a node that is known")
+	X(DROP_TUNNEL_NO_NODE, 59, "for the overlay, but to no address of a node that is known")    \
+	X(DROP_NO_HOST, 60, "the source is no host's: zero, loopback, multicast or broadcast")       \
+	X(DROP_GROUP_FRAME, 61, "an Ethernet group address where one host's must be")                \
+	X(DROP_VLAN, 62, "a pod sent a frame with a VLAN tag")
 
 enum cairn_verdict {
 #define CAIRN_VERDICT_ENUM(name, value, text) CAIRN_##name = value,

@@ -52,6 +52,9 @@ class Verdict(IntEnum):
     DROP_SCTP_PORT = 56
     DROP_BACKEND_GONE = 57
     DROP_TUNNEL_NO_NODE = 59
+    DROP_NO_HOST = 60
+    DROP_GROUP_FRAME = 61
+    DROP_VLAN = 62
 
     @property
     def is_drop(self) -> bool:
@@ -79,7 +82,7 @@ TEXTS: dict[Verdict, str] = {
     Verdict.TO_TUNNEL: "sent to a node on another subnet, through the overlay",
     Verdict.DROP_TRUNCATED_L3: "the packet ends inside its IP header",
     Verdict.DROP_TRUNCATED_L4: "the packet ends inside its TCP, UDP or ICMP header",
-    Verdict.DROP_MALFORMED_IP: "the IP header contradicts itself: version, length or size",
+    Verdict.DROP_MALFORMED_IP: "the IP header is none: version, length, or IPv4 in IPv6 addresses",
     Verdict.DROP_NO_SERVICE: "no service listens on this port of a service address",
     Verdict.DROP_NO_BACKEND: "the service has no ready backend",
     Verdict.DROP_NO_LOCAL_BACKEND: "the service takes only backends of this node, and has none",
@@ -104,4 +107,7 @@ TEXTS: dict[Verdict, str] = {
     Verdict.DROP_SCTP_PORT: "SCTP to a backend of another port: its checksum is not rewritten",
     Verdict.DROP_BACKEND_GONE: "the connection's backend is gone: the client is told",
     Verdict.DROP_TUNNEL_NO_NODE: "for the overlay, but to no address of a node that is known",
+    Verdict.DROP_NO_HOST: "the source is no host's: zero, loopback, multicast or broadcast",
+    Verdict.DROP_GROUP_FRAME: "an Ethernet group address where one host's must be",
+    Verdict.DROP_VLAN: "a pod sent a frame with a VLAN tag",
 }

@@ -25,11 +25,13 @@ from cairn.agent.path_proof import Prove, ProvenPaths
 from cairn.agent.reconciler import OnServices
 from cairn.agent.serving_events import ServingEvents
 from cairn.compile.announcements import Announced
+from cairn.compile.endpoint_faults import endpoint_faults
 from cairn.desired.load_balancer import Frontend, Kind
 from cairn.drive.event_recorder import EventRecorder
 from cairn.drive.kube_client import Client
 from cairn.health.backend import Ejected, Health, Restored
 from cairn.kube.metadata import Key
+from cairn.kube.service import Service
 from cairn.net import Address, L4Address
 
 SETTLE_S = 2.0
@@ -119,9 +121,17 @@ class Serving:
                 self._events.forget(where)
         if entry is not None:
             self._events.wrong(entry.service, "annotation", "HealthCheckUnreadable", wrong)
+            self._tell_of_endpoints(entry.service)
         if before is not None:
             self._paths.forget(before.here.keys() - (entry.here if entry else {}).keys())
         self._judge(key)
+
+    def _tell_of_endpoints(self, service: Service) -> None:
+        """Tell of endpoints that are named in vain; one node does it for all."""
+        slices = self._cluster.slices.get(service.key, {}).values()
+        speaks = self._node == min(self._cluster.nodes, default=self._node)
+        for about, reason, text in endpoint_faults(service, slices):
+            self._events.wrong(service, about, reason, text if speaks else "")
 
     def _judge(self, key: Key) -> None:
         """Decide which addresses of a Service this node serves."""

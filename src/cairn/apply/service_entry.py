@@ -208,6 +208,9 @@ def ranges_of(service: int, frontend: Frontend) -> frozenset[bytes]:
 
 
 def _table(active: Sequence[tuple[Backend, int]]) -> Wanted:
+    # Nobody hands packets to a backend outside the cluster, and its answers would go past it: the
+    # others have its share. Alone, it is found, and the packet dropped for that reason.
+    active = [(backend, number) for backend, number in active if backend.node] or active
     names = tuple(str(backend.address) for backend, _ in active)
     return Wanted(names, tuple(number for _, number in active))
 

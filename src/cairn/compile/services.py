@@ -10,12 +10,14 @@ Invariants  While a ready endpoint exists, terminating ones only drain; without 
             externalTrafficPolicy Local holds for packets; sockets of the cluster that ask an
             outside address reach every pod, as through kube-proxy.
 Standards   KEP-752 (EndpointSlice), KEP-1669 (terminating endpoints)
-Not here    Which node announces an address (announcements.py), the Maglev table (maglev.py).
+Not here    Endpoints that are named in vain (endpoint_faults.py), which node announces an address
+            (announcements.py), the Maglev table (maglev.py).
 """
 
 from collections.abc import Iterable, Iterator
 from functools import partial
 
+from cairn.compile.endpoint_faults import is_used
 from cairn.desired.load_balancer import ANY_NODE, Backend, Frontend, Kind, LbState
 from cairn.kube.endpoint_slice import EndpointSlice, EndpointState
 from cairn.kube.service import Service, ServicePort
@@ -77,15 +79,20 @@ def _backends(
             if target.name != port.name or target.protocol != port.protocol:
                 continue
             for address, state in part.endpoints:
-                if address.version == version:
+                if address.version == version and is_used(service, address):
                     where = L4Address(address, port.protocol, target.port)
                     found[where] = _better(found.get(where), state)
     return _chosen(found, publish_not_ready=service.publish_not_ready)
 
 
 def _better(known: EndpointState | None, other: EndpointState) -> EndpointState:
-    # Slices may list an address twice while endpoints move between them (KEP-752).
-    return other if known is None or (other.ready and not known.ready) else known
+    # Slices may list an address twice while endpoints move between them (KEP-752). Which one came
+    # first differs from node to node, and all must choose alike.
+    return other if known is None else max(known, other, key=_order)
+
+
+def _order(state: EndpointState) -> tuple[bool, bool, bool, str]:
+    return state.ready, state.serving, not state.terminating, state.node
 
 
 def _chosen(

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -32,6 +33,21 @@ NODE = {
     "metadata": {"name": "node-1"},
     "spec": {"addresses": [{"type": "InternalIP", "ip": "192.168.1.10"}]},
 }
+
+
+def on_loopback(state: LbState) -> LbState:
+    """Put the backends where the test's own servers listen: no slice may name such addresses."""
+    return {
+        where: replace(frontend, backends=tuple(map(_moved, frontend.backends)))
+        for where, frontend in state.items()
+    }
+
+
+def _moved(backend: Backend) -> Backend:
+    last = str(backend.address.address).rpartition(".")[2]
+    return replace(
+        backend, address=replace(backend.address, address=parse_address(f"127.0.0.{last}"))
+    )
 
 
 class Bed:
@@ -102,12 +118,12 @@ class Bed:
                 },
                 "ports": [{"name": "", "port": port}],
                 "endpoints": [
-                    {"addresses": ["127.0.0.1"], "nodeName": "node-1"},
-                    {"addresses": ["127.0.0.9"], "nodeName": "node-2"},
+                    {"addresses": ["192.0.2.1"], "nodeName": "node-1"},
+                    {"addresses": ["192.0.2.9"], "nodeName": "node-2"},
                 ],
             }
         )
-        state = self.compiled[service.key] = compile_service(service, [part])
+        state = self.compiled[service.key] = on_loopback(compile_service(service, [part]))
         self._announce(service, state)
         self.serving.services(self.announced, [service.key])
 

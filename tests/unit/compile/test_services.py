@@ -147,3 +147,38 @@ def test_ready_nodes_are_those_of_active_backends() -> None:
     leaving = endpoint(A, "node-1", ready=False, serving=True, terminating=True)
     slices = [slice_of(leaving, endpoint(B, "node-2", ready=True))]
     assert ready_nodes(service(), slices) == {"node-2"}
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "224.0.0.9", "169.254.169.254", "0.0.0.0", "255.255.255.255"],
+)
+def test_nobody_is_sent_to_an_address_that_leads_to_no_backend(address: str) -> None:
+    known = slice_of(endpoint(address, "node-1"), endpoint("10.244.1.2", "node-1"))
+    assert spelled(compile_service(service(), [known]))["192.168.1.100:80/TCP"] == [
+        "10.244.1.2:8080/TCP@node-1"
+    ]
+
+
+def test_a_duplicate_is_the_same_on_all_nodes_whichever_slice_came_first() -> None:
+    one, two = (slice_of(endpoint("10.244.1.2", f"node-{n}"), name="") for n in (1, 2))
+    there = spelled(compile_service(service(), [one, two]))
+    back = spelled(compile_service(service(), [two, one]))
+    assert there == back
+    assert len(there["192.168.1.100:80/TCP"]) == 1
+
+
+def test_a_slice_without_ports_serves_none() -> None:
+    bare = EndpointSlice.from_object(
+        {
+            "metadata": {"labels": {"kubernetes.io/service-name": "web"}},
+            "ports": None,
+            "endpoints": [endpoint("10.244.1.2", "node-1")],
+        }
+    )
+    assert set(map(len, spelled(compile_service(service(), [bare])).values())) == {0}
+
+
+def test_an_endpoint_of_unknown_readiness_is_ready() -> None:
+    unknown = {"addresses": ["10.244.1.2"], "conditions": {"ready": None}}
+    assert len(spelled(compile_service(service(), [slice_of(unknown)]))["10.96.0.7:80/TCP"]) == 1
