@@ -170,3 +170,21 @@ def test_what_the_kernel_refuses_is_named_and_the_rest_is_written(node: Node) ->
     assert len(node.slots(service.id)) == 2
     node.balancer.apply(dict.fromkeys(wanted))
     assert {name: entries for name, entries in contents(node).items() if entries} == {}
+
+
+def test_a_digest_that_was_refused_is_written_with_the_next_table(node: Node) -> None:
+    digests = node.maps["table_digests"]
+    numbers = range(1 << 20, (1 << 20) + digests.shape.max_entries)
+    strangers = b"".join(number.to_bytes(4, "little") for number in numbers)
+    digests.update_batch(strangers, bytes(8) * len(numbers))
+    assert node.balancer.apply({VIP: frontend(backend(1))}) == [], "the table itself is right"
+    service = node.service(VIP)
+    assert service is not None
+    assert digests.lookup(service.id.to_bytes(4, "little")) is None
+    digests.delete_batch(strangers)
+    assert node.balancer.apply({at("192.168.1.101", 80): frontend(backend(2))}) == []
+    assert len(dict(digests.items())) == 2
+    before = contents(node)
+    node.restart()
+    assert node.balancer.apply({VIP: frontend(backend(1))}) == []
+    assert contents(node) == before

@@ -64,6 +64,7 @@ class MaglevTableMap:
             if (number := _number(key)) in self._sizes
         }
         self._retired: set[tuple[int, int]] = set()
+        self._unsaved: dict[bytes, bytes] = {}  # digests that the kernel refused
 
     def __iter__(self) -> Iterator[int]:
         """Yield the services that have a table."""
@@ -82,11 +83,15 @@ class MaglevTableMap:
         failed: dict[int, str] = {}
         for size, some in _alike(todo):
             failed |= self._write_some(size, some)
-        written = {_key(s): digests[s] for s in todo if s not in failed}
-        write_entries(self._maps["table_digests"], written)  # a missing one costs a write later
         for service in todo:
             self._digests.pop(service, None)
+            self._unsaved.pop(_key(service), None)
+        written = {_key(s): digests[s] for s in todo if s not in failed}
         self._digests |= {_number(key): digest for key, digest in written.items()}
+        # A missing one costs the next agent a write: it is tried again with the next table.
+        entries = self._unsaved | written
+        refused = write_entries(self._maps["table_digests"], entries)
+        self._unsaved = {key: entries[key] for key in refused}
         return failed
 
     def retire(self) -> str:
@@ -107,6 +112,7 @@ class MaglevTableMap:
         for service in held:
             self._retired.add((service, self._sizes.pop(service)))
             self._digests.pop(service, None)
+            self._unsaved.pop(_key(service), None)
         return self.retire()
 
     def _write_some(self, size: int, some: Mapping[int, Wanted]) -> dict[int, str]:
