@@ -30,8 +30,8 @@ from traffic import (
     trip_ns,
 )
 
-ROUNDS = 7
-TRIP_ROUNDS = 25
+ROUNDS = 5
+TRIP_ROUNDS = 15
 MANY_SERVICES = 5000
 THROUGHPUT, TRIP, CONNECTION = Aim(1.0, at_least=True), Aim(0.92), Aim(0.95)
 FAR, NEAR, CLIENT = "bench-far", "bench-near", "bench-client"

@@ -4,8 +4,8 @@
  * BPF_PROG_TEST_RUN gives a program the same frame again and again, as the last run left it. So each
  * program here first makes the frame of the next flow: this costs all of them alike.
  *
- * The floor is the least that a load balancer at a fixed place could do: parse Ethernet, IP and the
- * ports, look the destination up in one hash map, turn the frame round.
+ * The floor is the least that a load balancer with one hash map could do: parse Ethernet, IP and the
+ * ports, look the destination up, turn the frame round.
  */
 #include "../../bpf/lib/xdp_serve.h"
 

@@ -74,9 +74,10 @@ struct limit {
 CAIRN_MAP(entry_limit, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct limit, 0);
 CAIRN_MAP(refusal_limit, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct limit, 0);
 
+/* A reader maps it twice, and holds all of it: three thousand drops, read each second. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 20);
+	__uint(max_entries, 1 << 18);
 } events SEC(".maps");
 
 /* Sizes, not types: clang 19 leaves a forward declaration in the BTF of a type that

@@ -14,8 +14,8 @@
 #pragma once
 
 #include "inline.h"
-#include "xdp_facts.h"
 #include "xdp_flows.h"
+#include "xdp_facts.h"
 
 #define XDP_POINT CAIRN_POINT_XDP
 
@@ -105,7 +105,7 @@ static __always_inline void xdp_note(struct xdp_frame *f, __u32 service, __u32 b
 }
 
 /* Begin a connection, as begin() of serve.h does for a backend that is not here. */
-static __always_inline int xdp_begin(struct xdp_md *ctx, struct xdp_frame *f, __u32 revision,
+static __always_inline int xdp_begin(struct xdp_md *ctx, struct xdp_frame *f, __u32 moment,
 				     const struct cairn_service *service)
 {
 	struct fact_hop hop = {};
@@ -114,7 +114,7 @@ static __always_inline int xdp_begin(struct xdp_md *ctx, struct xdp_frame *f, __
 	if (!service->slots || service->flags & (CAIRN_SERVICE_AFFINITY | CAIRN_SERVICE_LOCAL))
 		return XDP_PASS;
 	id = lb_maglev_entry(service, hash_tuple(&f->packet.tuple));
-	fact_find_hop(id, revision, &hop);
+	fact_find_hop(id, moment, &hop);
 	if (hop.kind == HOP_NONE)
 		return XDP_PASS;
 	if (xdp_may_begin())
@@ -150,26 +150,26 @@ static __always_inline enum cairn_verdict xdp_go_on(struct xdp_frame *f,
 	return verdict;
 }
 
-static __always_inline int xdp_hand_over(struct xdp_md *ctx, struct xdp_frame *f, __u32 revision,
-					 __u32 moment, const struct cairn_service *service)
+static __always_inline int xdp_hand_over(struct xdp_md *ctx, struct xdp_frame *f, __u32 moment,
+					 const struct cairn_service *service)
 {
 	struct cairn_connection *c = bpf_map_lookup_elem(&conntrack, &f->packet.tuple);
 	struct fact_hop hop = {};
 
 	if (c && xdp_go_on(f, c, moment, service, &hop) != CAIRN_DROP_NO_BACKEND)
 		return hop.kind == HOP_NONE ? XDP_PASS : xdp_send(ctx, f, hop.mac, hop.mac_end);
-	return xdp_begin(ctx, f, revision, service);
+	return xdp_begin(ctx, f, moment, service);
 }
 
 /* A frame to a service address that no memory leads on. */
 static __always_inline int xdp_serve(struct xdp_md *ctx, struct xdp_frame *f, __u32 vip_flags,
-				     __u32 revision, __u32 moment)
+				     __u32 moment)
 {
 	struct cairn_service service = {};
 
-	if (fact_is_peer(f, revision)) /* which has judged it */
+	if (fact_is_peer(f, moment)) /* which has judged it */
 		return XDP_PASS;
-	if (!fact_find_service(f, vip_flags, revision, &service))
+	if (!fact_find_service(f, vip_flags, moment, &service))
 		return XDP_PASS;
 	if (!lb_source_allowed(&service, &f->packet.tuple.source))
 		return xdp_drop(ctx, f, CAIRN_DROP_SOURCE_RANGE);
@@ -177,7 +177,7 @@ static __always_inline int xdp_serve(struct xdp_md *ctx, struct xdp_frame *f, __
 		return xdp_drop(ctx, f, CAIRN_DROP_SOURCE_RATE);
 	if (!(cairn_config.flags & CAIRN_CONFIG_XDP_HAND_OVER))
 		return XDP_PASS;
-	return xdp_hand_over(ctx, f, revision, moment, &service);
+	return xdp_hand_over(ctx, f, moment, &service);
 }
 
 /* A frame to an address that is no service's. */
@@ -194,33 +194,28 @@ static __always_inline int xdp_judge_other(struct xdp_md *ctx, const struct cair
 static __always_inline int xdp_judge(struct xdp_md *ctx)
 {
 	struct cairn_revision now = revision_now();
+	__u32 moment = flow_moment(&now), vip_flags;
 	struct cairn_addr destination;
 	struct xdp_frame f = {};
-	struct cairn_vip *vip;
-	__u32 moment = 0;
 
 	if (!xdp_read_destination(ctx, &destination))
 		return XDP_PASS;
-	vip = bpf_map_lookup_elem(&vips, &destination);
-	if (!vip)
+	vip_flags = fact_vip_flags(&destination, moment);
+	if (!vip_flags)
 		return xdp_judge_other(ctx, &now);
 	if (!xdp_read(ctx, &f))
 		return XDP_PASS;
-	if (f.has_ports && cairn_config.flags & CAIRN_CONFIG_XDP_HAND_OVER) {
-		moment = flow_moment(&now);
-		if (flow_is_plain(&f)) {
-			struct flow *flow = flow_find(&f.packet.tuple,
-						      flow_hash(&f.packet.tuple));
+	if (f.has_ports && cairn_config.flags & CAIRN_CONFIG_XDP_HAND_OVER && flow_is_plain(&f)) {
+		struct flow *flow = flow_find(&f.packet.tuple, flow_hash(&f.packet.tuple));
 
-			if (flow && flow_is_good(flow, &f, moment)) {
-				flow->seen += FLOW_PACKET + f.octets;
-				return xdp_send(ctx, &f, flow->next_mac, flow->sender);
-			}
+		if (flow && flow_is_good(flow, &f, moment)) {
+			flow->seen += FLOW_PACKET + f.octets;
+			return xdp_send(ctx, &f, flow->next_mac, flow->sender);
 		}
 	}
 	if (source_is_denied(&now, &f.packet.tuple.source))
 		return xdp_drop(ctx, &f, CAIRN_DROP_DENIED);
 	if (!f.has_ports)
 		return XDP_PASS;
-	return xdp_serve(ctx, &f, vip->flags, now.number, moment);
+	return xdp_serve(ctx, &f, vip_flags, moment);
 }

@@ -101,3 +101,28 @@ class LabRun:
         """Fetch a page and return its lines as a mapping."""
         text = self.on(host, "curl", "-sS", "--max-time", "5", url)
         return dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+
+
+class Talk:
+    """A command on a host that answers each line of its input by a line of JSON."""
+
+    def __init__(self, lab: LabRun, host: str, *argv: str) -> None:
+        words = (CAIRN, "lab", "exec", "--name", lab.name, host, "--", *argv)
+        self._process = subprocess.Popen(
+            words, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self.begun = self._read()
+        """What it said by itself when it was ready."""
+
+    def ask(self) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return self._read()
+
+    def close(self) -> None:
+        self._process.communicate(timeout=30)
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        return dict(json.loads(self._process.stdout.readline()))

@@ -1,13 +1,12 @@
 """What fails is survived: processes killed, pods deleted, nodes leaving, under load."""
 
 import json
-import subprocess
 import time
 from functools import partial
 from typing import Any
 
 import pytest
-from lab_run import CAIRN, NODES, PYTHON, VIP, LabRun, run, wait_for
+from lab_run import NODES, PYTHON, VIP, LabRun, Talk, run, wait_for
 from test_scenario import WEB, is_ready, settled
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
@@ -29,31 +28,9 @@ class Load:
         return dict(json.loads(out))
 
 
-class Held:
-    """Established connections from client-1."""
-
-    def __init__(self, lab: LabRun, count: int) -> None:
-        words = ("lab", "exec", "--name", lab.name, "client-1", "--")
-        self._process = subprocess.Popen(
-            (CAIRN, *words, PYTHON, LOAD, "hold", VIP, "80", str(count)),
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        self.opened = self._read()
-
-    def ask(self) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        return self._read()
-
-    def close(self) -> None:
-        self._process.communicate(timeout=30)
-
-    def _read(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        return dict(json.loads(self._process.stdout.readline()))
+def hold(lab: LabRun, count: int) -> Talk:
+    """Return established connections from client-1."""
+    return Talk(lab, "client-1", PYTHON, LOAD, "hold", VIP, "80", str(count))
 
 
 def test_no_request_fails_when_a_pod_is_deleted_gracefully(lab: LabRun) -> None:
@@ -75,8 +52,8 @@ def test_connections_survive_a_rehash(lab: LabRun) -> None:
     try:
         wait_for("four next hops", lambda: len(lab.next_hops()) == 4)
         assert {pod["status"]["hostIP"] for pod in pods} == set(NODES)
-        held = Held(lab, 1000)
-        assert held.opened["open"] == 1000
+        held = hold(lab, 1000)
+        assert held.begun["open"] == 1000
         lab.cairn("lab", "node", "--name", lab.name, "remove", "node-4")
         wait_for("three next hops", lambda: len(lab.next_hops()) == 3)
         assert held.ask() == {"broken": 0, "why": {}, "moved": 0}
@@ -133,6 +110,7 @@ def kill(lab: LabRun, victim: str) -> None:
     patterns = {
         "agent": "cairn agent",
         "operator": "cairn operator",
+        "speaker": "cairn speaker",
         "api": f"cairn api .*{lab.name}",
         "controllers": f"lab controllers .*{lab.name}",
         "kubelet-node-1": f"lab kubelet .*--lab {lab.name} .*node-1",

@@ -18,7 +18,7 @@ from cairn.apply.peers import prefix_of
 from cairn.apply.revision import RevisionMap
 from cairn.apply.xdp import XdpHook, device_of
 from cairn.compile.deny_list import compile_deny_list
-from cairn.compile.xdp_form import Wish, choose_form
+from cairn.compile.xdp_form import Device, Form, Wish, choose_form
 from cairn.kube.cidr_group import CidrGroup
 from cairn.kube.metadata import Key
 from cairn.kube.service import Service
@@ -40,6 +40,9 @@ class EarlyDrops:
         self._wish = wish
         self._denies = False
         self._limited: set[Key] = set()
+        self._device: Device | None = None
+        self._form: Form | None = None
+        self._failed: list[str] = []
         self.on_state: Callable[[str], None] = lambda _: None
         """Called with how the XDP program is, in words."""
 
@@ -62,17 +65,21 @@ class EarlyDrops:
         self._denies = bool(wanted.networks)
         self._revision.set(RevisionFlag.DENIED, on=self._denies)
         self._revision.advance()
+        # This comes round from time to time: look at the device anew, and try again what failed.
+        self._device = None
+        self._form = None if self._failed else self._form
         return [*wanted.refused, *failed]
 
     async def apply_hook(self) -> list[str]:
         """Have the XDP program where it is needed; return what failed."""
         if self._hook is None:
             return []
-        failed = await asyncio.to_thread(self._apply, self._hook)
-        self.on_state(self._hook.state)
-        return failed
-
-    def _apply(self, hook: XdpHook) -> list[str]:
-        device = device_of(hook.uplink)
+        if self._device is None:
+            self._device = await asyncio.to_thread(device_of, self._hook.uplink)
         drops = self._denies or bool(self._limited)
-        return hook.apply(choose_form(device, self._wish, drops=drops))
+        form = choose_form(self._device, self._wish, drops=drops)
+        if form != self._form:
+            self._failed = await asyncio.to_thread(self._hook.apply, form)
+            self._form = form
+            self.on_state(self._hook.state)
+        return self._failed

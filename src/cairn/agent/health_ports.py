@@ -3,7 +3,6 @@
     (Service, backends here) by port  ->  HTTP 200 | 503, with kube-proxy's body
 
 Invariants  A port that cannot be opened is told once, and tried again while a Service wants it.
-            A client that says nothing is let go after a few seconds.
 Standards   Kubernetes v1.ServiceSpec.healthCheckNodePort; kube-proxy's healthcheck server;
             KEP-3458 (X-Load-Balancing-Endpoint-Weight)
 """
@@ -18,11 +17,10 @@ from dataclasses import dataclass
 
 import msgspec
 
+from cairn.drive.http_page import Page, serve_pages
 from cairn.kube.metadata import Key
 
 RETRY_S = 2.0
-PATIENCE_S = 5.0
-MAX_HEAD_BYTES = 16384
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +82,8 @@ class HealthPorts:
             await self._open(port)
 
     async def _open(self, port: int) -> None:
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._serve(port, reader, writer)
-
         try:
-            self._servers[port] = await asyncio.start_server(
-                serve, sock=_listener(port), limit=MAX_HEAD_BYTES
-            )
+            self._servers[port] = await serve_pages(_listener(port), lambda _: self._page(port))
             if self._failed.pop(port, None):
                 self._on_failure(self._wanted[port].key, port, "")
         except OSError as error:
@@ -99,25 +92,15 @@ class HealthPorts:
                 self._on_failure(self._wanted[port].key, port, why)
             self._failed[port] = why
 
-    async def _serve(
-        self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        with contextlib.suppress(
-            OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError
-        ):
-            async with asyncio.timeout(PATIENCE_S):
-                head = await reader.readuntil(b"\r\n\r\n")
-                service = self._wanted.get(port)
-                if service is not None:
-                    answer = spell_answer(service, healthy=self._healthy())
-                    with_body = not head.startswith(b"HEAD ")
-                    writer.write(answer if with_body else answer.partition(b"{")[0])
-                await writer.drain()
-        writer.close()
+    def _page(self, port: int) -> Page:
+        service = self._wanted.get(port)
+        if service is None:  # the port is about to be closed
+            return Page(503, b"", ())
+        return page_of(service, healthy=self._healthy())
 
 
-def spell_answer(service: LocalService, *, healthy: bool) -> bytes:
-    """Return the answer about a Service, head and body."""
+def page_of(service: LocalService, *, healthy: bool) -> Page:
+    """Return the answer about a Service."""
     good = healthy and service.backends > 0
     body = msgspec.json.encode(
         {
@@ -126,15 +109,12 @@ def spell_answer(service: LocalService, *, healthy: bool) -> bytes:
             "serviceProxyHealthy": healthy,
         }
     )
-    lines = (
-        "HTTP/1.1 200 OK" if good else "HTTP/1.1 503 Service Unavailable",
-        "Content-Type: application/json",
-        "X-Content-Type-Options: nosniff",
-        f"X-Load-Balancing-Endpoint-Weight: {service.backends}",
-        f"Content-Length: {len(body)}",
-        "Connection: close",
+    headers = (
+        ("Content-Type", "application/json"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("X-Load-Balancing-Endpoint-Weight", str(service.backends)),
     )
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+    return Page(200 if good else 503, body, headers)
 
 
 def _listener(port: int) -> socket.socket:

@@ -86,15 +86,23 @@ def parse(argv: list[str]) -> Options:
     parser.add_argument("--cni", type=Path, default=Path("/etc/cni/net.d"), help="CNI conf folder")
     parser.add_argument("--metrics", type=int, default=PORT, metavar="PORT",
                         help="of GET /metrics at the node's addresses; 0: none")  # fmt: skip
-    parser.add_argument("--map-size", type=map_size, action="append", default=[],
-                        metavar="MAP=ENTRIES",
-                        help="how much a map holds, e.g. conntrack=500000")  # fmt: skip
+    parser.add_argument("--map-size", type=map_size, action="append", metavar="MAP=ENTRIES",
+                        help="how much a map holds, e.g. conntrack=500000; default: what "
+                        "$CAIRN_MAP_SIZES names, separated by commas")  # fmt: skip
     parser.add_argument("--xdp", choices=[wish.value for wish in Wish], default=Wish.AUTO.value,
                         help="what to do before the kernel makes packets of frames; default: what "
                         "fits the uplink's device")  # fmt: skip
     found = parser.parse_args(argv)
     if not found.node:
         parser.error("which node is this? set NODE_NAME or pass --node")
+    sizes = found.map_size
+    if sizes is None:
+        try:
+            sizes = [
+                map_size(word) for word in os.environ.get("CAIRN_MAP_SIZES", "").split(",") if word
+            ]
+        except argparse.ArgumentTypeError as error:
+            parser.error(f"CAIRN_MAP_SIZES: {error}")
     return Options(
         found.node,
         found.kubeconfig,
@@ -103,7 +111,7 @@ def parse(argv: list[str]) -> Options:
         found.cgroup,
         found.cni,
         found.metrics,
-        dict(found.map_size),
+        dict(sizes),
         Wish(found.xdp),
     )
 

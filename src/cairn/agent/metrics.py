@@ -12,11 +12,11 @@ Standards   Prometheus text format 0.0.4, OpenMetrics 1.0
 import asyncio
 import logging
 import os
+import socket
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from aiohttp import web
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
@@ -27,7 +27,9 @@ from cairn.abi.records import BACKEND_COUNTERS, METRIC
 from cairn.abi.structs import POINTS, VERDICT_SPACE, Point
 from cairn.abi.verdicts import Verdict
 from cairn.agent.upkeep import Upkeep
+from cairn.apiserver.http import Head
 from cairn.apply.program_state import program_states
+from cairn.drive.http_page import Page, serve_pages
 from cairn.libbpf import BpfError, Map
 from cairn.net import Address
 from cairn.observe.expiry import Phase
@@ -184,22 +186,15 @@ class MetricsServer:
         """Serve until cancelled; with port 0, not at all."""
         if not self._port:
             return
-        app = web.Application()
-        app.router.add_get("/metrics", self._answer)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        try:
+        async with asyncio.TaskGroup() as tasks:
             for address in self._addresses:
-                await self._listen(runner, address)
-            await asyncio.get_running_loop().create_future()
-        finally:
-            await runner.cleanup()
+                tasks.create_task(self._listen(address))
 
-    async def _listen(self, runner: web.AppRunner, address: Address) -> None:
+    async def _listen(self, address: Address) -> None:
         said = False
         while True:
             try:
-                await web.TCPSite(runner, str(address), self._port).start()
+                server = await serve_pages(_listener(address, self._port), self._answer)
             except OSError as error:
                 if not said:
                     why = os.strerror(error.errno) if error.errno else str(error)
@@ -212,12 +207,20 @@ class MetricsServer:
                 said = True
                 await asyncio.sleep(RETRY_S)
             else:
-                return
+                async with server:
+                    await server.serve_forever()
 
-    async def _answer(self, request: web.Request) -> web.Response:
-        encode, kind = choose_encoder(request.headers.get("Accept", ""))
-        body = encode(self._registry)
-        return web.Response(body=body, headers={"Content-Type": kind})
+    def _answer(self, head: Head) -> Page:
+        if head.target.partition("?")[0] != "/metrics":
+            text = b"the metrics are at /metrics\n"
+            return Page(404, text, (("Content-Type", "text/plain"),))
+        encode, kind = choose_encoder(head.headers.get("accept", ""))
+        return Page(200, encode(self._registry), (("Content-Type", kind),))
+
+
+def _listener(address: Address, port: int) -> socket.socket:
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    return socket.create_server((str(address), port), family=family, backlog=128)
 
 
 def _point(number: int) -> str:

@@ -32,7 +32,6 @@ PROGRAM = "uplink_ingress"
 REDIRECTED, LEFT_TO_STACK = 7, -1
 ETHERNET_BYTES = 14
 SOURCES: dict[int, Address] = {4: parse_address("192.0.2.1"), 6: parse_address("2001:db8::1")}
-_STRANGER = parse_mac("02:00:00:00:00:01")
 _TYPES = {4: 0x0800, 6: 0x86DD}
 _SYN = 0x5002
 """Data offset and flags of a TCP header without options that opens a connection."""
@@ -58,8 +57,7 @@ class PathProof:
             return str(error)
 
     def _prove(self, where: L4Address, source: Address, targets: set[tuple[Address, int]]) -> str:
-        peer = next((key for key, _ in self._maps["peers"].items()), _STRANGER)
-        packet = spell_packet(source, where, self._uplink.mac, peer)
+        packet = spell_packet(source, where, self._uplink.mac)
         run = self._program.run_packet(packet, ifindex=self._uplink.ifindex)
         self._clean(source, where, targets)
         reached = _destination(run.packet, where.address.version)
@@ -97,8 +95,11 @@ class PathProof:
         return ""
 
 
-def spell_packet(source: Address, where: L4Address, uplink_mac: str, sender: bytes) -> bytes:
-    """Return a frame that opens a connection from port 0; checksums are not looked at, and 0."""
+def spell_packet(source: Address, where: L4Address, uplink_mac: str) -> bytes:
+    """Return a frame that opens a connection from port 0; checksums are not looked at, and 0.
+
+    It comes from the node's own Ethernet address, which counts as a peer's (apply.peers).
+    """
     protocol, version = where.protocol, where.address.version
     segment = Writer().u16(0).u16(where.port)
     match protocol:
@@ -108,7 +109,7 @@ def spell_packet(source: Address, where: L4Address, uplink_mac: str, sender: byt
             segment.u16(8).u16(0)
         case Protocol.SCTP:
             segment.u32(0).u32(0)
-    frame = Writer().put(parse_mac(uplink_mac)).put(sender[:6]).u16(_TYPES[version])
+    frame = Writer().put(parse_mac(uplink_mac)).put(parse_mac(uplink_mac)).u16(_TYPES[version])
     if version == 4:
         frame.u16(0x4500).u16(20 + len(segment)).u32(0).u8(64).u8(protocol).u16(0)
     else:

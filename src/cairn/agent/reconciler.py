@@ -170,6 +170,7 @@ class Reconciler:
         """Decide anew who answers ARP and ND for every address: a node came or went."""
         self.vips.elect_again()
         self._report("addresses", self.vips.write())
+        self._early.advance()
 
     async def _pass(self) -> None:
         whole, self._everything = self._everything, False

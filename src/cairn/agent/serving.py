@@ -164,7 +164,8 @@ class Serving:
         if wrong:
             self._pathless.add(service.key)
         self._events.wrong(service, "path", "PathNotProven", wrong)
-        return replace(entry, withheld=frozenset(service.load_balancer_ips) - served)
+        withheld = tuple(a for a in service.load_balancer_ips if a not in served)
+        return replace(entry, withheld=withheld)
 
     def _answer(self, entry: Announced | None) -> tuple[int, LocalService] | None:
         """Return what a Service's healthCheckNodePort says, and the port; None without one."""

@@ -186,7 +186,9 @@ def _listeners(addresses: list[str], descriptors: list[int]) -> list[socket.sock
     for text in addresses:
         address, port = _endpoint(text, "--listen")
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        # asyncio sends small pieces at once only where the socket says that it is TCP: a watcher
+        # would hear of the second of two changes 40 ms late.
+        sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((address, port))

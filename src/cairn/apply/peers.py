@@ -58,7 +58,8 @@ class Peers:
         reached = self._reached(facts)
         self.index = {node.facts.name: self._index(node.address) for node in reached}
         nodes: dict[bytes, bytes] = {}
-        peers: dict[bytes, bytes] = {}
+        # What comes from the node's own address is its proof of a path: served here or not at all.
+        peers: dict[bytes, bytes] = {structs.Mac(parse_mac(self._uplink.mac)).write(): bytes(4)}
         tunnels: dict[bytes, bytes] = {}
         routes: dict[bytes, bytes] = {}
         for node in reached:

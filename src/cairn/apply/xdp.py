@@ -25,7 +25,7 @@ from cairn.apply.data_plane import DataPlane
 from cairn.apply.revision import RevisionMap
 from cairn.apply.uplink import Uplink
 from cairn.compile.xdp_form import Device, Form
-from cairn.libbpf import AttachType, BpfError, Program, attach
+from cairn.libbpf import AttachType, BpfError, Program, attach, detach_pinned
 from cairn.linux.clock_tick import ticks_per_s
 from cairn.linux.ethtool import driver_of
 from cairn.netlink.link import list_links
@@ -64,24 +64,21 @@ class XdpHook:
         self.uplink = uplink
         """Where it is."""
         self._revision = revision
-        self._form: Form | None = None
         self._loaded: tuple[bool, Program] | None = None
         self.state = ""
         """How it is, for people; empty until `apply`."""
 
     def apply(self, form: Form) -> list[str]:
         """Make the device have what `form` says; return what failed."""
-        if form == self._form:
-            return []
-        failed: list[str] = []
+        before, failed = self.state, []
         try:
             self.state = self._attach(form) if form.attached else self._detach(form)
         except BpfError as error:
             self._revision.set(RevisionFlag.RATES_BEFORE, on=False)
             self.state = f"not attached, all at tcx: {error}"
             failed.append(f"XDP on {self.uplink.name}: {error}; tcx does the work instead")
-        self._form = form
-        log.info("XDP on %s: %s", self.uplink.name, self.state)
+        if self.state != before:
+            log.info("XDP on %s: %s", self.uplink.name, self.state)
         return failed
 
     def _attach(self, form: Form) -> str:
@@ -106,7 +103,7 @@ class XdpHook:
     def _detach(self, form: Form) -> str:
         self._revision.set(RevisionFlag.RATES_BEFORE, on=False)
         for mode in FLAGS:
-            self._pin(mode).unlink(missing_ok=True)
+            detach_pinned(self._pin(mode))
         return f"not attached ({form.why})"
 
     def _pin(self, mode: str) -> Path:

@@ -20,7 +20,7 @@ Standards   RFC 2545 s2, RFC 4271 s8.1.1 (ConnectRetryTime is a local matter), R
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Address
@@ -59,7 +59,7 @@ class Announced:
     """How many ready backends of each IP version live on this node; none: not there."""
     here: LbState = field(default_factory=lambda: NOWHERE)
     """Its frontends for clients outside, each with its backends on this node alone."""
-    withheld: frozenset[Address] = frozenset()
+    withheld: Collection[Address] = ()
     """Its addresses that no backend of this node is known to serve."""
 
 

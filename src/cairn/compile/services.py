@@ -19,7 +19,7 @@ from functools import partial
 
 from cairn.compile.endpoint_faults import is_used
 from cairn.desired.load_balancer import ANY_NODE, Backend, Frontend, Kind, LbState
-from cairn.kube.endpoint_slice import Endpoint, EndpointSlice
+from cairn.kube.endpoint_slice import EndpointSlice, EndpointState
 from cairn.kube.service import Service, ServicePort
 from cairn.net import L4Address
 
@@ -73,40 +73,42 @@ def _places(service: Service, port: ServicePort) -> Iterator[tuple[L4Address, Ki
 def _backends(
     service: Service, port: ServicePort, version: int, slices: tuple[EndpointSlice, ...]
 ) -> tuple[Backend, ...]:
-    found: dict[L4Address, Endpoint] = {}
+    found: dict[L4Address, EndpointState] = {}
     for part in slices:
         for target in part.ports:
             if target.name != port.name or target.protocol != port.protocol:
                 continue
-            for endpoint in part.endpoints:
-                if endpoint.address.version == version and is_used(service, endpoint):
-                    where = L4Address(endpoint.address, port.protocol, target.port)
-                    found[where] = _better(found.get(where), endpoint)
+            for address, state in part.endpoints:
+                if address.version == version and is_used(service, address):
+                    where = L4Address(address, port.protocol, target.port)
+                    found[where] = _better(found.get(where), state)
     return _chosen(found, publish_not_ready=service.publish_not_ready)
 
 
-def _better(known: Endpoint | None, other: Endpoint) -> Endpoint:
+def _better(known: EndpointState | None, other: EndpointState) -> EndpointState:
     # Slices may list an address twice while endpoints move between them (KEP-752). Which one came
     # first differs from node to node, and all must choose alike.
     return other if known is None else max(known, other, key=_order)
 
 
-def _order(endpoint: Endpoint) -> tuple[bool, bool, bool, str]:
-    return endpoint.ready, endpoint.serving, not endpoint.terminating, endpoint.node
+def _order(state: EndpointState) -> tuple[bool, bool, bool, str]:
+    return state.ready, state.serving, not state.terminating, state.node
 
 
-def _chosen(found: dict[L4Address, Endpoint], *, publish_not_ready: bool) -> tuple[Backend, ...]:
+def _chosen(
+    found: dict[L4Address, EndpointState], *, publish_not_ready: bool
+) -> tuple[Backend, ...]:
     ordered = sorted(found.items(), key=lambda item: item[0].sort_key())
     ready = {where for where, e in ordered if e.ready or (publish_not_ready and not e.terminating)}
     leaving = {where for where, e in ordered if e.terminating and e.serving and where not in ready}
     return tuple(
         Backend(
             where,
-            endpoint.node,
+            state.node,
             draining=bool(ready) and where in leaving,
-            for_zones=endpoint.for_zones,
-            for_nodes=endpoint.for_nodes,
+            for_zones=state.for_zones,
+            for_nodes=state.for_nodes,
         )
-        for where, endpoint in ordered
+        for where, state in ordered
         if where in ready or where in leaving
     )

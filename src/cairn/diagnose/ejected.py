@@ -43,13 +43,13 @@ def ejections(
         for where, reason in ejections_of(node).items()
     }
     for part in slices if said else ():
-        for endpoint in part.endpoints:
+        for address, state in part.endpoints:
             for port in part.ports:
-                where = L4Address(endpoint.address, port.protocol, port.port)
-                reason = said.get((endpoint.node, where))
+                where = L4Address(address, port.protocol, port.port)
+                reason = said.get((state.node, where))
                 if reason is not None:
-                    pod = pods.get(str(endpoint.address), "")
-                    yield Ejection(where, endpoint.node, reason, part.service, pod)
+                    pod = pods.get(str(address), "")
+                    yield Ejection(where, state.node, reason, part.service, pod)
 
 
 def pods_by_address(slices: Iterable[Object]) -> dict[str, str]:

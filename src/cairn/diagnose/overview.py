@@ -248,7 +248,7 @@ def _address(
     answering: Mapping[str, tuple[str, ...]],
     dead: Set[tuple[Key, Address]],
 ) -> AddressRow:
-    endpoints = {e.address: e for part in slices for e in part.endpoints}.values()
+    endpoints = {address: state for part in slices for address, state in part.endpoints}
     addresses = tuple(str(address) for address in service.load_balancer_ips)
     by = {node for address in addresses for node in announcers.get(address, ())}
     return AddressRow(
@@ -256,7 +256,8 @@ def _address(
         addresses=addresses,
         ports=", ".join(f"{port.port}/{port.protocol.name}" for port in service.ports),
         backends_ready=sum(
-            endpoint.ready and (service.key, endpoint.address) not in dead for endpoint in endpoints
+            state.ready and (service.key, address) not in dead
+            for address, state in endpoints.items()
         ),
         backends=len(endpoints),
         announced_by=tuple(sorted(by)),

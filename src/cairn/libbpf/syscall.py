@@ -44,6 +44,7 @@ class Command(IntEnum):
     LINK_CREATE = 28
     LINK_UPDATE = 29
     ITER_CREATE = 33
+    LINK_DETACH = 34
 
 
 class MapType(IntEnum):

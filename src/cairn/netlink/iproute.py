@@ -4,7 +4,8 @@
 
 The package's own start imports all it has: a database, nftables, wireless, WireGuard, forty
 modules that a daemon then holds for nothing (five MiB on every node). So the package is entered
-here by a bare module of its name, and everything in Cairn takes pyroute2 from here first.
+here by a bare module of its name, and everything in Cairn takes pyroute2 from here first. One of
+its modules wants `unittest.mock` at hand, and gets it without the test runner around it.
 
 Not here    Reading links and routes, and routes in bulk (link.py, route.py).
 """
@@ -24,11 +25,21 @@ def _enter_bare(name: str) -> None:
         sys.modules[name] = bare
 
 
+def _leave_bare(name: str) -> None:
+    """Let whoever imports the package from now on have it whole."""
+    if not hasattr(sys.modules[name], "__file__"):
+        for loaded in [n for n in sys.modules if n == name or n.startswith(f"{name}.")]:
+            del sys.modules[loaded]
+
+
 _enter_bare("pyroute2")
+_enter_bare("unittest")
 
 from pyroute2.iproute.linux import IPRoute  # noqa: E402
 from pyroute2.netlink import nlmsg  # noqa: E402
 from pyroute2.netlink.exceptions import NetlinkError  # noqa: E402
 from pyroute2.netlink.rtnl.ifinfmsg import IFF_NOARP  # noqa: E402
+
+_leave_bare("unittest")
 
 __all__ = ["IFF_NOARP", "IPRoute", "NetlinkError", "nlmsg"]
