@@ -9,8 +9,10 @@ from maps_bed import Node, at, backend, facts, frontend, running_node
 
 from cairn.abi import structs
 from cairn.abi.structs import BackendFlag, ServiceFlag
+from cairn.apply.load_balancer import LoadBalancer
 from cairn.compile.maglev import SMALL_TABLE_BACKENDS, SMALL_TABLE_SIZE
 from cairn.desired.load_balancer import Frontend, Kind
+from cairn.libbpf import Map, MapShape, MapType
 from cairn.net import parse_network
 
 pytestmark = [pytest.mark.root, pytest.mark.bpf]
@@ -197,3 +199,38 @@ def test_a_peer_keeps_its_index_through_restarts(node: Node) -> None:
     assert len(list(node.maps["nodes"].items())) == 1
     assert len(list(node.maps["peers"].items())) == 2, "node-3 and the node itself"
     assert len(list(node.maps["pod_routes"].items())) == 1
+
+
+def test_a_backend_outside_the_cluster_has_no_share_of_clients_outside(node: Node) -> None:
+    outside = replace(backend(3), node="")
+    node.balancer.apply({VIP: frontend(backend(2), outside)})
+    service = node.service(VIP)
+    assert service is not None
+    assert set(node.slots(service.id)) == {"10.244.2.2", "10.244.3.2"}, "sockets reach both"
+    assert set(first_choices(node)) == {"10.244.2.2"}
+    node.balancer.apply({VIP: frontend(outside)})
+    assert set(first_choices(node)) == {"10.244.3.2"}, "found, and dropped for that reason"
+
+
+@pytest.mark.parametrize("name", ["services", "service_slots", "backends"])
+def test_a_full_map_refuses_by_name_what_does_not_fit_and_keeps_the_rest(
+    node: Node, name: str
+) -> None:
+    whole = node.maps[name]
+    shape = whole.shape
+    small = Map.create(MapShape(MapType.HASH, shape.key_bytes, shape.value_bytes, 1, 0), "small")
+    node.maps[name] = small
+    node.balancer = LoadBalancer(node.maps, "node-1", node.peers)
+    first, second = {VIP: frontend(backend(1))}, {CLUSTER_IP: frontend(backend(2))}
+    assert node.balancer.apply(first) == []
+    before = dict(small.items())
+    (failure,) = node.balancer.apply(second)
+    assert failure.where == CLUSTER_IP
+    assert failure.text
+    assert dict(small.items()) == before, "what fitted stays as it was"
+    assert node.service(CLUSTER_IP) is None
+    assert node.balancer.apply({VIP: None}) == []
+    assert node.balancer.apply(second) == [], "room again, tried again"
+    assert node.service(CLUSTER_IP) is not None
+    small.close()
+    node.maps[name] = whole

@@ -19,7 +19,7 @@ MOST_NAMED = 3
 
 
 def is_used(service: Service, address: Address) -> bool:
-    """Return whether anybody is sent to an endpoint of this address.
+    """Return whether anybody is sent to an endpoint at `address`.
 
     The API server's own Service is the exception: one that serves its machine alone listens on
     loopback, and says so.
@@ -40,7 +40,7 @@ def endpoint_faults(
 
 
 def _not_used(service: Service, endpoints: list[Endpoint]) -> str:
-    wrong = {e.address: unusable(e.address) for e in endpoints if not is_used(service, e.address)}
+    wrong = {a: unusable(a) for a, _ in endpoints if not is_used(service, a)}
     if not wrong:
         return ""
     kinds = ", ".join(sorted(set(wrong.values())))
@@ -58,15 +58,15 @@ def _outside(service: Service, endpoints: list[Endpoint]) -> str:
     if service.type not in ("NodePort", "LoadBalancer") and not service.external_ips:
         return ""
     used = [
-        e
-        for e in endpoints
-        if is_used(service, e.address) and (e.state.ready or service.publish_not_ready)
+        (address, state)
+        for address, state in endpoints
+        if is_used(service, address) and (state.ready or service.publish_not_ready)
     ]
-    without = {e.address for e in used if not e.state.node}
+    without = {address for address, state in used if not state.node}
     if not without:
         return ""
     rest = "the other endpoints serve them"
-    if all(not endpoint.state.node for endpoint in used):
+    if all(not state.node for _, state in used):
         rest = "their packets are dropped (BACKEND_NO_NODE), and no address is announced for it"
     return (
         f"{_named(without)}: no nodeName: processes of the cluster reach it, clients outside do "
