@@ -12,8 +12,14 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from cairn.lab.images.table import is_installed
+
+if os.environ.get("CI"):
+    # The same examples each time: what fails there can be repeated here.
+    settings.register_profile("ci", derandomize=True, deadline=None)
+    settings.load_profile("ci")
 
 PROGRAM = "program "
 CAPABILITIES: dict[str, Callable[[], bool]] = {
