@@ -80,13 +80,13 @@ def prepare(node: trial.Trial) -> None:
     publish(node, (HERE, BUSY_PORT), 52, Backend(ip_address(THERE), BUSY_PORT, leaving, 1))
     publish(node, (THERE, BUSY_PORT), 53, Backend(ip_address(HERE), BUSY_PORT, leaving, 1))
     for text in (HERE, THERE):
-        value = Endpoint(trial.LOOPBACK, trial.POD_MAC, trial.UPLINK, 0)
+        value = Endpoint(trial.LOOPBACK, trial.POD_MAC, trial.UPLINK, 0, 0)
         node.maps["endpoints"].update(write_address(ip_address(text)), value.write())
     # A trial run hands the program its own output: what goes to another node must stay this node's
     # and its pod's, or the second run would see a stranger's frame.
     there = Node(ip_address(trial.PEER_ADDRESS), trial.UPLINK, 0)
     node.maps["nodes"].update(struct.pack("<I", 2), there.write())
-    traveller = Endpoint(trial.LOOPBACK, trial.UPLINK, trial.UPLINK, 0)
+    traveller = Endpoint(trial.LOOPBACK, trial.UPLINK, trial.UPLINK, 0, 0)
     node.maps["endpoints"].update(write_address(ip_address(TRAVELLER)), traveller.write())
     for number in range(FILL):
         address = ip_address("198.18.0.0") + number

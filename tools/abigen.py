@@ -33,9 +33,12 @@ RECORDS = (
     "service",
     "socket_key",
     "backend_counters",
+    "flow_key",
+    "policy_flow",
+    "rule_counters",
 )
 SKIPPED = ("addr", "maglev", "maglev_small")
-MODULES = ("config", "conntrack", "endpoint", "event", "node", "service", "types")
+MODULES = ("config", "conntrack", "endpoint", "event", "node", "policy", "service", "types")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,10 @@ def field_of(types: list[dict[str, Any]], member: dict[str, Any], sentence: str)
     if kind["kind"] == "STRUCT" and kind["name"] == "cairn_addr":
         return Field(name, "address", 16, sentence)
     if kind["kind"] == "ARRAY":
-        return Field(name, "octets", kind["nr_elems"], sentence)
+        element = kind["type_id"]
+        while types[element - 1]["kind"] == "TYPEDEF":
+            element = types[element - 1]["type_id"]
+        return Field(name, "octets", kind["nr_elems"] * types[element - 1]["size"], sentence)
     if kind["kind"] != "TYPEDEF":
         sys.exit(f"abigen: field {name} is a {kind['kind']}, not a fixed-width type")
     big = kind["name"].startswith("__be")
@@ -179,9 +185,10 @@ def enum_lines(item: dict[str, Any], comments: dict[str, str]) -> list[str]:
     name = item["name"].removeprefix(PREFIX)
     base = "IntFlag" if name.endswith("_flag") else "IntEnum"
     stem = f"CAIRN_{name.removesuffix('_flag').upper()}_"
+    of_module = f"CAIRN_{name.upper().rpartition('_')[0]}_"
     lines = ["", "", f"class {camel(name)}({base}):", f'    """enum cairn_{name}."""', ""]
     for value in item["values"]:
-        short = value["name"].removeprefix(stem).removeprefix("CAIRN_")
+        short = value["name"].removeprefix(stem).removeprefix(of_module).removeprefix("CAIRN_")
         lines.append(f"    {short} = {value['val']}")
         comment = comments.get(f"{name}.{value['name']}", "")
         if comment:
@@ -193,7 +200,7 @@ def header_names(module: str) -> tuple[list[str], list[tuple[str, str]]]:
     """Return what a header defines: structures and enums, and constants with their values."""
     text = (HEADERS / f"{module}.h").read_text()
     types = re.findall(r"^(?:struct|enum) cairn_(\w+) \{", text, re.M)
-    return types, re.findall(r"^#define CAIRN_(\w+) (\d+)$", text, re.M)
+    return types, re.findall(r"^#define CAIRN_(\w+) (\d+|0x[0-9a-f]+)$", text, re.M)
 
 
 def module_text(

@@ -14,6 +14,7 @@
 #include <cairn/endpoint.h>
 #include <cairn/event.h>
 #include <cairn/node.h>
+#include <cairn/policy.h>
 #include <cairn/service.h>
 
 #define CAIRN_MAP(name, map_type, entries, key_type, value_type, flags)                            \
@@ -56,6 +57,19 @@ CAIRN_MAP(socket_reverse, BPF_MAP_TYPE_LRU_HASH, 65536, struct cairn_socket_key,
 	  struct cairn_socket_origin, 0);
 CAIRN_MAP(metrics, BPF_MAP_TYPE_PERCPU_ARRAY, CAIRN_POINTS *CAIRN_VERDICT_SPACE, __u32,
 	  struct cairn_metric, 0);
+
+CAIRN_MAP(identities, BPF_MAP_TYPE_LPM_TRIE, 131072, struct cairn_prefix, __u32, BPF_F_NO_PREALLOC);
+CAIRN_MAP(policy_names, BPF_MAP_TYPE_HASH, 65536, struct cairn_name_key, struct cairn_name_page,
+	  BPF_F_NO_PREALLOC);
+CAIRN_MAP(policy_peers, BPF_MAP_TYPE_HASH, 524288, struct cairn_policy_key, struct cairn_policy_peer,
+	  BPF_F_NO_PREALLOC);
+CAIRN_MAP(policy_ports, BPF_MAP_TYPE_HASH, 262144, struct cairn_port_key,
+	  struct cairn_policy_verdict, BPF_F_NO_PREALLOC);
+CAIRN_MAP(policy_flows, BPF_MAP_TYPE_LRU_HASH, 65536, struct cairn_flow_key,
+	  struct cairn_policy_flow, 0);
+CAIRN_MAP(policy_rules, BPF_MAP_TYPE_HASH, 131072, __u32, struct cairn_rule_counters,
+	  BPF_F_NO_PREALLOC);
+CAIRN_MAP(policy_state, BPF_MAP_TYPE_ARRAY, 1, __u32, struct cairn_policy_state, 0);
 
 /* When the next event of a drop reason may be written, on this CPU. */
 struct event_gate {

@@ -54,7 +54,7 @@ __noinline int observe_drop(struct packet *p, __u32 place, __u32 ifindex, __u32 
 	event->ifindex = ifindex;
 	event->length = octets;
 	event->suppressed = gate->suppressed;
-	event->pad = 0;
+	event->rule = 0;
 	gate->suppressed = 0;
 	gate->next_ns = now + cairn_config.event_interval_ns;
 	bpf_ringbuf_submit(event, 0);

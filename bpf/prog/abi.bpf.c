@@ -11,6 +11,7 @@
 #include <cairn/endpoint.h>
 #include <cairn/event.h>
 #include <cairn/node.h>
+#include <cairn/policy.h>
 #include <cairn/service.h>
 
 #define EXPORT(kind, name) kind cairn_##name abi_##name SEC(".data.abi")
@@ -41,6 +42,16 @@ EXPORT(struct, socket_origin);
 EXPORT(struct, metric);
 EXPORT(struct, event);
 EXPORT(struct, config);
+EXPORT(struct, policy_key);
+EXPORT(struct, policy_verdict);
+EXPORT(struct, policy_peer);
+EXPORT(struct, port_key);
+EXPORT(struct, name_key);
+EXPORT(struct, name_page);
+EXPORT(struct, flow_key);
+EXPORT(struct, policy_flow);
+EXPORT(struct, rule_counters);
+EXPORT(struct, policy_state);
 EXPORT(enum, verdict);
 EXPORT(enum, point);
 EXPORT(enum, direction);
@@ -52,5 +63,11 @@ EXPORT(enum, service_flag);
 EXPORT(enum, revision_flag);
 EXPORT(enum, config_flag);
 EXPORT(enum, backend_flag);
+EXPORT(enum, endpoint_flag);
+EXPORT(enum, policy_direction);
+EXPORT(enum, policy_action);
+EXPORT(enum, identity);
+EXPORT(enum, flow_flag);
+EXPORT(enum, policy_flag);
 
 char _license[] SEC("license") = "Dual BSD/GPL";

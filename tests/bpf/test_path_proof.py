@@ -65,7 +65,7 @@ class Node:
         self.told.set()
 
     def wire(self, pod: str) -> None:
-        value = structs.Endpoint(1, bytes(6), bytes(6), 0).write()
+        value = structs.Endpoint(1, bytes(6), bytes(6), 0, 0).write()
         self.plane.maps["endpoints"].update(write_address(parse_address(pod)), value)
 
     async def serve(self, backends: dict[str, str], **spec: Any) -> None:

@@ -71,7 +71,7 @@ def wire(request: pytest.FixtureRequest) -> Iterator[Wire]:
             return Link.create(program, AttachType.TCX_INGRESS, index), index, sender
 
         link, index, sender = namespace.call_in(name, attach)
-        sent_here = Endpoint(index, trial.POD_MAC, trial.UPLINK, 0).write()
+        sent_here = Endpoint(index, trial.POD_MAC, trial.UPLINK, 0, 0).write()
         node.maps["endpoints"].update(trial.key_of(trial.POD), sent_here)
         with link, sender:
             yield Wire(node, sender)

@@ -174,7 +174,7 @@ def fill(maps: dict[str, Map]) -> None:
     maps["vips"].update(key_of(NODE), Vip(VipFlag.SHARED | VipFlag.NODE).write())
     for address in (POD, OTHER_POD, POD6, OTHER_POD6):
         ifindex = LOOPBACK if address in (POD, POD6) else LOOPBACK + 1
-        maps["endpoints"].update(key_of(address), Endpoint(ifindex, POD_MAC, UPLINK, 0).write())
+        maps["endpoints"].update(key_of(address), Endpoint(ifindex, POD_MAC, UPLINK, 0, 0).write())
     maps["nodes"].update(_number(2), Node(ip_address(PEER_ADDRESS), PEER, 0).write())
     maps["peers"].update(Mac(PEER).write(), _number(2))
     for bits, network in ((120, "10.244.2.0"), (64, "fd00:10:244:2::")):

@@ -118,7 +118,7 @@ class Pod:
     stop: list[socket.socket] = field(default_factory=list)
 
     def endpoint(self) -> Endpoint:
-        return Endpoint(self.ifindex, mac_of(self.number), mac_of(self.number + 1), 0)
+        return Endpoint(self.ifindex, mac_of(self.number), mac_of(self.number + 1), 0, 0)
 
     def listen(self, port: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
         """Return a socket of the pod that listens on `port`."""

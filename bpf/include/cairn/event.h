@@ -2,7 +2,7 @@
 /* Counters and events: what an observer sees of the data plane.
  *
  * map             type          key                       value
- * metrics         PERCPU_ARRAY  __u32 point*64 + verdict  cairn_metric
+ * metrics         PERCPU_ARRAY  __u32 point*128 + verdict  cairn_metric
  * events          RINGBUF       -                         cairn_event records
  *
  * Every packet that a program saw is counted under exactly one verdict of
@@ -25,7 +25,7 @@ enum cairn_point {
 };
 
 #define CAIRN_POINTS 6
-#define CAIRN_VERDICT_SPACE 64
+#define CAIRN_VERDICT_SPACE 128
 
 struct cairn_metric {
 	__u64 packets;
@@ -45,7 +45,7 @@ struct cairn_event {
 	__u32 ifindex; /* where the program is attached */
 	__u32 length; /* octets of the packet; a GSO packet counts whole */
 	__u32 suppressed; /* drops of this reason not sampled before this one, on this CPU */
-	__u32 pad;
+	__u32 rule; /* key of `policy_rules` that decided; 0: not a matter of policy */
 };
 
 _Static_assert(sizeof(struct cairn_metric) == 16, "ABI");

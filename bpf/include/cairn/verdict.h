@@ -22,6 +22,8 @@
 	X(ARP_ANSWERED, 9, "an ARP request for a service address, answered by the node")            \
 	X(ND_ANSWERED, 10, "a neighbour solicitation for a service address, answered by the node")  \
 	X(TO_TUNNEL, 11, "sent to a node on another subnet, through the overlay")                    \
+	X(TO_PROXY, 12, "steered to the proxy that judges it by its content")                       \
+	X(AUDITED, 13, "let through, but a policy in audit mode would have decided otherwise")       \
 	X(DROP_TRUNCATED_L3, 32, "the packet ends inside its IP header")                            \
 	X(DROP_TRUNCATED_L4, 33, "the packet ends inside its TCP, UDP or ICMP header")              \
 	X(DROP_MALFORMED_IP, 34, "the IP header is none: version, length, or IPv4 in IPv6 addresses") \
@@ -51,7 +53,12 @@
 	X(DROP_TUNNEL_NO_NODE, 59, "for the overlay, but to no address of a node that is known")    \
 	X(DROP_NO_HOST, 60, "the source is no host's: zero, loopback, multicast or broadcast")       \
 	X(DROP_GROUP_FRAME, 61, "an Ethernet group address where one host's must be")                \
-	X(DROP_VLAN, 62, "a pod sent a frame with a VLAN tag")
+	X(DROP_VLAN, 62, "a pod sent a frame with a VLAN tag")                                      \
+	X(DROP_POLICY_DENIED, 64, "a rule of a policy forbids it")                                  \
+	X(DROP_POLICY_DEFAULT, 65, "a policy isolates the pod, and no rule allows it")              \
+	X(DROP_POLICY_PENDING, 66, "the pod's policy is not in force yet: it is closed until then") \
+	X(DROP_PROXY_GONE, 67, "a policy wants the content judged, but the proxy does not listen")  \
+	X(DROP_POLICY_RATE, 68, "the source opens connections faster than a policy allows")
 
 enum cairn_verdict {
 #define CAIRN_VERDICT_ENUM(name, value, text) CAIRN_##name = value,

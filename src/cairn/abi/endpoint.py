@@ -9,8 +9,22 @@ Invariants  `read` takes exactly SIZE octets; `write` leaves padding 0.
 """
 
 from dataclasses import dataclass
+from enum import IntFlag
 from struct import pack, unpack
 from typing import ClassVar, Self
+
+
+class EndpointFlag(IntFlag):
+    """enum cairn_endpoint_flag."""
+
+    SERVES_INSIDE = 1
+    """A pod of the cluster reached it through a service, by packets."""
+    EGRESS = 2
+    """Isolated: what it opens is judged by policy."""
+    INGRESS = 4
+    """Isolated: what is opened towards it is judged by policy."""
+    CLOSED = 8
+    """Its policy is not in the maps: nothing passes in either direction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +38,17 @@ class Endpoint:
     host_mac: bytes
     """Of the host side."""
     flags: int
-    """cairn_endpoint_flag: set by the programs, kept by user space."""
-    SIZE: ClassVar[int] = 20
+    """cairn_endpoint_flag; SERVES_INSIDE is set by the programs, kept by user space."""
+    identity: int
+    """As in policy.h; 0: none yet, which goes with CLOSED."""
+    SIZE: ClassVar[int] = 24
 
     @classmethod
     def read(cls, raw: bytes) -> Self:
-        """Return the value in 20 octets."""
-        ifindex, mac, host_mac, flags = unpack("=I6s6sI", raw)
-        return cls(ifindex, mac, host_mac, flags)
+        """Return the value in 24 octets."""
+        ifindex, mac, host_mac, flags, identity = unpack("=I6s6sII", raw)
+        return cls(ifindex, mac, host_mac, flags, identity)
 
     def write(self) -> bytes:
-        """Return the 20 octets."""
-        return pack("=I6s6sI", self.ifindex, self.mac, self.host_mac, self.flags)
+        """Return the 24 octets."""
+        return pack("=I6s6sII", self.ifindex, self.mac, self.host_mac, self.flags, self.identity)

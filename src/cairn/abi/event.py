@@ -17,7 +17,7 @@ from cairn.abi.address import read_address, write_address
 from cairn.net import Address
 
 POINTS = 6
-VERDICT_SPACE = 64
+VERDICT_SPACE = 128
 
 
 class Point(IntEnum):
@@ -59,6 +59,8 @@ class Event:
     """Octets of the packet; a GSO packet counts whole."""
     suppressed: int
     """Drops of this reason not sampled before this one, on this CPU."""
+    rule: int
+    """Key of `policy_rules` that decided; 0: not a matter of policy."""
     SIZE: ClassVar[int] = 64
 
     @classmethod
@@ -77,7 +79,8 @@ class Event:
             ifindex,
             length,
             suppressed,
-        ) = unpack("=Q16s16s2s2sBBBBIII4x", raw)
+            rule,
+        ) = unpack("=Q16s16s2s2sBBBBIIII", raw)
         return cls(
             time_ns,
             read_address(source),
@@ -91,12 +94,13 @@ class Event:
             ifindex,
             length,
             suppressed,
+            rule,
         )
 
     def write(self) -> bytes:
         """Return the 64 octets."""
         return pack(
-            "=Q16s16s2s2sBBBBIII4x",
+            "=Q16s16s2s2sBBBBIIII",
             self.time_ns,
             write_address(self.source),
             write_address(self.destination),
@@ -109,6 +113,7 @@ class Event:
             self.ifindex,
             self.length,
             self.suppressed,
+            self.rule,
         )
 
 

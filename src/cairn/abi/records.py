@@ -48,7 +48,18 @@ EVENT = np.dtype(
         ("ifindex", "<u4"),
         ("length", "<u4"),
         ("suppressed", "<u4"),
-        ("pad", "<u4"),
+        ("rule", "<u4"),
+    ]
+)
+
+FLOW_KEY = np.dtype(
+    [
+        ("low", "V16"),
+        ("high", "V16"),
+        ("low_port", ">u2"),
+        ("high_port", ">u2"),
+        ("protocol", "u1"),
+        ("pad", "V3"),
     ]
 )
 
@@ -56,6 +67,32 @@ METRIC = np.dtype(
     [
         ("packets", "<u8"),
         ("octets", "<u8"),
+    ]
+)
+
+POLICY_FLOW = np.dtype(
+    [
+        ("created_ns", "<u8"),
+        ("seen_ns", "<u8"),
+        ("packets", "<u8"),
+        ("octets", "<u8"),
+        ("packets_back", "<u8"),
+        ("octets_back", "<u8"),
+        ("egress_revision", "<u4"),
+        ("ingress_revision", "<u4"),
+        ("egress_rule", "<u4"),
+        ("ingress_rule", "<u4"),
+        ("proxy", ">u2"),
+        ("flags", "u1"),
+        ("pad", "V5"),
+    ]
+)
+
+RULE_COUNTERS = np.dtype(
+    [
+        ("allowed", "<u8"),
+        ("denied", "<u8"),
+        ("audited", "<u8"),
     ]
 )
 

@@ -25,6 +25,8 @@ class Verdict(IntEnum):
     ARP_ANSWERED = 9
     ND_ANSWERED = 10
     TO_TUNNEL = 11
+    TO_PROXY = 12
+    AUDITED = 13
     DROP_TRUNCATED_L3 = 32
     DROP_TRUNCATED_L4 = 33
     DROP_MALFORMED_IP = 34
@@ -55,6 +57,11 @@ class Verdict(IntEnum):
     DROP_NO_HOST = 60
     DROP_GROUP_FRAME = 61
     DROP_VLAN = 62
+    DROP_POLICY_DENIED = 64
+    DROP_POLICY_DEFAULT = 65
+    DROP_POLICY_PENDING = 66
+    DROP_PROXY_GONE = 67
+    DROP_POLICY_RATE = 68
 
     @property
     def is_drop(self) -> bool:
@@ -80,6 +87,8 @@ TEXTS: dict[Verdict, str] = {
     Verdict.ARP_ANSWERED: "an ARP request for a service address, answered by the node",
     Verdict.ND_ANSWERED: "a neighbour solicitation for a service address, answered by the node",
     Verdict.TO_TUNNEL: "sent to a node on another subnet, through the overlay",
+    Verdict.TO_PROXY: "steered to the proxy that judges it by its content",
+    Verdict.AUDITED: "let through, but a policy in audit mode would have decided otherwise",
     Verdict.DROP_TRUNCATED_L3: "the packet ends inside its IP header",
     Verdict.DROP_TRUNCATED_L4: "the packet ends inside its TCP, UDP or ICMP header",
     Verdict.DROP_MALFORMED_IP: "the IP header is none: version, length, or IPv4 in IPv6 addresses",
@@ -110,4 +119,9 @@ TEXTS: dict[Verdict, str] = {
     Verdict.DROP_NO_HOST: "the source is no host's: zero, loopback, multicast or broadcast",
     Verdict.DROP_GROUP_FRAME: "an Ethernet group address where one host's must be",
     Verdict.DROP_VLAN: "a pod sent a frame with a VLAN tag",
+    Verdict.DROP_POLICY_DENIED: "a rule of a policy forbids it",
+    Verdict.DROP_POLICY_DEFAULT: "a policy isolates the pod, and no rule allows it",
+    Verdict.DROP_POLICY_PENDING: "the pod's policy is not in force yet: it is closed until then",
+    Verdict.DROP_PROXY_GONE: "a policy wants the content judged, but the proxy does not listen",
+    Verdict.DROP_POLICY_RATE: "the source opens connections faster than a policy allows",
 }

@@ -168,6 +168,7 @@ class DataPlane:
             mac=parse_mac(endpoint.mac),
             host_mac=parse_mac(endpoint.host_mac),
             flags=0,
+            identity=0,
         )
         for address in endpoint.addresses:
             key = write_address(address)

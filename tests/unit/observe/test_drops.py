@@ -24,6 +24,7 @@ def event(source: str, port: int, verdict: int, *, suppressed: int = 0) -> bytes
         ifindex=2,
         length=60,
         suppressed=suppressed,
+        rule=0,
     ).write()
 
 
