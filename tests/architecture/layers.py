@@ -19,13 +19,14 @@ LAYERS: dict[str, int] = {
     "abi": 1,
     "kube": 1,
     "flow": 1,
-    "desired": 1,
     # protocol cores
     "bfd": 2,
     "bgp": 2,
     "ethernet": 2,
     "apiserver": 2,
     "dns": 2,
+    # what the stages below compile to: models over models
+    "desired": 2,
     "health": 2,
     # pure stages, and the doors to the kernel
     "compile": 3,
