@@ -5,7 +5,7 @@
 All selection of pods, namespaces, service accounts and reserved groups is by Selector over one
 flat mapping of labels, that of `workload_labels`: so one index serves every language.
 
-Invariants  Every condition of the object is in the Policy, or the object was refused: nothing that a
+Invariants  Every condition of the object is in the Policy, or it was refused: nothing that a
             Policy allows was not written.
             An empty `peers` or `matches` matches anything; where a written list that is empty means
             nothing at all, the reader leaves the Rule out.
