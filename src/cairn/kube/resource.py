@@ -106,6 +106,13 @@ NETWORK_POLICY_KINDS = (
         namespaced=False,
     ),
 )
+CLUSTER_NETWORK_POLICIES = Resource(
+    "policy.networking.k8s.io",
+    "v1alpha2",
+    "clusternetworkpolicies",
+    "ClusterNetworkPolicy",
+    namespaced=False,
+)
 
 
 def _of_cluster(version: str, plural: str, kind: str) -> Resource:
