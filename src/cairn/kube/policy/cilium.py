@@ -80,14 +80,17 @@ def _name(name: str, place: int, specs: list[Spec]) -> str:
 
 def _policy(ref: PolicyRef, metadata: Metadata, specs: list[Spec]) -> Policy:
     mode = mode_of(metadata)
-    names = implied_dns(tuple(rule for spec in specs for rule in spec.section.rules))
+    isolates = frozenset[Direction]().union(*(spec.isolates for spec in specs))
+    rules = tuple(rule for spec in specs for rule in spec.section.rules)
+    # Where egress is open, so is the DNS: a rule for some names would close it to others.
+    names = implied_dns(rules) if Direction.EGRESS in isolates else ()
     return Policy(
         ref=ref,
         uid=metadata.uid,
         subject=specs[0].subject,
         nodes=specs[0].nodes,
-        isolates=frozenset().union(*(spec.isolates for spec in specs)),
-        rules=(*(rule for spec in specs for rule in spec.section.rules), *names),
+        isolates=isolates,
+        rules=(*rules, *names),
         requires=tuple(pair for spec in specs for pair in spec.section.requires),
         audit=mode.audit,
         disabled=mode.disabled,

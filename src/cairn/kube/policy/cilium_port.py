@@ -69,7 +69,8 @@ def read_traffic(
     found: Fields, path: str, direction: Direction, *, denies: bool
 ) -> tuple[Traffic, ...]:
     """Return the traffic of one rule; empty: it says nothing of ports."""
-    ports, icmps = items(found.get("toPorts"), path), items(found.get("icmps"), path)
+    ports = items(found.get("toPorts"), f"{path}.toPorts")
+    icmps = items(found.get("icmps"), f"{path}.icmps")
     if ports and icmps:
         raise InvalidPolicy(path, "toPorts and icmps stand in one rule: write a rule for each")
     read = [

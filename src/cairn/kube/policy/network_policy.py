@@ -44,7 +44,7 @@ _PROTOCOLS = tuple(protocol.name for protocol in Protocol)
 def read_network_policy(obj: Object) -> Policy:
     """Return the policy; raises InvalidPolicy."""
     metadata, mode = metadata_of(obj), mode_of(metadata_of(obj))
-    spec = fields(obj.get("spec") or {}, "spec", _SPEC)
+    spec = fields(obj.get("spec", {}), "spec", _SPEC)
     namespace = metadata.namespace or "default"
     isolates = _isolates(spec)
     rules: list[Rule] = []
