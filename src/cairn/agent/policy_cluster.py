@@ -171,9 +171,7 @@ class PolicyCluster:
         else:
             self._engine.put_service(service, slices)
         if key == APISERVER:
-            self._engine.put_apiserver(
-                address for piece in slices for end in piece.endpoints for address in end.addresses
-            )
+            self._engine.put_apiserver(address for piece in slices for address in piece.addresses)
 
     def _group(self, key: Key, _: None) -> None:
         group = self._cluster.groups.get(key)

@@ -52,6 +52,13 @@ class PolicyEndpoints:
         """Return whether a pod has this identity, or its entry still says so."""
         return identity in self._keys or identity in self._written.values()
 
+    def written(self, address: Address) -> int | None:
+        """Return the identity in a pod's entry, if it is what it should be."""
+        key = write_address(address)
+        identity = self._identities.get(key)
+        done = key not in self._unwritten and self._written.get(key) == identity
+        return identity if done else None
+
     def write(self, changed: Iterable[int], flags: FlagsOf) -> tuple[bool, list[str]]:
         """Write pods that are new and those of the `changed` identities.
 

@@ -23,7 +23,7 @@ from cairn.apply.policy_peers import PeerMap
 from cairn.apply.policy_rules import RuleNumbers
 from cairn.apply.policy_state import PolicyStateMap
 from cairn.apply.policy_subject import Wish, wish_of
-from cairn.apply.policy_table import EncodedTable, Numbers, encode_table
+from cairn.apply.policy_table import EncodedTable, Numbers, PortOf, encode_table
 from cairn.desired.policy import Redirect, SubjectPolicy, Table
 from cairn.libbpf import Map
 from cairn.net import Address, Network
@@ -46,9 +46,7 @@ class PolicyChange:
 class PolicyMaps:
     """What one node's maps hold of policies."""
 
-    def __init__(
-        self, maps: Mapping[str, Map], rules: RuleNumbers, port_of: Callable[[Redirect], int]
-    ) -> None:
+    def __init__(self, maps: Mapping[str, Map], rules: RuleNumbers, port_of: PortOf) -> None:
         self._numbers = Numbers(rules.number, port_of)
         self._peers = PeerMap(maps)
         self._identities = IdentityMap(maps[IDENTITIES])
@@ -92,6 +90,11 @@ class PolicyMaps:
         """Return whether the maps hold a subject whole, as this agent was told."""
         subject = self._peers.subjects.get(identity)
         return subject is not None and subject.flags is not None and not self._is_closed(identity)
+
+    def is_open(self, address: Address) -> bool:
+        """Return whether a pod's entry says who it is, and the maps hold its policy whole."""
+        identity = self._endpoints.written(address)
+        return identity is not None and self.holds(identity)
 
     def apply(
         self, change: PolicyChange, *, ready: Callable[[Redirect], bool] = lambda _: True

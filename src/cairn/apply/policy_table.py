@@ -20,6 +20,8 @@ _TABLE_OCTETS = 4
 _NO_PORTS: Mapping[bytes, bytes] = {}
 _NOBODY: frozenset[Redirect] = frozenset()
 
+PortOf = Callable[[Redirect, RuleRef | None], int]
+
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
@@ -27,8 +29,8 @@ class Numbers:
 
     rule: Callable[[RuleRef], int]
     """The number of a rule."""
-    port: Callable[[Redirect], int]
-    """The port at which a proxy listens for a redirect."""
+    port: PortOf
+    """The port at which a proxy listens for a redirect of a rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def encode_verdict(verdict: Verdict, numbers: Numbers) -> bytes:
     return PolicyVerdict(
         rule=numbers.rule(verdict.rule) if verdict.rule is not None else 0,
         audit_rule=audit_rule,
-        proxy=numbers.port(verdict.redirect) if verdict.redirect is not None else 0,
+        proxy=numbers.port(verdict.redirect, verdict.rule) if verdict.redirect is not None else 0,
         action=verdict.action,
         audit_action=audit_action,
     ).write()
