@@ -248,7 +248,7 @@ class Agent:
             tasks.create_task(self._upkeep.run())
             tasks.create_task(self._metrics.run())
             tasks.create_task(self._sockets.run(self._reconciler.serves))
-            tasks.create_task(log_drops(self._data_plane.maps["events"]))
+            tasks.create_task(log_drops(self._data_plane.maps["events"], self._policies.names))
             log.info("ready")
 
     async def _fill(self, tasks: asyncio.TaskGroup) -> None:

@@ -29,6 +29,7 @@ from cairn.kube.metadata import Object
 from cairn.kube.node import Node
 from cairn.libbpf import Map
 from cairn.net import Address
+from cairn.observe.drops import Names
 
 PROXY_ABSENT = "ProxyAbsent"
 
@@ -103,6 +104,15 @@ class Policies:
     def unwire_from(self, loop: asyncio.AbstractEventLoop, endpoint: PodEndpoint) -> None:
         """Take note, from another thread, that a wire is gone."""
         loop.call_soon_threadsafe(self.keeper.unwire, endpoint)
+
+    @property
+    def names(self) -> Names:
+        """What people call rules and addresses."""
+        return Names(self.rules.ref, self._host)
+
+    def _host(self, address: Address) -> str:
+        pod = self.engine.pod_at(address)
+        return str(pod) if pod is not None and pod.namespace else ""
 
     def _absent(self, text: str) -> None:
         self._tell.wrong(self._node, PROXY_ABSENT, text)
