@@ -2,7 +2,7 @@
 
     object files, Uplink, pins left by an earlier agent  ->  programs that run, maps to write
 
-Layout      PINS/MAP; PINS/links/uplink_ingress, uplink_egress, socket_*; PINS/links/pod-IFNAME
+Layout      PINS/MAP; PINS/links/uplink_ingress, uplink_egress, socket_*, pod-IFNAME, pod-to-IFNAME
 
 Invariants  A program is replaced in place (link update): no packet meets a hook without one.
             What an earlier agent pinned is taken over, never wiped.
@@ -55,7 +55,12 @@ OVERLAY_HOOKS = {
     "overlay_egress": AttachType.TCX_EGRESS,
 }
 NO_ADDRESS = parse_address("::")
-OBJECTS = ("uplink_ingress", "uplink_egress", "pod_ingress", "socket")
+OBJECTS = ("uplink_ingress", "uplink_egress", "pod_ingress", "pod_egress", "socket")
+POD_HOOKS = {
+    "pod_ingress": (AttachType.TCX_INGRESS, "pod-"),
+    "pod_egress": (AttachType.TCX_EGRESS, "pod-to-"),
+}
+"""Programs at the host's side of a pod's interface, with what their pins' names begin with."""
 _ZERO = bytes(4)
 _NO_FLAGS = ConfigFlag(0)
 
@@ -164,7 +169,6 @@ class DataPlane:
 
         A pod that is new is closed until its policy is in the maps (apply.policy_maps).
         """
-        pin = _pod_pin(endpoint)
         value = structs.Endpoint(
             ifindex=endpoint.host_ifindex,
             mac=parse_mac(endpoint.mac),
@@ -180,7 +184,8 @@ class DataPlane:
             kept = before if same else value  # whose it is, and what the programs noted of it
             entry = replace(value, flags=kept.flags, identity=kept.identity)
             self.maps["endpoints"].update(key, entry.write())
-        self._attach("pod_ingress", AttachType.TCX_INGRESS, endpoint.host_ifindex, pin)
+        for name, (hook, prefix) in POD_HOOKS.items():
+            self._attach(name, hook, endpoint.host_ifindex, prefix + endpoint.host_ifname)
 
     def detach_pod(self, endpoint: PodEndpoint) -> None:
         """Forget the pod; its link goes with its interface."""
@@ -189,7 +194,8 @@ class DataPlane:
             held = self.maps["endpoints"].lookup(key)
             if held and structs.Endpoint.read(held).ifindex == endpoint.host_ifindex:
                 self.maps["endpoints"].delete(key)
-        (self.links / _pod_pin(endpoint)).unlink(missing_ok=True)
+        for pin in _pod_pins(endpoint):
+            (self.links / pin).unlink(missing_ok=True)
 
     def take_over(self, endpoints: Iterable[PodEndpoint]) -> None:
         """Bring the pods of an earlier agent up to date and drop what is left of others."""
@@ -199,7 +205,7 @@ class DataPlane:
                 self.attach_pod(endpoint)
             except BpfError as error:
                 log.error("pod %s/%s: %s", endpoint.namespace, endpoint.pod, error)
-        pins = {_pod_pin(endpoint) for endpoint in known}
+        pins = {pin for endpoint in known for pin in _pod_pins(endpoint)}
         for pin in self.links.glob("pod-*"):
             if pin.name not in pins:
                 pin.unlink(missing_ok=True)
@@ -244,5 +250,5 @@ def _load(
     return objects
 
 
-def _pod_pin(endpoint: PodEndpoint) -> str:
-    return f"pod-{endpoint.host_ifname}"
+def _pod_pins(endpoint: PodEndpoint) -> list[str]:
+    return [prefix + endpoint.host_ifname for _, prefix in POD_HOOKS.values()]
