@@ -29,6 +29,7 @@ from cairn.compile.policy.engine import Engine
 from cairn.desired.endpoint import PodEndpoint
 from cairn.desired.policy import SubjectPolicy
 from cairn.kube.metadata import Key
+from cairn.libbpf import BpfError
 from cairn.net import Address, Network
 
 BUDGET_S = 0.01
@@ -79,11 +80,8 @@ class PolicyKeeper:
         began = time.monotonic()
         await self._cluster.synced()
         read = time.monotonic()
-        self._engine.changes()
-        self._redirects.learn_for(self._engine.selectors())
-        self._subjects = dict.fromkeys((*self._engine.subjects(), HOST))
-        self._networks = dict.fromkeys(self._engine.identities())
-        self._moved = dict.fromkeys(self._pods.wired)
+        self._take_changes()
+        self._everything()
         await self._write()
         self._maps.keep_networks(self._engine.identities())
         self.ready = True
@@ -97,19 +95,31 @@ class PolicyKeeper:
     async def run(self) -> None:
         """Follow the cluster until cancelled."""
         while True:
-            await self._wait()
-            more = True
-            while more:
-                more = self._cluster.drain(BUDGET_S)
-                self._take_changes()
-                await self._write()
-                await asyncio.sleep(0)
+            try:
+                await self._wait()
+                more = True
+                while more:
+                    more = self._cluster.drain(BUDGET_S)
+                    self._take_changes()
+                    await self._write()
+                    await asyncio.sleep(0)
+            except (BpfError, ValueError, LookupError) as error:
+                # What was half done is not known: the next pass does everything.
+                self._report([f"policies are not as they should be: {error}"])
+                self._everything()
+                await asyncio.sleep(RETRY_S)
+                self._cluster.changed.set()
 
     def unwire(self, endpoint: PodEndpoint) -> None:
         """Take note that a wire is gone."""
         self._pods.unwire(endpoint)
         self._maps.apply(PolicyChange(endpoints=dict.fromkeys(endpoint.addresses)))
         self._cluster.changed.set()
+
+    def _everything(self) -> None:
+        self._subjects = dict.fromkeys((*self._engine.subjects(), HOST))
+        self._networks |= dict.fromkeys(self._engine.identities())
+        self._moved = dict.fromkeys(self._pods.wired)
 
     def _wired(self, key: Key) -> None:
         self._moved[key] = None
