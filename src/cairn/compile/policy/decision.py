@@ -85,10 +85,14 @@ def decide(candidates: Sequence[Candidate], isolated_by: RuleRef | None) -> Deci
     return Decision(PolicyAction.ALLOW, None, passed_by=passed_by)
 
 
-def decide_named(candidates: Sequence[Candidate], fallback: RuleRef) -> Decision:
-    """Return what the rules by one name say; DEFAULT_DENY where they say nothing."""
-    isolated = Decision(PolicyAction.DEFAULT_DENY, fallback)
-    return decide(candidates, None) if candidates else isolated
+def decide_named(
+    candidates: Sequence[Candidate], isolated_by: RuleRef | None, fallback: RuleRef
+) -> Decision:
+    """Return what the rules by one name say; DEFAULT_DENY by `fallback` where they say nothing."""
+    decision = decide(candidates, isolated_by)
+    if decision.rule is None:
+        return Decision(PolicyAction.DEFAULT_DENY, fallback)
+    return decision
 
 
 def conditional(rule: Rule) -> bool:

@@ -244,6 +244,7 @@ class Engine:
         for key, addresses in self._pods.holders(moved):
             self._journal.pods.add(key)
             self._journal.networks.update(map(host_network, addresses))
+        self._journal.networks.update(map(host_network, self._nodes.holders(moved)))
         networks = (group.network for group in moved)
         self._journal.networks.update(network for network in networks if network is not None)
         moved.clear()

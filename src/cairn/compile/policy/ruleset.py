@@ -108,13 +108,6 @@ def compile_ruleset(
         for requirement in selector.requirements
     ]
     ranked: list[tuple[tuple[object, ...], RankedRule]] = []
-    if guards is not None:
-        ref, rules = guards
-        ranked += [
-            ((Stage.GUARD, number), _rank(Stage.GUARD, ref, rule, (), expand))
-            for number, rule in enumerate(rules)
-            if rule.direction is direction
-        ]
     for policy in chosen:
         stage = _STAGE[policy.tier]
         extra = required if stage is Stage.NORMAL else ()
@@ -124,10 +117,15 @@ def compile_ruleset(
                 ranked.append((key, _rank(stage, policy.ref, rule, extra, expand)))
     ranked.sort(key=lambda pair: pair[0])
     isolating = [p.ref for p in chosen if p.tier is Tier.NORMAL and direction in p.isolates]
-    return Ruleset(
-        rules=tuple(rule for _, rule in ranked),
-        isolated_by=RuleRef(isolating[0], "") if isolating else None,
-    )
+    rules = [rule for _, rule in ranked]
+    if guards is not None and (rules or isolating):
+        ref, guarding = guards
+        rules[:0] = [
+            _rank(Stage.GUARD, ref, rule, (), expand)
+            for rule in guarding
+            if rule.direction is direction
+        ]
+    return Ruleset(tuple(rules), RuleRef(isolating[0], "") if isolating else None)
 
 
 def _place(policy: Policy, rule: Rule) -> tuple[object, ...]:
