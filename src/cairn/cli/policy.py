@@ -9,7 +9,7 @@ Invariants  Exit status 0: it holds (for trace: the connection passes; for plan 
 import argparse
 from collections.abc import Callable
 
-from cairn.cli import policy_trace
+from cairn.cli import policy_get, policy_plan, policy_replay, policy_trace, policy_used
 from cairn.cli.manifests import BadManifest
 from cairn.cli.policy_options import FAILED, USAGE, complain
 from cairn.diagnose.policy.ends import NoSuchEnd
@@ -20,7 +20,11 @@ from cairn.drive.kubeconfig import NoAccess
 Run = Callable[[argparse.Namespace], int]
 Add = Callable[["argparse._SubParsersAction[argparse.ArgumentParser]"], Run]
 COMMANDS: dict[str, Add] = {
+    "get": policy_get.add,
+    "used": policy_used.add,
     "trace": policy_trace.add,
+    "plan": policy_plan.add,
+    "replay": policy_replay.add,
 }
 
 

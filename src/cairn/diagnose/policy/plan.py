@@ -28,6 +28,7 @@ from cairn.kube.policy.rule import (
 )
 from cairn.net import Address, Network, Protocol, parse_address
 
+API_SERVER = "API server"
 WEB = (Place(Protocol.TCP, 80), Place(Protocol.TCP, 443))
 API = (Place(Protocol.TCP, 443), Place(Protocol.TCP, 6443))
 _ANYWHERE = {4: parse_address("198.51.100.1"), 6: parse_address("2001:db8::1")}
@@ -90,7 +91,9 @@ def plan(before: World, after: World) -> Plan:
         (one, other)
         for one in others
         for other in others
-        if (id(one) in touched or id(other) in touched) and one is not other
+        if (id(one) in touched or id(other) in touched)
+        and one is not other
+        and not one.after.dns_name
     ]
     changes = merged(chain.from_iterable(_compare(before, after, *pair) for pair in pairs))
     lost = {(c.sender, c.receiver, c.at) for c in cut}
@@ -161,7 +164,7 @@ def _mentioned(policies: Iterable[Policy]) -> tuple[Place, ...]:
         for policy in policies
         for rule in policy.rules
         for match in rule.matches
-        if isinstance(match, PortMatch) and not match.name
+        if isinstance(match, PortMatch) and not match.name and not rule.implied
     }
     return tuple(found)
 
@@ -173,7 +176,7 @@ def _outsiders(before: World, after: World, differing: list[Policy]) -> Iterator
         end = entity(word)
         yield Member(word, end, end, places)
     server = entity("kube-apiserver")
-    yield Member("kube-apiserver", server, server, API)
+    yield Member(API_SERVER, server, server, API)
     for version, address in _ANYWHERE.items():
         name = "world" if version == 4 else "world (IPv6)"
         yield Member(name, outside(before, address), outside(after, address), places)
@@ -223,7 +226,7 @@ def _cut_off(before: World, after: World, member: Member) -> Iterator[Change]:
     dns = tuple(Place(protocol, port) for protocol, port in DNS_PORTS)
     asked = [Member("cluster DNS", old, new, dns) for old, new in servers]
     api = entity("kube-apiserver")
-    asked.append(Member("API server", api, api, API))
+    asked.append(Member(API_SERVER, api, api, API))
     for other in asked:
         for change in _compare(before, after, member, other):
             if change.after == "denied":
