@@ -39,6 +39,10 @@ COMMANDS = (
         "status", "cairn.cli.status", "one screen: what runs, who announces what, what is wrong"
     ),
     Command("lb", "cairn.cli.lb", "the nodes' load balancers: list, backends, connections, maglev"),
+    Command(
+        "policy", "cairn.cli.policy", "network policies: get, trace, plan, replay, suggest, apply"
+    ),
+    Command("lint", "cairn.cli.lint", "what manifests mean otherwise than their author may think"),
     Command("lab", "cairn.lab.main", "the home lab on this machine: up, down, status, exec, fault"),
     Command(
         "bgpctl", "cairn.router.bgpctl", "the router's view of BGP: show neighbor, rib, summary"
