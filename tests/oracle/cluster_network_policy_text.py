@@ -21,8 +21,8 @@ from world import (
 
 def decision(
     tier: str, world: World, pod: Object, other: End, asked: Question
-) -> tuple[str, Object] | None:
-    """Return the action of the first rule of a tier that matches, with its policy.
+) -> tuple[Object, Object] | None:
+    """Return the first rule of a tier that matches, with its policy.
 
     priority: "Policies with lower priority values have higher precedence". ingress: "The relative
     precedence of ingress rules within a single CNP object … will be determined by the order in
@@ -36,7 +36,7 @@ def decision(
             continue
         for rule in policy["spec"].get(asked.direction) or ():
             if rule_matches(rule, world, pod, other, asked):
-                return str(rule["action"]), policy
+                return rule, policy
     return None
 
 

@@ -125,7 +125,12 @@ class Compiled:
     def answer(self, asked: Question) -> Answer:
         """Return the compiled verdict in the words of the standards."""
         verdict = self.verdict(asked)
-        return Answer(ACTIONS[verdict.action], named(verdict.rule))
+        action = ACTIONS[verdict.action]
+        if not verdict.allows:
+            # A rule that denies may be spelled as a default that names can lift, and the other way
+            # round: whether a rule is named tells them apart.
+            action = "deny" if verdict.rule and verdict.rule.path else "default deny"
+        return Answer(action, named(verdict.rule))
 
 
 def named(rule: RuleRef | None) -> frozenset[str]:

@@ -7,6 +7,7 @@ Policies" of Cilium describes for its own and for Kubernetes' policies.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import cilium_policy_text as cilium
 import cluster_network_policy_text as cluster
@@ -18,6 +19,7 @@ from world import TCP, UDP, Answer, End, Object, Question, World, end_at, pod_na
 AUDIT = "policy.cilium.io/audit-mode"
 DISABLED = "policy.cilium.io/disabled"
 CILIUM_KINDS = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
+PASSES = ("allow", "proxy")
 POLICY_KINDS = ("NetworkPolicy", "ClusterNetworkPolicy", *CILIUM_KINDS)
 
 
@@ -29,8 +31,14 @@ def answer(world: World, asked: Question, *, audit: bool = False) -> Answer:
         return for_node(world, other, asked)
     pod = pod_named(world, asked.subject)
     found = for_pod(world, pod, other, asked)
+    nameless = for_pod(replace(world, learnt={}), pod, other, asked)
+    if found.action in PASSES and nameless.action in PASSES:
+        # Names are asked only where the address alone is denied: what passes without them passes
+        # as it would without them.
+        because = found.because | nameless.because
+        found = Answer(nameless.action, because, found.isolated and nameless.isolated)
     if found.action == "allow" and looks_up_names(world, pod, asked):
-        return Answer("proxy", found.because)
+        return Answer("proxy", found.because, found.isolated)
     return found
 
 
@@ -65,7 +73,7 @@ def in_force(world: World, *, audit: bool) -> World:
         return notes.get(DISABLED) != "true" and (audit or notes.get(AUDIT) != "true")
 
     objects = [item for item in world.objects if stands(item)]
-    return World(world.here, objects, world.apiserver, world.learnt)
+    return replace(world, objects=objects)
 
 
 def for_pod(world: World, pod: Object, other: End, asked: Question) -> Answer:
@@ -101,10 +109,14 @@ def of_tier(
     current tier for the selected traffic, and passes evaluation to the next tier."
     """
     decided = cluster.decision(tier, world, pod, other, asked)
-    if decided is None or decided[0] == "Pass":
+    if decided is None or decided[0]["action"] == "Pass":
         return None
-    action, policy = decided
-    return Answer("allow" if action == "Accept" else "deny", frozenset({ref_of(policy)}))
+    rule, policy = decided
+    refs = frozenset({ref_of(policy)})
+    if rule["action"] == "Deny":
+        return Answer("deny", refs)
+    by_name = any("domainNames" in peer for peer in rule.get("to") or ())
+    return Answer("allow", refs, isolated=not by_name)
 
 
 def normal_tier(world: World, pod: Object, other: End, asked: Question) -> Answer | None:
@@ -135,7 +147,7 @@ def normal_tier(world: World, pod: Object, other: End, asked: Question) -> Answe
             passed["allow"].add(ref_of(policy))
     for how in ("allow", "proxy"):
         if passed[how]:
-            return Answer(how, frozenset(passed[how]))
+            return Answer(how, frozenset(passed[how]), isolated=bool(isolating))
     return Answer("default deny", frozenset(isolating)) if isolating else None
 
 

@@ -88,6 +88,8 @@ class Answer:
     """`allow`, `proxy` (allowed, and judged by content), `deny`, `default deny`."""
     because: frozenset[str] = frozenset()
     """Policies as Kind/namespace/name, any of which may be named; empty: none isolates."""
+    isolated: bool = True
+    """Whether anything closes the subject, so that one of these must be named."""
 
 
 def name_of(item: Object) -> str:

@@ -76,16 +76,18 @@ def decide(candidates: Sequence[Candidate], isolated_by: RuleRef | None) -> Deci
     if isolated_by is not None:
         return Decision(_denial(PolicyAction.DEFAULT_DENY, asked, names), isolated_by)
     for ranked, needs_name in candidates:
-        if ranked.stage is not Stage.BASELINE or ranked.rule.action is Action.PASS:
+        if ranked.stage is not Stage.BASELINE:
             continue
         if needs_name:
             asked += 1
+        elif ranked.rule.action is Action.PASS:
+            break
         else:
             return _final(ranked, (), asked=asked, names=names)
     return Decision(PolicyAction.ALLOW, None, passed_by=passed_by)
 
 
-def decide_named(candidates: Sequence[Candidate], fallback: RuleRef) -> Decision:
+def decide_named(candidates: Sequence[Candidate], fallback: RuleRef | None) -> Decision:
     """Return what the rules by one name say; DEFAULT_DENY where they say nothing."""
     isolated = Decision(PolicyAction.DEFAULT_DENY, fallback)
     return decide(candidates, None) if candidates else isolated

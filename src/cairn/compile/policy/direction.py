@@ -167,12 +167,12 @@ class CompiledDirection:
         return decide(candidates, ruleset.isolated_by)
 
 
-def _fallback(ruleset: Ruleset) -> RuleRef:
-    """Return what denies where no rule by name allows."""
+def _fallback(ruleset: Ruleset) -> RuleRef | None:
+    """Return what denies where no rule by name allows; None: nothing does, so names are not asked."""
     if ruleset.isolated_by is not None:
         return ruleset.isolated_by
     by_name: Iterable[RankedRule] = (r for r in ruleset.rules if r.by_name)
-    return next(iter(by_name), ruleset.rules[0]).ref
+    return next((ranked.ref for ranked in (*by_name, *ruleset.rules)), None)
 
 
 def _verdict(decisions: list[Decision], *, learn: bool) -> Verdict:

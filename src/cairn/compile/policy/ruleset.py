@@ -4,7 +4,8 @@
 
 Order       guards of the node; Admin by priority, then name; the normal tier by name, what is
             implied after what is written; Baseline as Admin
-Invariants  Every LabelPeer of the normal tier carries what fromRequires and toRequires add.
+Invariants  Every LabelPeer that the normal tier allows carries what fromRequires and toRequires add;
+            what it denies is not narrowed by them.
 Not here    Who a peer means (peer_sets), which of the rules decides (decision).
 """
 
@@ -15,6 +16,7 @@ from enum import IntEnum
 from cairn.compile.policy.group import Atom, PortNamePeer, names_reserved
 from cairn.kube.policy.rule import (
     NAMESPACE,
+    Action,
     Direction,
     EntityPeer,
     FqdnPeer,
@@ -117,9 +119,10 @@ def compile_ruleset(
         ]
     for policy in chosen:
         stage = _STAGE[policy.tier]
-        extra = required if stage is Stage.NORMAL else ()
         for number, rule in enumerate(policy.rules):
             if rule.direction is direction:
+                narrowed = stage is Stage.NORMAL and rule.action is Action.ALLOW
+                extra = required if narrowed else ()
                 key = (stage, *_place(policy, rule), number)
                 ranked.append((key, _rank(stage, policy.ref, rule, extra, expand)))
     ranked.sort(key=lambda pair: pair[0])
