@@ -100,8 +100,10 @@ def by_name(spec: Object) -> bool:
 
 def implied(policy: Object) -> list[Object]:
     """D8: "queries for just the names of the policy are let through to the cluster DNS", where no
-    rule of the policy is about DNS.
+    rule of the policy is about DNS. A policy that leaves egress open leaves the DNS open.
     """
+    if not any(isolates(spec, "egress") for spec in specs(policy)):
+        return []
     rules = [rule for spec in specs(policy) for rule in spec.get("egress") or ()]
     entries = [entry for rule in rules for entry in rule.get("toPorts") or ()]
     if any("dns" in (entry.get("rules") or {}) for entry in entries):
