@@ -25,10 +25,10 @@ from typing import Any
 from datapath_bed import batch, set_sysctl, wait_for
 
 from cairn.abi.policy import FlowKey, NameKey, NamePage, PolicyFlow
+from cairn.desired.dns_policy import DnsPolicy, save_dns_policy
 from cairn.dns import Message, Question, Rcode, Record, Type, parse_name
 from cairn.dns.message import read_message, udp_limit, write_message
 from cairn.dns.name import fold
-from cairn.desired.dns_policy import DnsPolicy, save_dns_policy
 from cairn.kube.policy.rule import DnsRule, FqdnPeer
 from cairn.libbpf import Map, MapShape, MapType
 from cairn.linux import namespace
@@ -43,8 +43,11 @@ table inet steer {
     meta mark & 0xf00 != 0 accept
     iifname "srv" socket transparent 1 meta mark set 0x200 accept
     iifname "pod" socket transparent 1 meta mark set 0x200 accept
-    iifname "pod" meta nfproto ipv4 meta l4proto { tcp, udp } th dport 53 tproxy ip to 127.0.0.1:PORT meta mark set 0x200 accept
-    iifname "pod" meta nfproto ipv6 meta l4proto { tcp, udp } th dport 53 tproxy ip6 to [::1]:PORT meta mark set 0x200 accept
+    iifname "pod" meta l4proto { tcp, udp } th dport 53 jump queries
+  }
+  chain queries {
+    meta nfproto ipv4 tproxy ip to 127.0.0.1:PORT meta mark set 0x200 accept
+    meta nfproto ipv6 tproxy ip6 to [::1]:PORT meta mark set 0x200 accept
   }
 }
 """
@@ -225,6 +228,14 @@ class DnsBed:
         """Return what dig prints in the pod."""
         return self.run_in_pod("dig", f"@{server}", "+tries=1", "+time=6", name, *words).stdout
 
+    def resolve(self, name: str, conf: str, *, kind: str = "ahostsv4") -> list[str]:
+        """Return the addresses that the C library finds in the pod, with this resolv.conf."""
+        path = self.run / "resolv.conf"
+        path.write_text(conf)
+        mounted = f"mount --bind {path} /etc/resolv.conf && exec getent {kind} {name}"
+        done = self.run_in_pod("unshare", "-m", "sh", "-c", mounted, timeout_s=40)
+        return list(dict.fromkeys(line.split()[0] for line in done.stdout.splitlines()))
+
     def pod_socket(self, family: int = socket.AF_INET) -> socket.socket:
         """Return a UDP socket of the pod."""
         sock = namespace.call_in(self.pod, socket.socket, family, socket.SOCK_DGRAM)
@@ -251,7 +262,8 @@ def dns_bed(run: Path, *options: str) -> Iterator[DnsBed]:
             made.append(name)
         _wire(*names)
         pins.mkdir()
-        bed = DnsBed(*names, run, pins, Server(names[2]), options, pinned_maps(pins))
+        node, pod, outside = names
+        bed = DnsBed(node, pod, outside, run, pins, Server(outside), options, pinned_maps(pins))
         try:
             bed.start()
             yield bed
@@ -284,6 +296,8 @@ def pinned_maps(pins: Path, names: int = 4096) -> dict[str, Map]:
 
 
 def _wire(node: str, pod: str, outside: str) -> None:
+    for name in (node, pod, outside):
+        set_sysctl(name, ("ipv6/conf/default/accept_dad", "0"))
     batch(
         node,
         f"link add pod type veth peer name eth0 netns {pod}",
@@ -298,7 +312,6 @@ def _wire(node: str, pod: str, outside: str) -> None:
         f"route add {POD4}/32 dev pod",
         f"route add {POD6}/128 dev pod",
         "rule add fwmark 0x200/0xf00 lookup 2005",
-        "rule add from ::/0 fwmark 0x200/0xf00 lookup 2005",
         "route add local default dev lo table 2005",
         "route add local ::/0 dev lo table 2005",
     )
@@ -326,6 +339,8 @@ def _wire(node: str, pod: str, outside: str) -> None:
         node, ("ipv4/ip_forward", "1"), ("ipv6/conf/all/forwarding", "1"),
         ("ipv4/conf/all/rp_filter", "0"), ("ipv4/conf/default/rp_filter", "0"),
     )  # fmt: skip
+    rule = "rule add fwmark 0x200/0xf00 lookup 2005"
+    subprocess.run(["ip", "-6", "-n", node, *rule.split()], check=True)
     subprocess.run(
         ["nsenter", f"--net=/run/netns/{node}", "nft", "-f", "-"],
         input=STEER.replace("PORT", str(PORT)), text=True, check=True,
