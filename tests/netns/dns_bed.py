@@ -43,11 +43,11 @@ table inet steer {
     meta mark & 0xf00 != 0 accept
     iifname "srv" socket transparent 1 meta mark set 0x200 accept
     iifname "pod" socket transparent 1 meta mark set 0x200 accept
-    iifname "pod" meta l4proto { tcp, udp } th dport 53 jump queries
+    iifname "pod" meta l4proto { tcp, udp } th dport 53 jump ask
   }
-  chain queries {
-    meta nfproto ipv4 tproxy ip to 127.0.0.1:PORT meta mark set 0x200 accept
-    meta nfproto ipv6 tproxy ip6 to [::1]:PORT meta mark set 0x200 accept
+  chain ask {
+    meta nfproto ipv4 meta l4proto {tcp,udp} tproxy ip to 127.0.0.1:PORT meta mark set 0x200 accept
+    meta nfproto ipv6 meta l4proto {tcp,udp} tproxy ip6 to [::1]:PORT meta mark set 0x200 accept
   }
 }
 """

@@ -36,7 +36,7 @@ class Proxy:
     """One node's judgement."""
 
     def __init__(
-        self, names: Names, keeping: Keeping, *, refuse_with: Rcode = Rcode.REFUSED
+        self, names: Names, keeping: Keeping, *, refuse_with: Rcode = Rcode.NXDOMAIN
     ) -> None:
         self.names = names
         """What was learnt."""

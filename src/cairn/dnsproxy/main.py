@@ -51,8 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--bpf", type=Path, default=Path("/sys/fs/bpf/cairn"), help="pins")
     parser.add_argument(
-        "--refuse-with", choices=sorted(REFUSALS), default="refused",
-        help="what a pod gets that asks for a name it may not",
+        "--refuse-with", choices=sorted(REFUSALS), default="nxdomain",
+        help="what a pod gets for a name it may not ask for: refused ends a resolver's search",
     )  # fmt: skip
     for name, default, text in (
         ("--min-ttl", 60.0, "count shorter TTLs as this"),

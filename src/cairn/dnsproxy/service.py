@@ -47,7 +47,7 @@ class Options:
     """Where what was learnt is kept."""
     pins: Path
     """Where the data plane's maps are pinned."""
-    refuse_with: Rcode = Rcode.REFUSED
+    refuse_with: Rcode = Rcode.NXDOMAIN
     """What a pod gets that asks for a name it may not."""
     keeping: Keeping = field(default_factory=Keeping)
     """How long addresses are kept."""
