@@ -205,7 +205,7 @@ class Datagrams:
         try:
             sender = self._senders.get(server)
             if sender is None:
-                sender = self._senders[server] = answer_as(server, client)
+                sender = self._senders[server] = answer_as(server)
                 if len(self._senders) > MOST_SENDERS:
                     self._senders.popitem(last=False)[1].close()
             sender.sendto(octets, client)

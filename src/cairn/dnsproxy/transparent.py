@@ -21,6 +21,7 @@ IPV6_RECVORIGDSTADDR, IPV6_TRANSPARENT = 74, 75
 BUFFER_BYTES = 4 << 20
 SO_RCVBUFFORCE = 33
 LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+DISCARD = 9
 ANCILLARY_BYTES = socket.CMSG_SPACE(28)
 CANNOT = frozenset({errno.EPERM, errno.EADDRNOTAVAIL, errno.ENOPROTOOPT, errno.EINVAL})
 """What the kernel says where transparency is not to be had."""
@@ -122,19 +123,21 @@ def ask_as(address: str, kind: socket.SocketKind) -> socket.socket:
     return found
 
 
-def answer_as(server: tuple[str, int], client: tuple[str, int]) -> socket.socket:
+def answer_as(server: tuple[str, int]) -> socket.socket:
     """Return a socket that sends datagrams from a server's address and port.
 
-    It is connected to `client` and so takes nothing from others that is meant for a server which
-    may run on this node; sendto() reaches any client all the same.
+    It is connected to a place from which nothing comes, and so takes neither what is meant for a
+    server that may run on this node nor the next query of whom it answers; sendto() reaches anyone
+    all the same.
     """
-    found = socket.socket(family_of(server[0]), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    family = family_of(server[0])
+    found = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
         _make_transparent(found)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         found.bind(server)
-        found.connect(client)
+        found.connect((LOOPBACK[family], DISCARD))
     except OSError:
         found.close()
         raise
