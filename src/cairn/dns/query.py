@@ -11,7 +11,7 @@ Standards   RFC 1035 s4.1, RFC 6891 (EDNS), RFC 8914 (extended errors)
 
 from dataclasses import dataclass
 
-from cairn.dns.name import MOST_LABEL_OCTETS, MOST_OCTETS, spell_name
+from cairn.dns.name import MOST_LABEL_OCTETS, MOST_OCTETS
 from cairn.dns.number import Class, Rcode, Type
 
 HEADER_OCTETS = 12
@@ -25,6 +25,9 @@ TRANSFERS = frozenset({251, 252})
 BLOCKED = 15
 """Extended error: refused by a policy of whoever runs the server (RFC 8914 s4.16)."""
 _IN = Class.IN.to_bytes(2, "big")
+_DOT = ord(".")
+_PLAIN = bytes(octet for octet in range(0x21, 0x7F) if octet not in b'"\\')
+"""Octets of names that stand for themselves in text."""
 _OPT = b"\0" + Type.OPT.to_bytes(2, "big")
 
 
@@ -116,9 +119,19 @@ def refuse(query: Query, rcode: Rcode, text: str = "") -> bytes:
 
 
 def wire_text(folded: bytes) -> str:
-    """Return a name on the wire as text, without the final dot; odd octets become \\DDD."""
+    """Return a name on the wire as text, without the final dot; odd octets become \\DDD.
+
+    A dot within a label is odd, too: in this text a dot is always the end of a label.
+    """
     labels, at = [], 0
     while length := folded[at]:
         labels.append(folded[at + 1 : at + 1 + length])
         at += length + 1
-    return spell_name(tuple(labels)).removesuffix(".") if labels else ""
+    plain = b".".join(labels)
+    if plain.count(b".") == len(labels) - 1 and not plain.translate(None, _PLAIN):
+        return plain.decode()
+    return ".".join("".join(map(_spell, label)) for label in labels)
+
+
+def _spell(octet: int) -> str:
+    return chr(octet) if octet in _PLAIN and octet != _DOT else f"\\{octet:03}"
