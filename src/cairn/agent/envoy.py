@@ -16,7 +16,7 @@ Not here    which port a redirect has (redirects.py), requests denied (access_lo
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 
 from cairn.agent.envoy_refusal import explain_routes
@@ -63,6 +63,7 @@ class Envoy:
         self._secrets: dict[tuple[str, str], str] = {}
         self._in_use = False
         self._told: dict[int, str] = {}
+        self._explained: dict[int, tuple[str, str]] = {}
         self._unused_since: float | None = time.monotonic()
 
     @property
@@ -145,7 +146,16 @@ class Envoy:
                 try:
                     view = await admin.view()
                     missing = self._missing(versions, view)
-                    known = await self._refusals(admin, missing, view, before)
+                    late = clock() >= end
+                    known = {
+                        port: why
+                        for port in missing
+                        if (
+                            why := await self._refusal(
+                                admin, port, versions, view, None if late else before
+                            )
+                        )
+                    }
                     if len(known) == len(missing):
                         return known
                     missing |= known
@@ -156,17 +166,6 @@ class Envoy:
                     return missing
                 await asyncio.sleep(pause)
                 pause = min(pause * 1.5, LOOK_S[1])
-
-    async def _refusals(
-        self,
-        admin: EnvoyAdmin,
-        ports: Iterable[int],
-        view: AdminView,
-        before: AdminView | None,
-    ) -> dict[int, str]:
-        """Return why Envoy refuses what it was given for these ports, for those that it refuses."""
-        found = {port: await self._refusal(admin, port, view, before) for port in ports}
-        return {port: why for port, why in found.items() if why}
 
     def _missing(self, versions: Versions, view: AdminView) -> dict[int, str]:
         late = "Envoy has not taken it"
@@ -181,18 +180,32 @@ class Envoy:
         }
 
     async def _refusal(
-        self, admin: EnvoyAdmin, port: int, view: AdminView, before: AdminView | None
+        self,
+        admin: EnvoyAdmin,
+        port: int,
+        versions: Versions,
+        view: AdminView,
+        before: AdminView | None,
     ) -> str:
-        """Return why Envoy refuses what it was given for a port; "" if it has not."""
+        """Return why Envoy refuses what it was given for a port; "" if it has not.
+
+        `before`: what it had refused earlier, which is not about this; None: it may be.
+        """
         if port in view.routes:
             earlier = before.routes.get(port) if before else None
             if view.routes[port].rejected > (earlier.rejected if earlier else 0):
-                return await explain_routes(self._files.directory, port)
+                return await self._explain(port, versions.routes.get(port, ""))
         if port not in view.listening and view.listeners.rejected > (
             before.listeners.rejected if before else 0
         ):
             return await admin.rejection(port)
         return ""
+
+    async def _explain(self, port: int, version: str) -> str:
+        """Return why Envoy refuses a version of a port's routes; it is asked once."""
+        if self._explained.get(port, ("", ""))[0] != version:
+            self._explained[port] = version, await explain_routes(self._files.directory, port)
+        return self._explained[port][1]
 
     async def _report(self, state: ProxyState, failed: dict[int, str]) -> None:
         now = {**failed, **state.refused}

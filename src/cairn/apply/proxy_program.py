@@ -40,12 +40,12 @@ def serve_command(program: Path, directory: Path) -> list[str]:
     workers = min(len(os.sched_getaffinity(0)), MOST_WORKERS)
     return [
         str(program),
-        f"--config-path={directory / BOOTSTRAP}",
-        f"--concurrency={workers}",
         "--disable-hot-restart",
-        f"--drain-time-s={DRAIN_S}",
-        "--log-level=warning",
-        "--log-format=%l %n: %v",
+        *("--config-path", str(directory / BOOTSTRAP)),
+        *("--concurrency", str(workers)),
+        *("--drain-time-s", str(DRAIN_S)),
+        *("--log-level", "warning"),
+        *("--log-format", "%l %n: %v"),
     ]
 
 
@@ -53,8 +53,8 @@ def validate_command(program: Path, bootstrap: Path) -> list[str]:
     """Return how Envoy is asked whether it could start from a file."""
     return [
         str(program),
-        "--mode=validate",
-        f"--config-path={bootstrap}",
-        "--log-level=warning",
-        "--log-format=%v",
+        *("--mode", "validate"),
+        *("--config-path", str(bootstrap)),
+        *("--log-level", "warning"),
+        *("--log-format", "%v"),
     ]
