@@ -52,6 +52,8 @@ EXPORT(struct, flow_key);
 EXPORT(struct, policy_flow);
 EXPORT(struct, rule_counters);
 EXPORT(struct, policy_state);
+EXPORT(struct, rate_at);
+EXPORT(struct, policy_rate);
 EXPORT(enum, verdict);
 EXPORT(enum, point);
 EXPORT(enum, direction);
@@ -69,5 +71,6 @@ EXPORT(enum, policy_action);
 EXPORT(enum, identity);
 EXPORT(enum, flow_flag);
 EXPORT(enum, policy_flag);
+EXPORT(enum, rate_flag);
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,163 @@
+"""The rules of one subject in one direction, in the order in which they are asked.
+
+    policies that select the subject, direction  ->  Ruleset
+
+Order       guards of the node; Admin by priority, then name; the normal tier by name, what is
+            implied after what is written; Baseline as Admin
+Invariants  Every LabelPeer of the normal tier carries what fromRequires and toRequires add.
+Not here    Who a peer means (peer_sets), which of the rules decides (decision).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from cairn.compile.policy.group import Atom, PortNamePeer, names_reserved
+from cairn.kube.policy.rule import (
+    NAMESPACE,
+    Direction,
+    EntityPeer,
+    FqdnPeer,
+    GroupPeer,
+    LabelPeer,
+    Peer,
+    Policy,
+    PolicyRef,
+    PortMatch,
+    Rule,
+    RuleRef,
+    ServicePeer,
+    Tier,
+)
+from cairn.kube.selector import Operator, Requirement, Selector
+
+Expand = Callable[[ServicePeer | GroupPeer], Iterable[Atom]]
+"""Turns a peer that names another object into those that it comes to at the moment."""
+
+_IS_POD = Requirement(NAMESPACE, Operator.EXISTS)
+
+
+class Stage(IntEnum):
+    """When a rule is asked."""
+
+    GUARD = 0
+    """What keeps a node reachable."""
+    ADMIN = 1
+    NORMAL = 2
+    BASELINE = 3
+
+
+_STAGE = {Tier.ADMIN: Stage.ADMIN, Tier.NORMAL: Stage.NORMAL, Tier.BASELINE: Stage.BASELINE}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RankedRule:
+    """One rule with its place."""
+
+    stage: Stage
+    """Its tier."""
+    ref: RuleRef
+    """Which rule."""
+    rule: Rule
+    """What it says."""
+    everyone: bool
+    """Whether it is about everyone."""
+    atoms: tuple[Atom, ...]
+    """Whom else it is about."""
+
+    @property
+    def by_name(self) -> bool:
+        """Whether it is about addresses that are learnt for names."""
+        return not self.everyone and any(isinstance(atom, FqdnPeer) for atom in self.atoms)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ruleset:
+    """All rules of one subject in one direction."""
+
+    rules: tuple[RankedRule, ...]
+    """In the order in which they are asked."""
+    isolated_by: RuleRef | None
+    """The policy that closes the subject to all that is not allowed; None: none does."""
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether no policy bears on this direction."""
+        return not self.rules and self.isolated_by is None
+
+    @property
+    def learns_names(self) -> bool:
+        """Whether it needs to know what names resolve to."""
+        return any(ranked.by_name for ranked in self.rules)
+
+
+def compile_ruleset(
+    policies: Iterable[Policy],
+    direction: Direction,
+    *,
+    expand: Expand,
+    guards: tuple[PolicyRef, tuple[Rule, ...]] | None = None,
+) -> Ruleset:
+    """Return the rules of all `policies` in one direction, those of `guards` first."""
+    chosen = sorted(policies, key=lambda policy: policy.ref)
+    required = [
+        requirement
+        for policy in chosen
+        for way, selector in policy.requires
+        if way is direction and policy.tier is Tier.NORMAL
+        for requirement in selector.requirements
+    ]
+    ranked: list[tuple[tuple[object, ...], RankedRule]] = []
+    if guards is not None:
+        ref, rules = guards
+        ranked += [
+            ((Stage.GUARD, number), _rank(Stage.GUARD, ref, rule, (), expand))
+            for number, rule in enumerate(rules)
+            if rule.direction is direction
+        ]
+    for policy in chosen:
+        stage = _STAGE[policy.tier]
+        extra = required if stage is Stage.NORMAL else ()
+        for number, rule in enumerate(policy.rules):
+            if rule.direction is direction:
+                key = (stage, *_place(policy, rule), number)
+                ranked.append((key, _rank(stage, policy.ref, rule, extra, expand)))
+    ranked.sort(key=lambda pair: pair[0])
+    isolating = [p.ref for p in chosen if p.tier is Tier.NORMAL and direction in p.isolates]
+    return Ruleset(
+        rules=tuple(rule for _, rule in ranked),
+        isolated_by=RuleRef(isolating[0], "") if isolating else None,
+    )
+
+
+def _place(policy: Policy, rule: Rule) -> tuple[object, ...]:
+    if policy.tier is Tier.NORMAL:
+        return (rule.implied, policy.ref)
+    return (policy.priority, policy.ref.name, policy.ref)
+
+
+def _rank(
+    stage: Stage, ref: PolicyRef, rule: Rule, extra: Sequence[Requirement], expand: Expand
+) -> RankedRule:
+    everyone = not rule.peers or EntityPeer("all") in rule.peers
+    atoms: dict[Atom, None] = {}
+    if everyone:
+        if rule.direction is Direction.EGRESS:
+            names = {m.name for m in rule.matches if isinstance(m, PortMatch) and m.name}
+            atoms = {PortNamePeer(name): None for name in sorted(names)}
+    else:
+        for peer in rule.peers:
+            atoms |= dict.fromkeys(_atoms(peer, extra, expand))
+    return RankedRule(stage, RuleRef(ref, rule.path), rule, everyone, tuple(atoms))
+
+
+def _atoms(peer: Peer, extra: Sequence[Requirement], expand: Expand) -> Iterable[Atom]:
+    if isinstance(peer, ServicePeer | GroupPeer):
+        return expand(peer)
+    if isinstance(peer, LabelPeer) and extra:
+        own = peer.selector.requirements
+        # What is required may name reserved groups, but must not let a peer mean them that
+        # means pods only.
+        pods = () if names_reserved(peer.selector) else (_IS_POD,)
+        return (LabelPeer(Selector((*own, *pods, *extra))),)
+    return (peer,)
