@@ -33,7 +33,11 @@ def random_world(seed: int) -> World:
     """Return one random cluster with its policies."""
     dice = Dice(Random(seed))
     objects = [*namespaces(dice), *nodes(dice)]
-    pods = [pod(dice, node, number) for node in range(1, NODES + 1) for number in range(1, PODS_PER_NODE + 1)]
+    pods = [
+        pod(dice, node, number)
+        for node in range(1, NODES + 1)
+        for number in range(1, PODS_PER_NODE + 1)
+    ]
     objects += pods
     objects.append(host_pod())
     objects.append(dns_pod())
@@ -85,7 +89,11 @@ def nodes(dice: Dice) -> list[Object]:
 def pod(dice: Dice, node: int, number: int) -> Object:
     """Return a pod of the pod network."""
     ports = [
-        {"name": name, "containerPort": dice.pick(PORTS), "protocol": dice.pick(("TCP", "UDP", "SCTP"))}
+        {
+            "name": name,
+            "containerPort": dice.pick(PORTS),
+            "protocol": dice.pick(("TCP", "UDP", "SCTP")),
+        }
         for name in dice.some(PORT_NAMES, at_most=2)
     ]
     ips = [f"10.244.{node}.{number}", f"fd00:10:244:{node}::{number}"]
