@@ -29,11 +29,10 @@ from cairn.kube.policy.rule import InvalidPolicy, Policy
 from cairn.kube.policy.workload import Workload
 from cairn.kube.resource import (
     CIDR_GROUPS,
-    CLUSTER_NETWORK_POLICIES,
     NAMESPACES,
-    NETWORK_POLICY_KINDS,
     NODES,
     PODS,
+    POLICY_KINDS,
     SERVICES,
     Resource,
 )
@@ -41,7 +40,6 @@ from cairn.net import Address
 
 APISERVER = Key("default", "kubernetes")
 """The Service whose endpoints are the API servers."""
-POLICY_KINDS = (*NETWORK_POLICY_KINDS, CLUSTER_NETWORK_POLICIES)
 INVALID = "PolicyInvalid"
 
 log = logging.getLogger("policy")
