@@ -8,7 +8,9 @@ from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
+from cairn.abi.structs import EndpointFlag
 from cairn.agent.cluster import Cluster
+from cairn.agent.endpoint_publisher import EndpointPolicy
 from cairn.agent.endpoint_store import EndpointStore
 from cairn.agent.policy import PolicyKeeper
 from cairn.agent.policy_admission import Admission
@@ -121,6 +123,19 @@ class Policies:
         """What people call rules and addresses."""
         return Names(self.rules.ref, self._host)
 
+    def of_endpoint(self, endpoint: PodEndpoint) -> EndpointPolicy:
+        """Return how a pod of this node stands with policies."""
+        identity = self.maps.identity(endpoint.addresses[0]) or 0
+        flags = self.maps.flags(identity)
+        labels = self.engine.labels_of(identity) if identity else {}
+        return EndpointPolicy(
+            identity,
+            tuple(sorted(f"k8s:{key}={value}" for key, value in labels.items())),
+            ingress=bool(flags & EndpointFlag.INGRESS),
+            egress=bool(flags & EndpointFlag.EGRESS),
+            closed=bool(flags & EndpointFlag.CLOSED),
+        )
+
     def _host(self, address: Address) -> str:
         pod = self.engine.pod_at(address)
         return str(pod) if pod is not None and pod.namespace else ""
@@ -131,7 +146,7 @@ class Policies:
         else:
             self._tell.well(self._node, PROXY_ABSENT, "all proxies that policies need are there")
 
-    def _tell_node(self, reason: str, message: str, warning: bool) -> None:  # noqa: FBT001
+    def _tell_node(self, reason: str, message: str, warning: bool) -> None:
         self._recorder.record(self._node, reason, message, warning=warning)
 
 
