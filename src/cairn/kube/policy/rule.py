@@ -153,7 +153,8 @@ class FqdnPeer:
     name: str = ""
     """One name, lower case, without the final dot; or "" if `pattern` says which."""
     pattern: str = ""
-    """Likewise, with `*` for any characters of a name but the dot; `*` alone is every name."""
+    """Likewise, with `*` for any characters of a name but the dot, and `**.` in front for one or
+    more labels; `*` alone is every name."""
 
 
 @dataclass(frozen=True, slots=True)
