@@ -143,8 +143,8 @@ def texts() -> Iterator[str]:
 def pod(namespace: int, app: int, replica: int, **more: str) -> dict[str, Any]:
     """Return a pod of an application."""
     number = (namespace * APPS + app) * REPLICAS + replica
-    # Places as a scheduler would choose: neighbours in the list are on different nodes.
-    node = number * 7919 % (count(REPLICAS) // PODS_PER_NODE)
+    # As a scheduler would place them: a node has pods of many applications.
+    node = number * 7919 // 101 % (count(REPLICAS) // PODS_PER_NODE)
     return {
         "kind": "Pod",
         "metadata": {
