@@ -30,6 +30,7 @@ from cairn.agent.metrics import PORT, MetricsServer, NodeMetrics
 from cairn.agent.node_record import NodeRecord, wait_for_node
 from cairn.agent.path_proof import PathProof
 from cairn.agent.policies import Policies
+from cairn.agent.policy_metrics import PolicyMetrics
 from cairn.agent.reconciler import Reconciler
 from cairn.agent.serving import Serving
 from cairn.agent.upkeep import Upkeep
@@ -171,7 +172,6 @@ class Agent:
         self._data_plane = DataPlane.load(options.bpf, uplink, options.map_sizes)
         self._store = EndpointStore(options.run / "endpoints")
         self._cluster = Cluster(client, node.name)
-        self._publisher = EndpointPublisher(client, node)
         facts = NodeFacts(node.name, node.internal_ips, node.pod_networks, uplink.mac)
         self._bgp = BgpLink(client, self._cluster, facts, options.run / "speaker.sock")
         maps = self._data_plane.maps
@@ -210,9 +210,15 @@ class Agent:
             run=options.run,
             recorder=self._recorder,
         )
+        self._publisher = EndpointPublisher(client, node, self._policies.of_endpoint)
+        self._policies.keeper.on_written = self._publisher.changed.set
         self._upkeep = Upkeep(maps, self._tell)
         metrics = NodeMetrics(maps, options.bpf, self._upkeep, self._reconciler.name_backends)
-        self._metrics = MetricsServer(metrics, uplink.addresses, options.metrics_port)
+        self._metrics = MetricsServer(
+            (metrics, PolicyMetrics(maps, self._policies)), uplink.addresses, options.metrics_port
+        )
+        upkeep = self._upkeep
+        self._policies.maps.with_proxies = lambda: upkeep.flows is None or upkeep.flows.proxied > 0
 
     async def run(self) -> None:
         """Start in order, then follow the cluster until cancelled."""
@@ -248,7 +254,7 @@ class Agent:
             tasks.create_task(self._upkeep.run())
             tasks.create_task(self._metrics.run())
             tasks.create_task(self._sockets.run(self._reconciler.serves))
-            tasks.create_task(log_drops(self._data_plane.maps["events"]))
+            tasks.create_task(log_drops(self._data_plane.maps["events"], self._policies.names))
             log.info("ready")
 
     async def _fill(self, tasks: asyncio.TaskGroup) -> None:

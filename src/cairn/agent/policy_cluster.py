@@ -36,7 +36,7 @@ from cairn.kube.resource import (
     SERVICES,
     Resource,
 )
-from cairn.net import Address
+from cairn.net import Address, Network
 
 APISERVER = Key("default", "kubernetes")
 """The Service whose endpoints are the API servers."""
@@ -73,6 +73,9 @@ class PolicyCluster:
         """Objects that are not understood, with the reason."""
         self.changed = asyncio.Event()
         """Set when there is something to hand over."""
+        self.moved_networks: set[Network] = set()
+        """Networks of pods that came or went since somebody emptied this."""
+        self._pod_networks: dict[str, tuple[Network, ...]] = {}
         self._own = own
         self._engine = engine
         self._cluster = cluster
@@ -100,6 +103,15 @@ class PolicyCluster:
         while self.drain(0.01) or not all(i.synced.is_set() for i in self._informers):
             await asyncio.sleep(0 if self._pending else 0.01)
         self._store.keep((kind, key) for kind, key in {**self.policies, **self.invalid})
+
+    def in_force(self) -> Iterator[Policy]:
+        """Yield every policy that is understood, or was."""
+        for policies in self.policies.values():
+            yield from policies
+
+    def pod_networks(self) -> set[Network]:
+        """Return the networks that nodes give their pods' addresses from."""
+        return {network for networks in self._pod_networks.values() for network in networks}
 
     def drain(self, budget_s: float) -> bool:
         """Hand over what changed, for so long; return whether there is more."""
@@ -154,12 +166,21 @@ class PolicyCluster:
     def _node(self, key: Key, obj: RawObject | None) -> None:
         if obj is None:
             self._engine.drop_node(key.name)
+            self._take_pod_networks(key.name, ())
             return
         node = Node.from_object(obj)
         name, addresses = self._own
         more = addresses if name == node.name else ()
         every = tuple(dict.fromkeys((*node.internal_ips, *more)))
         self._engine.put_node(node.name, node.metadata.labels, every)
+        self._take_pod_networks(key.name, node.pod_networks)
+
+    def _take_pod_networks(self, name: str, networks: tuple[Network, ...]) -> None:
+        before = self._pod_networks.pop(name, ())
+        if networks:
+            self._pod_networks[name] = networks
+        if before != networks:
+            self.moved_networks |= {*before, *networks}
 
     def _service(self, key: Key, _: None) -> None:
         slices = tuple(self._cluster.slices.get(key, {}).values())
