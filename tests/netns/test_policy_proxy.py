@@ -8,7 +8,7 @@ import pytest
 from datapath_bed import CLIENT, Bed, NodeBed, Pod, ask, bed, wait_for
 from proxy_bed import EGRESS, INGRESS, DatagramProxy, TransparentProxy, deliver_marked
 
-from cairn.abi.structs import PolicyAction, Point
+from cairn.abi.structs import Point, PolicyAction
 from cairn.abi.verdicts import Verdict as Outcome
 from cairn.apply.policy_maps import PolicyChange, PolicyMaps
 from cairn.apply.policy_rules import RuleNumbers

@@ -1,4 +1,4 @@
-"""Keeps the guard of the node as things are: who is logged in, which routers it has, where the API is.
+"""Keeps the guard of the node as things are: who is logged in, its routers, the API server.
 
     host policies, the cluster's objects, the kernel's connections  ->  the guard in the engine
 
@@ -78,7 +78,7 @@ class HostGuard:
 
     def _api_servers(self) -> set[L4Address]:
         return {
-            L4Address(address, Protocol.TCP, port.number)
+            L4Address(address, Protocol.TCP, port.port)
             for piece in self._cluster.slices.get(APISERVER, {}).values()
             for address in piece.addresses
             for port in piece.ports

@@ -4,17 +4,17 @@ client, maps, pods of the node  ->  PolicyKeeper with all that it needs
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cairn.abi.structs import EndpointFlag
+from cairn.abi.structs import EndpointFlag, Identity
 from cairn.agent.cluster import Cluster
 from cairn.agent.endpoint_publisher import EndpointPolicy
 from cairn.agent.endpoint_store import EndpointStore
 from cairn.agent.policy import PolicyKeeper
 from cairn.agent.policy_admission import Admission
-from cairn.agent.policy_cluster import PolicyCluster
+from cairn.agent.policy_cluster import ObjectKey, PolicyCluster
 from cairn.agent.policy_pods import PolicyPods
 from cairn.agent.policy_proxies import PolicyProxies
 from cairn.agent.policy_record import keep_records, load_rules
@@ -29,8 +29,9 @@ from cairn.compile.policy.engine import Engine
 from cairn.desired.endpoint import PodEndpoint
 from cairn.drive.event_recorder import EventRecorder
 from cairn.drive.kube_client import Client
-from cairn.kube.metadata import Object
+from cairn.kube.metadata import Key, Object
 from cairn.kube.node import Node
+from cairn.kube.policy.rule import Policy
 from cairn.libbpf import Map
 from cairn.net import Address
 from cairn.observe.drops import Names
@@ -109,6 +110,12 @@ class Policies:
             self.redirects.run(),
             record,
         ]
+
+    def about_node(self) -> Iterator[Policy]:
+        """Yield the policies in force that are about this node itself."""
+        for ref in self.engine.policies_of(int(Identity.HOST)):
+            what = ObjectKey(ref.kind, Key(ref.namespace, ref.name))
+            yield from (p for p in self.cluster.policies.get(what, ()) if p.ref == ref)
 
     async def admit(self, endpoint: PodEndpoint) -> None:
         """Return when a new pod's policy is in force; raises NotAdmitted."""
