@@ -236,6 +236,10 @@ class DnsBed:
         done = self.run_in_pod("unshare", "-m", "sh", "-c", mounted, timeout_s=40)
         return list(dict.fromkeys(line.split()[0] for line in done.stdout.splitlines()))
 
+    def node_listener(self, port: int) -> socket.socket:
+        """Return a listener of another process of the node."""
+        return namespace.call_in(self.node, socket.create_server, ("127.0.0.1", port))
+
     def pod_socket(self, family: int = socket.AF_INET) -> socket.socket:
         """Return a UDP socket of the pod."""
         sock = namespace.call_in(self.pod, socket.socket, family, socket.SOCK_DGRAM)

@@ -114,7 +114,7 @@ class Store:
 
     def _open(self, now: float) -> None:
         """Follow the map that is pinned now: an agent may have put a larger one in its place."""
-        if not self._map.reopen() or not self._map.is_open:
+        if not self._map.reopen():
             return
         try:
             held = self._map.read()
