@@ -35,6 +35,7 @@ from cairn.linux import namespace
 
 POD4, POD6 = "10.244.1.5", "fd00:10:244:1::5"
 SERVER4, SERVER6 = "192.0.2.53", "2001:db8:53::53"
+FAMILIES = ((SERVER4, socket.AF_INET), (SERVER6, socket.AF_INET6))
 PORT = 15000
 STEER = """
 table inet steer {
@@ -56,14 +57,14 @@ table inet steer {
 class Server:
     """A name server in a namespace of its own: answers from a table, or as a test says."""
 
-    def __init__(self, ns: str) -> None:
+    def __init__(self, ns: str, serves: bool = True) -> None:
         self.records: dict[tuple[str, int], list[Record]] = {}
         self.asked: list[tuple[str, str, int]] = []
         """Who asked for what, by UDP (0) or TCP (1)."""
         self.before: Callable[[bytes, Any, socket.socket], bool] | None = None
         """Called with each datagram first; True: it has dealt with it."""
         self._socks: list[socket.socket] = []
-        for address, family in ((SERVER4, socket.AF_INET), (SERVER6, socket.AF_INET6)):
+        for address, family in FAMILIES if serves else ():
             datagrams = namespace.call_in(ns, socket.socket, family, socket.SOCK_DGRAM)
             datagrams.bind((address, 53))
             stream = namespace.call_in(ns, socket.socket, family, socket.SOCK_STREAM)
@@ -253,8 +254,8 @@ def spelled(text: str) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def dns_bed(run: Path, *options: str) -> Iterator[DnsBed]:
-    """Build a bed with the proxy running, and take it down."""
+def dns_bed(run: Path, *options: str, serves: bool = True) -> Iterator[DnsBed]:
+    """Build a bed with the proxy running, and take it down; `serves`: with the name server."""
     prefix = f"ct-{secrets.token_hex(3)}"
     names = [f"{prefix}-{part}" for part in ("node", "pod", "srv")]
     pins = Path("/sys/fs/bpf") / prefix
@@ -267,7 +268,9 @@ def dns_bed(run: Path, *options: str) -> Iterator[DnsBed]:
         _wire(*names)
         pins.mkdir()
         node, pod, outside = names
-        bed = DnsBed(node, pod, outside, run, pins, Server(outside), options, pinned_maps(pins))
+        bed = DnsBed(
+            node, pod, outside, run, pins, Server(outside, serves), options, pinned_maps(pins)
+        )
         try:
             bed.start()
             yield bed
