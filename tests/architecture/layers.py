@@ -44,6 +44,7 @@ LAYERS: dict[str, int] = {
     "router": 5,
     "speaker": 5,
     "dnsproxy": 5,
+    "proxy": 5,
     "cni": 5,
     "api": 5,
     "lab": 5,
