@@ -157,6 +157,7 @@ class DnsBed:
     options: Sequence[str] = ()
     maps: dict[str, Map] = field(default_factory=dict)
     process: "subprocess.Popen[bytes] | None" = None
+    stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def start(self) -> None:
         """Start the proxy."""
@@ -254,8 +255,13 @@ def spelled(text: str) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def dns_bed(run: Path, *options: str, serves: bool = True) -> Iterator[DnsBed]:
-    """Build a bed with the proxy running, and take it down; `serves`: with the name server."""
+def dns_bed(
+    run: Path, *options: str, serves: bool = True, steer: "Callable[[DnsBed], None] | None" = None
+) -> Iterator[DnsBed]:
+    """Build a bed with the proxy running, and take it down.
+
+    `serves`: with the name server. `steer`: makes the maps and brings queries to the proxy.
+    """
     prefix = f"ct-{secrets.token_hex(3)}"
     names = [f"{prefix}-{part}" for part in ("node", "pod", "srv")]
     pins = Path("/sys/fs/bpf") / prefix
@@ -268,16 +274,16 @@ def dns_bed(run: Path, *options: str, serves: bool = True) -> Iterator[DnsBed]:
         _wire(*names)
         pins.mkdir()
         node, pod, outside = names
-        bed = DnsBed(
-            node, pod, outside, run, pins, Server(outside, serves), options, pinned_maps(pins)
-        )
+        bed = DnsBed(node, pod, outside, run, pins, Server(outside, serves), options)
         try:
+            (steer or steer_by_nft)(bed)
             bed.start()
             yield bed
         finally:
             if bed.process is not None and bed.process.poll() is None:
                 bed.kill(signal.SIGTERM)
             bed.server.close()
+            bed.stack.close()
             for held in bed.maps.values():
                 held.close()
     finally:
@@ -348,8 +354,13 @@ def _wire(node: str, pod: str, outside: str) -> None:
     )  # fmt: skip
     rule = "rule add fwmark 0x200/0xf00 lookup 2005"
     subprocess.run(["ip", "-6", "-n", node, *rule.split()], check=True)
+
+
+def steer_by_nft(bed: DnsBed) -> None:
+    """Give the pod's queries to the proxy as the kernel's own transparent proxying does."""
+    bed.maps = pinned_maps(bed.pins)
     subprocess.run(
-        ["nsenter", f"--net=/run/netns/{node}", "nft", "-f", "-"],
+        ["nsenter", f"--net=/run/netns/{bed.node}", "nft", "-f", "-"],
         input=STEER.replace("PORT", str(PORT)), text=True, check=True,
     )  # fmt: skip
 
