@@ -186,7 +186,9 @@ class Datagrams:
             )  # fmt: skip
             return
         try:
-            addresses = self._proxy.learn(waiting.query, waiting.question, octets, self._loop.now)
+            addresses = self._proxy.learn(
+                waiting.query, waiting.question, octets, self._loop.now, client=waiting.client[0]
+            )
         except Malformed as error:
             asker.pending.reopen(octets, waiting)
             self._log.warn(
