@@ -9,6 +9,7 @@ sockets meet what they meet under tc; the maps are real, pinned, and without a p
 import contextlib
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -37,6 +38,7 @@ POD4, POD6 = "10.244.1.5", "fd00:10:244:1::5"
 SERVER4, SERVER6 = "192.0.2.53", "2001:db8:53::53"
 FAMILIES = ((SERVER4, socket.AF_INET), (SERVER6, socket.AF_INET6))
 PORT = 15000
+MISTAKE = re.compile("Traceback|mistake at")
 STEER = """
 table inet steer {
   chain pre {
@@ -279,6 +281,8 @@ def dns_bed(
             (steer or steer_by_nft)(bed)
             bed.start()
             yield bed
+            wrong = [line for line in bed.log().splitlines() if MISTAKE.search(line)]
+            assert wrong == []
         finally:
             if bed.process is not None and bed.process.poll() is None:
                 bed.kill(signal.SIGTERM)
