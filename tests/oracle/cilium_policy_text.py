@@ -175,7 +175,11 @@ def rule_matches(
     named = peers_of(rule)
     if not named and not rule.get("toPorts") and not rule.get("icmps"):
         return False
-    if named and not any(is_peer(kind, peer, policy, world, other, required) for kind, peer in named if peer is not None):
+    if named and not any(
+        is_peer(kind, peer, policy, world, other, required)
+        for kind, peer in named
+        if peer is not None
+    ):
         return False
     if rule.get("toPorts"):
         return any(has_port(entry, pod, other, asked) for entry in rule["toPorts"])
@@ -195,7 +199,13 @@ def is_port(port: Object, pod: Object | None, other: End, asked: Question) -> bo
     ignored if Port is a named port." Port 0 is every port.
     """
     protocol = str(port.get("protocol") or "ANY").upper()
-    numbers = {"TCP": (TCP,), "UDP": (UDP,), "SCTP": (SCTP,), "ANY": (TCP, UDP, SCTP), "VRRP": (VRRP,)}
+    numbers = {
+        "TCP": (TCP,),
+        "UDP": (UDP,),
+        "SCTP": (SCTP,),
+        "ANY": (TCP, UDP, SCTP),
+        "VRRP": (VRRP,),
+    }
     if asked.protocol not in numbers[protocol]:
         return False
     text = str(port["port"])

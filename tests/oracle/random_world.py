@@ -33,14 +33,18 @@ def random_world(seed: int) -> World:
     """Return one random cluster with its policies."""
     dice = Dice(Random(seed))
     objects = [*namespaces(dice), *nodes(dice)]
-    pods = [pod(dice, node, number) for node in range(1, NODES + 1) for number in range(1, PODS_PER_NODE + 1)]
+    pods = [
+        pod(dice, node, number)
+        for node in range(1, NODES + 1)
+        for number in range(1, PODS_PER_NODE + 1)
+    ]
     objects += pods
     objects.append(host_pod())
     objects.append(dns_pod())
     objects += services(dice, pods)
     objects += cidr_groups(dice)
     apiserver = dice.some(["192.168.1.11", "203.0.113.100", "2001:db8:9::1"], at_most=2)
-    learnt = {address: dice.some(NAMES, at_most=3) for address in OUTSIDE if dice.chance(0.5)}
+    learnt = {address: dice.some(NAMES, at_most=3) for address in OUTSIDE if dice.chance(0.8)}
     made = World("node-1", objects, apiserver, {a: n for a, n in learnt.items() if n})
     priorities = dice.random.sample(range(1001), 12)
     for number in range(dice.pick((1, 2, 3, 4, 5, 6, 8))):
@@ -85,7 +89,11 @@ def nodes(dice: Dice) -> list[Object]:
 def pod(dice: Dice, node: int, number: int) -> Object:
     """Return a pod of the pod network."""
     ports = [
-        {"name": name, "containerPort": dice.pick(PORTS), "protocol": dice.pick(("TCP", "UDP", "SCTP"))}
+        {
+            "name": name,
+            "containerPort": dice.pick(PORTS),
+            "protocol": dice.pick(("TCP", "UDP", "SCTP")),
+        }
         for name in dice.some(PORT_NAMES, at_most=2)
     ]
     ips = [f"10.244.{node}.{number}", f"fd00:10:244:{node}::{number}"]
@@ -219,7 +227,7 @@ def questions(world: World, seed: int, count: int) -> list[Question]:
     hosts = [e["address"] for item in world.of_kind("Node") for e in item["status"]["addresses"]]
     host_policies = any("nodeSelector" in str(item) for item in world.objects)
     ports = interesting_ports()
-    found = []
+    found: list[Question] = []
     while len(found) < count:
         subject = "" if host_policies and dice.chance(0.2) else dice.pick(here)
         kind = dice.random.random()

@@ -43,8 +43,8 @@ def answer(world: World, asked: Question, *, audit: bool = False) -> Answer:
 
 
 def looks_up_names(world: World, pod: Object, asked: Question) -> bool:
-    """"DNS based": names are known from "all DNS responses seen": so whoever has rules by name asks
-    through the DNS proxy, whatever lets the question through.
+    """Names are collected "from all DNS responses seen": so whoever has rules by name asks through
+    the DNS proxy, whatever lets the question through.
     """
     if asked.direction != "egress" or asked.port != 53 or asked.protocol not in (TCP, UDP):
         return False
@@ -102,9 +102,7 @@ def on_own_node(world: World, other: End) -> bool:
     return other.node is not None and other.node["metadata"]["name"] == world.here
 
 
-def of_tier(
-    tier: str, world: World, pod: Object, other: End, asked: Question
-) -> Answer | None:
+def of_tier(tier: str, world: World, pod: Object, other: End, asked: Question) -> Answer | None:
     """action: Accept and Deny end it; "Pass: Skips all further ClusterNetworkPolicy rules in the
     current tier for the selected traffic, and passes evaluation to the next tier."
     """
@@ -120,7 +118,7 @@ def of_tier(
 
 
 def normal_tier(world: World, pod: Object, other: End, asked: Question) -> Answer | None:
-    """"Deny policies take precedence over allow policies, regardless of whether they are a Cilium
+    """Deny policies "take precedence over allow policies, regardless of whether they are a Cilium
     Network Policy, a Clusterwide Cilium Network Policy or even a Kubernetes Network Policy."
     Then what any allows; then the default deny of those that isolate.
     """
@@ -181,7 +179,7 @@ def cilium_about(world: World, pod: Object) -> Iterator[tuple[Object, Object]]:
 
 
 def for_node(world: World, other: End, asked: Question) -> Answer:
-    """"Host Policies": policies with a nodeSelector, for the node's own connections."""
+    """Host Policies: policies with a nodeSelector, for the node's own connections."""
     node = next(item for item in world.of_kind("Node") if item["metadata"]["name"] == world.here)
     about = [
         (policy, spec)
@@ -194,9 +192,7 @@ def for_node(world: World, other: End, asked: Question) -> Answer:
         return Answer("deny", frozenset(denied))
     required = [r for p, s in about for r in cilium.requirements(p, s, asked.direction)]
     allowed = {
-        ref_of(p)
-        for p, s in about
-        if cilium.allows(p, s, world, None, other, asked, required)
+        ref_of(p) for p, s in about if cilium.allows(p, s, world, None, other, asked, required)
     }
     if allowed:
         return Answer("allow", frozenset(allowed))

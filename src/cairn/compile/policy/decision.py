@@ -81,6 +81,7 @@ def decide(candidates: Sequence[Candidate], isolated_by: RuleRef | None) -> Deci
         if needs_name:
             asked += 1
         elif ranked.rule.action is Action.PASS:
+            passed_by = ranked.ref
             break
         else:
             return _final(ranked, (), asked=asked, names=names)
