@@ -36,9 +36,18 @@ def answer(world: World, asked: Question, *, audit: bool = False) -> Answer:
         # Names are asked only where the address alone is denied: what passes without them passes
         # as it would without them.
         because = found.because | nameless.because
-        found = Answer(nameless.action, because, found.isolated and nameless.isolated)
+        isolated = found.isolated and nameless.isolated
+        found = Answer(nameless.action, because, isolated=isolated)
+    elif found.action in PASSES:
+        others = with_names(world, pod)
+        found = replace(
+            found,
+            because=found.because.union(others),
+            by_name=True,
+            instead=nameless.because if len(others) > 1 else frozenset(),
+        )
     if found.action == "allow" and looks_up_names(world, pod, asked):
-        return Answer("proxy", found.because, found.isolated)
+        return replace(found, action="proxy")
     return found
 
 
@@ -48,15 +57,25 @@ def looks_up_names(world: World, pod: Object, asked: Question) -> bool:
     """
     if asked.direction != "egress" or asked.port != 53 or asked.protocol not in (TCP, UDP):
         return False
-    if any(cilium.by_name(spec) for _, spec in cilium_about(world, pod)):
-        return True
-    return any(
-        "domainNames" in peer
+    return bool(with_names(world, pod))
+
+
+def with_names(world: World, pod: Object) -> list[str]:
+    """Return the policies about a pod that have rules by names, once for each such rule."""
+    found = [
+        ref_of(policy)
+        for policy, spec in cilium_about(world, pod)
+        for rule in spec.get("egress") or ()
+        if "toFQDNs" in rule
+    ]
+    found += [
+        ref_of(policy)
         for policy in world.of_kind("ClusterNetworkPolicy")
         if cluster.is_about(policy, world, pod)
         for rule in policy["spec"].get("egress") or ()
-        for peer in rule["to"]
-    )
+        if any("domainNames" in peer for peer in rule["to"])
+    ]
+    return found
 
 
 def in_force(world: World, *, audit: bool) -> World:

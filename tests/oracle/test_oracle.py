@@ -40,7 +40,10 @@ def cases(world: World, seed: int) -> list[Question]:
 
 def wrong(expected: Answer, found: Answer) -> bool:
     """Return whether an answer is not the expected one, or given for another reason."""
-    if expected.action != found.action:
+    if found.because and found.because <= expected.instead and found.action == "deny":
+        return False
+    passes = expected.by_name and found.action in PASSES
+    if expected.action != found.action and not passes:
         return True
     if not found.because:
         return bool(expected.because) and expected.isolated
