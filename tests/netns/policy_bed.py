@@ -11,12 +11,10 @@ import contextlib
 import secrets
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from ipaddress import ip_address
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from unittest.mock import patch
 
-import numpy as np
 import overlay_bed
 from compiled import Compiled
 from overlay_bed import Pod, Station, add_pod, add_router, add_station
@@ -24,6 +22,7 @@ from world import Object, World
 
 from cairn.abi.address import read_address
 from cairn.abi.records import EVENT
+from cairn.abi.verdicts import FIRST_DROP
 from cairn.apply import data_plane
 from cairn.apply.policy_maps import PolicyChange, PolicyMaps
 from cairn.apply.policy_rules import RuleNumbers
@@ -58,29 +57,30 @@ class PolicedNode:
             Key(pod.endpoint.namespace, pod.name): pod.endpoint.addresses
             for pod in self.station.pods
         }
-        self.told: set[int] = set()
+        self.first = True
 
     def write(self) -> None:
-        """Write into the maps what became of the policies."""
+        """Write into the maps what became of the policies, as an agent does."""
         engine = self.product.engine
         changes = engine.changes()
-        subjects = engine.subjects()
-        identities = engine.identities()
+        identities, subjects = engine.identities(), engine.subjects()
+        concerned = changes.subjects & subjects
+        moves = {}
+        if self.first:
+            changes = replace(changes, networks=frozenset(identities))
+            concerned, self.first = subjects, False
+            moves = {a: engine.identity_at(a) for known in self.pods.values() for a in known}
+        for key in changes.pods & self.pods.keys():
+            moves |= {address: engine.identity_at(address) for address in self.pods[key]}
+        gone = dict.fromkeys(set(self.maps.subjects) - subjects)
         wrong = self.maps.apply(
             PolicyChange(
-                subjects={
-                    **{identity: None for identity in self.told - subjects},
-                    **{n: engine.policy_of(n) for n in subjects & (changes.subjects | subjects)},
-                },
-                networks={network: identities.get(network) for network in changes.networks},
-                endpoints={
-                    address: engine.identity_at(address)
-                    for key in self.pods
-                    for address in self.pods[key]
-                },
+                {**gone, **{identity: engine.policy_of(identity) for identity in concerned}},
+                {network: identities.get(network) for network in changes.networks},
+                moves,
             )
         )
-        self.told = set(subjects)
+        wrong += self.maps.tidy()
         assert wrong == []
         assert self.maps.failed == {}
 
@@ -88,6 +88,8 @@ class PolicedNode:
         """Return what was dropped since this was last asked, and by which rule."""
         found = {}
         for event in self.ring.drain():
+            if event["verdict"] < FIRST_DROP:
+                continue
             where = (
                 str(read_address(bytes(event["source"]))),
                 str(read_address(bytes(event["destination"]))),
@@ -224,11 +226,3 @@ def policy_bed() -> Iterator[PolicyBed]:
         for name in namespace.names(prefix):
             namespace.delete(name)
         shutil.rmtree(pins, ignore_errors=True)
-
-
-def addresses_of(pod: Pod) -> dict[int, str]:
-    """Return a pod's addresses by IP version."""
-    return {address.version: str(address) for address in map(ip_address, pod.endpoint.addresses)}
-
-
-__all__ = ["NAMESPACES", "PODS", "PORTS", "PolicyBed", "addresses_of", "np", "policy_bed"]
