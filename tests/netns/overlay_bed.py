@@ -13,7 +13,7 @@ import struct
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from datapath_bed import batch, set_sysctl, tx_checksum_off
 
 from cairn.abi.address import write_address
 from cairn.abi.records import METRIC
-from cairn.abi.structs import VERDICT_SPACE, Point, Vip, VipFlag
+from cairn.abi.structs import VERDICT_SPACE, Endpoint, Point, Vip, VipFlag
 from cairn.abi.verdicts import Verdict
 from cairn.agent.reach import Reach
 from cairn.apply import pod_link
@@ -39,6 +39,8 @@ VIPS = {4: "192.0.2.100", 6: "2001:db8:100::100"}
 CLIENTS = {4: "192.168.50.10", 6: "fd00:50::10"}
 WEB, ECHO = 8080, 5353
 TIMEOUT_S = 3.0
+FIRST_POD = 256
+"""The least identity of a pod."""
 
 
 @dataclass
@@ -220,7 +222,9 @@ def exchange(ns: str, address: str, data: bytes, port: int = ECHO) -> list[str]:
     return head.decode().split()
 
 
-def add_station(made: Bed, number: int, far: bool, versions: tuple[int, ...], pins: Path) -> None:
+def add_station(
+    made: Bed, number: int, far: bool, versions: tuple[int, ...], pins: Path
+) -> Station:
     """Make a node and the parts of its agent."""
     name, subnet = f"n{number}", 2 if far else 1
     ns, mac = f"{made.prefix}-{name}", f"02:ca:18:00:00:{number:02x}"
@@ -260,8 +264,7 @@ def add_station(made: Bed, number: int, far: bool, versions: tuple[int, ...], pi
     station.balancer = LoadBalancer(plane.maps, name, station.reach.peers)
     namespace.call_in(ns, plane.attach_uplink)
     made.stations.append(station)
-    add_pod(made, station, number)
-    serve(name, ns, station.sockets)
+    return station
 
 
 def set_mtu(station: Station, mtu_bytes: int) -> list[str]:
@@ -270,23 +273,24 @@ def set_mtu(station: Station, mtu_bytes: int) -> list[str]:
     return []
 
 
-def add_pod(made: Bed, station: Station, number: int) -> None:
-    name = f"pod-{number}"
-    ns = f"{made.prefix}-{name}"
+def add_pod(
+    made: Bed, station: Station, name: str, number: int, home: str = "default"
+) -> Pod:
+    """Wire a pod of that name and namespace with address NUMBER of its node's networks."""
+    ns = f"{made.prefix}-{home[:1]}{name}"
     namespace.create(ns)
-    addresses: tuple[Address, ...] = (
-        ip_address(f"10.244.{number}.5"),
-        ip_address(f"fd00:244:{number}::5"),
+    addresses: tuple[Address, ...] = tuple(
+        network[number] for network in station.facts.pod_networks
     )
     endpoint = PodEndpoint(
-        container_id=name,
+        container_id=f"{home}-{name}",
         ifname="eth0",
         netns=str(namespace.netns_path(ns)),
-        namespace="default",
+        namespace=home,
         pod=name,
         uid="",
         addresses=addresses,
-        host_ifname=pod_link.host_name_of(name, "eth0"),
+        host_ifname=pod_link.host_name_of(f"{home}-{name}", "eth0"),
         host_mac=pod_link.random_mac(),
         mac=pod_link.random_mac(),
         host_ifindex=0,
@@ -294,8 +298,20 @@ def add_pod(made: Bed, station: Station, number: int) -> None:
     wired = namespace.call_in(station.ns, pod_link.connect, endpoint, mtu_bytes=1500)
     namespace.call_in(station.ns, station.plane.attach_pod, wired)
     pod = Pod(wired, ns)
-    serve(name, ns, pod.sockets)
     station.pods.append(pod)
+    lift_policy(station, pod)
+    return pod
+
+
+def lift_policy(station: Station, pod: Pod) -> None:
+    """Say that no policy is about a pod: until somebody says so it is closed."""
+    for address in pod.endpoint.addresses:
+        key = write_address(address)
+        held = station.plane.maps["endpoints"].lookup(key)
+        assert held is not None
+        station.plane.maps["endpoints"].update(
+            key, replace(Endpoint.read(held), flags=0, identity=FIRST_POD).write()
+        )
 
 
 def add_router(made: Bed) -> None:
@@ -342,7 +358,10 @@ def bed(versions: tuple[int, ...] = (4, 6)) -> Iterator[Bed]:
             namespace.create(name)
         add_router(made)
         for number, far in ((1, False), (2, False), (3, True)):
-            add_station(made, number, far, versions, pins)
+            station = add_station(made, number, far, versions, pins)
+            pod = add_pod(made, station, f"pod-{number}", 5)
+            serve(pod.name, pod.ns, pod.sockets)
+            serve(station.name, station.ns, station.sockets)
         for station in made.stations:
             assert station.apply(made.facts) == []
         yield made
