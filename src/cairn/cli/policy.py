@@ -9,7 +9,14 @@ Invariants  Exit status 0: it holds (for trace: the connection passes; for plan 
 import argparse
 from collections.abc import Callable
 
-from cairn.cli import policy_get, policy_plan, policy_replay, policy_trace, policy_used
+from cairn.cli import (
+    policy_get,
+    policy_plan,
+    policy_replay,
+    policy_suggest,
+    policy_trace,
+    policy_used,
+)
 from cairn.cli.manifests import BadManifest
 from cairn.cli.policy_options import FAILED, USAGE, complain
 from cairn.diagnose.policy.ends import NoSuchEnd
@@ -25,6 +32,7 @@ COMMANDS: dict[str, Add] = {
     "trace": policy_trace.add,
     "plan": policy_plan.add,
     "replay": policy_replay.add,
+    "suggest": policy_suggest.add,
 }
 
 
