@@ -50,6 +50,8 @@ COMMANDS = (
     Command("crds", "cairn.cli.crds", "print the CustomResourceDefinitions that Cairn needs"),
     Command("agent", "cairn.agent.main", "one node's network", daemon=True),
     Command("speaker", "cairn.speaker.main", "one node's BGP speaker", daemon=True),
+    Command("dns", "cairn.dnsproxy.main", "one node's DNS proxy for policy by name", daemon=True),
+    Command("proxy", "cairn.proxy.main", "one node's Envoy, once HTTP rules need it", daemon=True),
     Command("operator", "cairn.operator.main", "addresses and node configurations", daemon=True),
     Command("router", "cairn.router.main", "a Linux home router: BGP, ECMP, firewall", daemon=True),
     Command("api", "cairn.api.main", "the embedded Kubernetes API server", daemon=True),

@@ -3,9 +3,9 @@
     nodes, addresses of the API server, what policies ask of them  ->  address -> Group
 
 The own node is one group, HOST, with all its addresses: it is whatever one of them is. Other nodes
-are REMOTE_NODE, and the API server is KUBE_APISERVER, as long as no policy can tell one from
-another; what differs has a number of its own. An address of both a node and the API server has both
-natures.
+are REMOTE_NODE as long as no policy can tell one from another; what differs has its own number.
+The API server is KUBE_APISERVER; where its addresses differ, one of them is. An address of both a
+node and the API server has both natures.
 
 Cost        every node is looked at when a node, or what policies ask of nodes, changes
 """
@@ -57,6 +57,12 @@ class Facts(NamedTuple):
     """Networks that mean nodes too, and mean it."""
     network: Network | None = None
     """Outside the cluster: the longest named network around it."""
+
+    @property
+    def weight(self) -> int:
+        """How much is said of it."""
+        named = self.network is not None and bool(self.network.prefixlen)
+        return len(self.nodes) + len(self.inside) + named
 
     def spell(self) -> str:
         """Return the one text that says the same."""
@@ -237,17 +243,9 @@ class Nodes:
 
 def _fixed_numbers(wanted: Iterable[Facts], host: Facts) -> dict[Facts, int]:
     """Return which facts have one of Hubble's numbers."""
-    plain = [
-        facts
-        for facts in wanted
-        if KUBE_APISERVER in facts.natures
-        and facts != host
-        and not facts.nodes
-        and not facts.inside
-        and (facts.network is None or not facts.network.prefixlen)
-    ]
+    servers = [f for f in wanted if KUBE_APISERVER in f.natures and f != host]
     numbers = {host: int(Identity.HOST), _REMOTE: int(Identity.REMOTE_NODE)}
-    # A node that is the API server comes before one outside.
-    for facts in sorted(plain, key=lambda one: (CLUSTER not in one.natures, one.spell()))[:1]:
+    # Of several that policies tell apart, the one that they say the least of; nodes before others.
+    for facts in sorted(servers, key=lambda f: (f.weight, CLUSTER not in f.natures, f.spell()))[:1]:
         numbers[facts] = int(Identity.KUBE_APISERVER)
     return numbers
