@@ -1,4 +1,4 @@
-"""`cairn policy get|trace|plan|replay|suggest|apply|confirm`: policies, before and while they bite.
+"""`cairn policy COMMAND`: what policies do, before and while they do it.
 
     arguments, a cluster's objects or files  ->  diagnose.policy  ->  table | JSON | YAML
 
@@ -10,6 +10,8 @@ import argparse
 from collections.abc import Callable
 
 from cairn.cli import (
+    policy_apply,
+    policy_confirm,
     policy_get,
     policy_plan,
     policy_replay,
@@ -33,6 +35,9 @@ COMMANDS: dict[str, Add] = {
     "plan": policy_plan.add,
     "replay": policy_replay.add,
     "suggest": policy_suggest.add,
+    "apply": policy_apply.add,
+    "confirm": policy_confirm.add_confirm,
+    "revert": policy_confirm.add_revert,
 }
 
 
