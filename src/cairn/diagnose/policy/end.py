@@ -58,7 +58,7 @@ class End:
     @property
     def own_labels(self) -> dict[str, str]:
         """Labels that stand in a pod's metadata, without what it has from elsewhere."""
-        return {k: v for k, v in self.labels.items() if not k.startswith("io.c") or not _lent(k)}
+        return {k: v for k, v in self.labels.items() if not _lent(k)}
 
     @property
     def judged(self) -> bool:

@@ -150,8 +150,7 @@ def _advice(
     made: tuple[Rule, ...], item: Fields, where: str, kind: SectionKind
 ) -> Iterator[Finding]:
     if item and not made and f"{kind.word}Requires" not in item:
-        names = ", ".join(sorted(item))
-        yield Finding("MatchesNothing", f"{where} matches nothing: {names} is empty; write who")
+        yield Finding("MatchesNothing", f"{where} matches nothing, for it names nobody; write who")
     if not item and kind.action is Action.DENY:
         yield Finding("MatchesNothing", f"{where} denies nothing; write fromEntities: [all]")
     if kind.action is Action.ALLOW and made:
