@@ -20,6 +20,7 @@ from dataclasses import asdict
 
 import apiserver
 import ecmp
+import flood
 import ipam
 import lab_up
 import maglev
@@ -38,6 +39,7 @@ from row import Row, number
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "xdp": xdp.run,
+    "flood": flood.run,
     "uplink": uplink.run,
     "maglev": maglev.run,
     "ecmp": ecmp.run,

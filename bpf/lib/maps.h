@@ -15,6 +15,7 @@
 #include <cairn/event.h>
 #include <cairn/node.h>
 #include <cairn/policy.h>
+#include <cairn/rate.h>
 #include <cairn/service.h>
 
 #define CAIRN_MAP(name, map_type, entries, key_type, value_type, flags)                            \
@@ -70,6 +71,10 @@ CAIRN_MAP(policy_flows, BPF_MAP_TYPE_LRU_HASH, 65536, struct cairn_flow_key,
 CAIRN_MAP(policy_rules, BPF_MAP_TYPE_HASH, 131072, __u32, struct cairn_rule_counters,
 	  BPF_F_NO_PREALLOC);
 CAIRN_MAP(policy_state, BPF_MAP_TYPE_ARRAY, 1, __u32, struct cairn_policy_state, 0);
+CAIRN_MAP(policy_rates, BPF_MAP_TYPE_HASH, 65536, struct cairn_rate_at, struct cairn_policy_rate,
+	  BPF_F_NO_PREALLOC);
+CAIRN_MAP(policy_buckets, BPF_MAP_TYPE_LRU_HASH, 16384, struct cairn_rate_key, struct cairn_rate,
+	  0);
 
 /* When the next event of a drop reason may be written, on this CPU. */
 struct event_gate {

@@ -4,6 +4,7 @@
  *   from a source on the deny list                        -> dropped
  *   to a service, from a client that it does not serve    -> dropped
  *   to a service, from a client that opens too fast       -> dropped
+ *   to a pod or service, faster than a policy allows      -> dropped
  *   to a service, TCP or UDP, backend on a node beside us -> handed over, if the device can
  *   anything else                                         -> on to tcx, untouched and uncounted
  *
@@ -14,6 +15,7 @@
 #pragma once
 
 #include "inline.h"
+#include "rate.h"
 #include "xdp_flows.h"
 #include "xdp_facts.h"
 
@@ -25,7 +27,7 @@ static __always_inline int xdp_drop(struct xdp_md *ctx, struct xdp_frame *f,
 				    enum cairn_verdict reason)
 {
 	count(XDP_POINT, reason, f->octets);
-	observe_drop(&f->packet, XDP_POINT << 8 | reason, ctx->ingress_ifindex, f->octets);
+	observe_packet(&f->packet, XDP_POINT << 8 | reason, ctx->ingress_ifindex, f->octets, 0);
 	return XDP_DROP;
 }
 
@@ -101,7 +103,7 @@ static __always_inline void xdp_note(struct xdp_frame *f, __u32 service, __u32 b
 	struct choice choice = {};
 
 	if (choose(backend, &choice) == CAIRN_PASS && choice.backend)
-		track_forward(&f->packet, &choice, service, f->octets, bpf_ktime_get_coarse_ns());
+		track_forward(&f->packet, choice.backend, choice.id, service, f->octets);
 }
 
 /* Begin a connection, as begin() of serve.h does for a backend that is not here. */
@@ -180,15 +182,34 @@ static __always_inline int xdp_serve(struct xdp_md *ctx, struct xdp_frame *f, __
 	return xdp_hand_over(ctx, f, moment, &service);
 }
 
+/* Whether the frame exceeds the limit of a policy. */
+static __always_inline bool xdp_is_too_fast(const struct cairn_revision *now,
+					    const struct xdp_frame *f)
+{
+	return now->flags & CAIRN_REVISION_POLICY_RATES && f->has_ports && rate_judge(&f->packet);
+}
+
 /* A frame to an address that is no service's. */
 static __always_inline int xdp_judge_other(struct xdp_md *ctx, const struct cairn_revision *now)
 {
 	struct xdp_frame f = {};
 
-	if (now->flags & CAIRN_REVISION_DENIED && xdp_read(ctx, &f) &&
-	    source_is_denied(now, &f.packet.tuple.source))
+	if (!(now->flags & (CAIRN_REVISION_DENIED | CAIRN_REVISION_POLICY_RATES)) ||
+	    !xdp_read(ctx, &f))
+		return XDP_PASS;
+	if (source_is_denied(now, &f.packet.tuple.source))
 		return xdp_drop(ctx, &f, CAIRN_DROP_DENIED);
+	if (xdp_is_too_fast(now, &f))
+		return xdp_drop(ctx, &f, CAIRN_DROP_POLICY_RATE);
 	return XDP_PASS;
+}
+
+/* Whether a flow may be led on by memory: the datagrams of one with a limit are judged one by one. */
+static __always_inline bool xdp_may_remember(const struct cairn_revision *now,
+					     const struct xdp_frame *f)
+{
+	return f->packet.tuple.protocol == IPPROTO_TCP ||
+	       !(now->flags & CAIRN_REVISION_POLICY_RATES);
 }
 
 static __always_inline int xdp_judge(struct xdp_md *ctx)
@@ -205,7 +226,8 @@ static __always_inline int xdp_judge(struct xdp_md *ctx)
 		return xdp_judge_other(ctx, &now);
 	if (!xdp_read(ctx, &f))
 		return XDP_PASS;
-	if (f.has_ports && cairn_config.flags & CAIRN_CONFIG_XDP_HAND_OVER && flow_is_plain(&f)) {
+	if (f.has_ports && cairn_config.flags & CAIRN_CONFIG_XDP_HAND_OVER && flow_is_plain(&f) &&
+	    xdp_may_remember(&now, &f)) {
 		struct flow *flow = flow_find(&f.packet.tuple, flow_hash(&f.packet.tuple));
 
 		if (flow && flow_is_good(flow, &f, moment)) {
@@ -217,5 +239,7 @@ static __always_inline int xdp_judge(struct xdp_md *ctx)
 		return xdp_drop(ctx, &f, CAIRN_DROP_DENIED);
 	if (!f.has_ports)
 		return XDP_PASS;
+	if (!fact_is_peer(&f, moment) && xdp_is_too_fast(&now, &f))
+		return xdp_drop(ctx, &f, CAIRN_DROP_POLICY_RATE);
 	return xdp_serve(ctx, &f, vip_flags, moment);
 }

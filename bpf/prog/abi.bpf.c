@@ -12,6 +12,7 @@
 #include <cairn/event.h>
 #include <cairn/node.h>
 #include <cairn/policy.h>
+#include <cairn/rate.h>
 #include <cairn/service.h>
 
 #define EXPORT(kind, name) kind cairn_##name abi_##name SEC(".data.abi")
@@ -52,6 +53,8 @@ EXPORT(struct, flow_key);
 EXPORT(struct, policy_flow);
 EXPORT(struct, rule_counters);
 EXPORT(struct, policy_state);
+EXPORT(struct, rate_at);
+EXPORT(struct, policy_rate);
 EXPORT(enum, verdict);
 EXPORT(enum, point);
 EXPORT(enum, direction);
@@ -69,5 +72,6 @@ EXPORT(enum, policy_action);
 EXPORT(enum, identity);
 EXPORT(enum, flow_flag);
 EXPORT(enum, policy_flag);
+EXPORT(enum, rate_flag);
 
 char _license[] SEC("license") = "Dual BSD/GPL";

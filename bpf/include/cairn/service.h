@@ -163,6 +163,7 @@ struct cairn_rate {
 enum cairn_revision_flag {
 	CAIRN_REVISION_DENIED = 1, /* `denied` holds something */
 	CAIRN_REVISION_RATES_BEFORE = 2, /* XDP enforces source rates: nobody after it counts again */
+	CAIRN_REVISION_POLICY_RATES = 4, /* `policy_rates` holds something */
 };
 
 /* Which state of the service and node maps is in force. */

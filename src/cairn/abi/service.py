@@ -55,6 +55,8 @@ class RevisionFlag(IntFlag):
     """`denied` holds something."""
     RATES_BEFORE = 2
     """XDP enforces source rates: nobody after it counts again."""
+    POLICY_RATES = 4
+    """`policy_rates` holds something."""
 
 
 class BackendFlag(IntFlag):

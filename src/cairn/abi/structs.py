@@ -59,6 +59,11 @@ from cairn.abi.policy import (
     PortKey,
     RuleCounters,
 )
+from cairn.abi.rate import (
+    PolicyRate,
+    RateAt,
+    RateFlag,
+)
 from cairn.abi.service import (
     MAGLEV_SIZE,
     MAGLEV_SMALL_SIZE,
@@ -125,11 +130,14 @@ __all__ = [
     "PolicyFlow",
     "PolicyKey",
     "PolicyPeer",
+    "PolicyRate",
     "PolicyState",
     "PolicyVerdict",
     "PortKey",
     "Prefix",
     "Rate",
+    "RateAt",
+    "RateFlag",
     "RateKey",
     "Revision",
     "RevisionFlag",

@@ -5,7 +5,7 @@
 Standards   Kubernetes v1.Service
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from sys import intern
@@ -75,6 +75,8 @@ class Service:
     """Whether endpoints count before they are ready."""
     source_rate: int
     """New connections a second that one source may open; 0 for any number."""
+    selector: tuple[tuple[str, str], ...] = ()
+    """Labels that its pods carry, sorted; empty where somebody else tells its endpoints."""
 
     @property
     def key(self) -> Key:
@@ -114,6 +116,7 @@ class Service:
             health_check_node_port=spec.get("healthCheckNodePort") or 0,
             publish_not_ready=bool(spec.get("publishNotReadyAddresses")),
             source_rate=source_rate_of(obj) or 0,
+            selector=_pairs(spec.get("selector") or {}),
         )
 
 
@@ -125,6 +128,10 @@ def _port(raw: Object) -> ServicePort:
 @lru_cache(maxsize=1024)
 def _shared_port(name: str, protocol: str, port: int, node_port: int) -> ServicePort:
     return ServicePort(name, Protocol[protocol], port, node_port)
+
+
+def _pairs(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((intern(key), intern(value)) for key, value in labels.items()))
 
 
 def _affinity(spec: Object) -> int:

@@ -18,8 +18,14 @@ _INFO_BYTES = 232
 _VERIFIED_AT = 216
 _ROOM = 256
 _SKB_CONTEXT = 192
+_SKB_MARK_AT = 8
+_SKB_INGRESS_IFINDEX_AT = 36
 _SKB_IFINDEX_AT = 40
 _RUN_ATTR_BYTES = 128
+_LIVE_FRAMES = 2
+_XDP_CONTEXT = 24
+_XDP_END_AT, _XDP_IFINDEX_AT = 4, 12
+_LIVE_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +63,65 @@ class Program:
         """How many instructions the verifier processed."""
         return int(struct.unpack_from("<I", self._info(), _VERIFIED_AT)[0])
 
-    def run_packet(self, packet: bytes, *, ifindex: int = 0, repeat: int = 1) -> TrialRun:
+    def run_packet(
+        self,
+        packet: bytes,
+        *,
+        ifindex: int = 0,
+        ingress_ifindex: int = 0,
+        mark: int = 0,
+        repeat: int = 1,
+    ) -> TrialRun:
         """Run a tc program on `packet`, which must have at least 14 octets.
 
-        `ifindex` is where it seems to arrive; it must exist in this thread's network
-        namespace. Effects on maps are real; redirects are not carried out.
+        `ifindex` is where it seems to be; it must exist in this thread's network namespace.
+        `ingress_ifindex` is where it came from; 0: from a socket of this host. Effects on maps are
+        real; redirects are not carried out.
         """
         context = bytearray(_SKB_CONTEXT)
+        struct.pack_into("<I", context, _SKB_MARK_AT, mark)
+        struct.pack_into("<I", context, _SKB_INGRESS_IFINDEX_AT, ingress_ifindex)
         struct.pack_into("<I", context, _SKB_IFINDEX_AT, ifindex)
         return self._run(packet, bytes(context) if ifindex else b"", repeat)
 
     def run_frame(self, frame: bytes, *, repeat: int = 1) -> TrialRun:
         """Run an XDP program on `frame`; a repeated run meets the frame as the last one left it."""
         return self._run(frame, b"", repeat)
+
+    def send_frames(self, frame: bytes, *, ifindex: int, many: int) -> None:
+        """Run an XDP program on `many` copies of `frame` that really go where it says.
+
+        `ifindex`, of this thread's namespace, is where they seem to arrive. Returns when all are on
+        their way.
+        """
+        packet_in = ctypes.create_string_buffer(frame, len(frame))
+        context = bytearray(_XDP_CONTEXT)
+        struct.pack_into("<I", context, _XDP_END_AT, len(frame))
+        struct.pack_into("<I", context, _XDP_IFINDEX_AT, ifindex)
+        context_in = ctypes.create_string_buffer(bytes(context), len(context))
+        # as in _run(), then flags cpu batch_size
+        attributes = ctypes.create_string_buffer(
+            struct.pack(
+                "<IIIIQQIIIIQQIII",
+                self.fd,
+                0,
+                len(frame),
+                0,
+                address(packet_in),
+                0,
+                many,
+                0,
+                len(context),
+                0,
+                address(context_in),
+                0,
+                _LIVE_FRAMES,
+                0,
+                _LIVE_BATCH,
+            ),
+            _RUN_ATTR_BYTES,
+        )
+        call_on(Command.PROG_TEST_RUN, attributes, f"send frames by program {self.name}")
 
     def _run(self, packet: bytes, context: bytes, repeat: int) -> TrialRun:
         packet_in = ctypes.create_string_buffer(packet, len(packet))

@@ -2,7 +2,8 @@
 
     ingress, ingressDeny, egress, egressDeny  ->  Section(rules, requires, findings)
 
-Invariants  An item that names neither peers nor ports allows nothing; it only closes.
+Invariants  An item that names neither peers nor ports allows nothing; it only closes. Nor does one
+            that only says what peers must be besides, with or without ports.
             Every item of toPorts is a rule of its own, with the peers of its item.
 Standards   cilium.io/v2 IngressRule, IngressDenyRule, EgressRule, EgressDenyRule
 """
@@ -101,6 +102,8 @@ def read_section(found: Fields, path: str, place: str, namespace: str, *, nodes:
 def _rules(item: Fields, where: str, spot: str, kind: SectionKind, scope: Scope) -> Iterator[Rule]:
     peers = read_peers(item, where, kind.word, scope)
     traffic = read_traffic(item, where, kind.direction, denies=kind.action is Action.DENY)
+    if peers is None and item.get(f"{kind.word}Requires"):
+        return  # what is required narrows peers that rules name, and names none itself
     if not peers and (peers is not None or not traffic):
         return
     for each in traffic or (Traffic("", ()),):

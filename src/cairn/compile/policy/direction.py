@@ -1,0 +1,209 @@
+"""One direction of one subject: whose connections are judged how.
+
+    Ruleset (enforced), Ruleset (with audit)  ->  DirectionPolicy, kept true as groups come and go
+
+Invariants  A group that no rule tells from everyone has no entry: `rest` is for it.
+Cost        compiled once in proportion to the groups that its rules mean; after that in
+            proportion to the groups that came or went
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from cairn.abi.structs import Identity, PolicyAction
+from cairn.compile.policy.decision import Candidate, Decision, decide, decide_named
+from cairn.compile.policy.group import Atom, Group
+from cairn.compile.policy.partition import Span, named_ports, partition, spans_of
+from cairn.compile.policy.peer_sets import Follower, PeerSets
+from cairn.compile.policy.ruleset import Ruleset
+from cairn.desired.policy import DirectionPolicy, Redirect, Table, Verdict
+from cairn.kube.policy.rule import Direction, DnsRule, RuleRef
+from cairn.kube.policy.workload import NamedPort
+from cairn.net import Protocol
+
+_DNS: tuple[Span, ...] = ((int(Protocol.TCP), 53, 53), (int(Protocol.UDP), 53, 53))
+_ANY_NAME = Redirect(dns=(DnsRule(pattern="*"),), direction=Direction.EGRESS)
+_OPEN = Table(Verdict(PolicyAction.ALLOW, None))
+
+
+class _Matching(NamedTuple):
+    """Which rules of a side match a group: those that do, and those that would by name."""
+
+    plain: tuple[int, ...]
+    named: tuple[int, ...]
+
+
+class Side:
+    """The rules as enforced, or with those in audit mode."""
+
+    def __init__(self, ruleset: Ruleset, sets: PeerSets, owner: Follower) -> None:
+        self.ruleset = ruleset
+        self._sets = sets
+        self._owner = owner
+        rules = tuple(enumerate(ruleset.rules))
+        self._everyone = tuple(place for place, ranked in rules if ranked.everyone)
+        self._by_name = tuple(place for place, ranked in rules if ranked.by_name)
+        self._rules_of: dict[Atom, list[int]] = {}
+        for place, ranked in rules:
+            for atom in ranked.atoms:
+                self._rules_of.setdefault(atom, []).append(place)
+        self._groups = {atom: sets.follow(atom, self) for atom in self._rules_of}
+
+    def close(self) -> None:
+        """Follow nothing any more."""
+        for atom in self._groups:
+            self._sets.unfollow(atom, self)
+
+    def touch(self, group: Group) -> None:
+        """Pass it on."""
+        self._owner.touch(group)
+
+    def told_apart(self) -> dict[Group, list[int]]:
+        """Return every group that some rule tells from everyone, with these rules."""
+        found: dict[Group, list[int]] = {}
+        for atom, groups in self._groups.items():
+            for group in groups:
+                found.setdefault(group, []).extend(self._rules_of[atom])
+        return found
+
+    def rules_for(self, group: Group) -> list[int]:
+        """Return the rules that tell a group from everyone."""
+        meaning = (self._rules_of[atom] for atom, groups in self._groups.items() if group in groups)
+        return [place for places in meaning for place in places]
+
+    def matching(self, special: Iterable[int], *, is_name: bool) -> _Matching:
+        """Return which rules match a group that the rules `special` tell from everyone."""
+        if is_name:
+            return _Matching(tuple(sorted(set(special))), ())
+        plain = {*self._everyone, *special}
+        named = self._by_name
+        if not plain.isdisjoint(named):
+            named = tuple(place for place in named if place not in plain)
+        return _Matching(tuple(sorted(plain)), named)
+
+
+class CompiledDirection:
+    """What a direction comes to, and what it must hear of."""
+
+    def __init__(
+        self,
+        direction: Direction,
+        sides: tuple[Side, ...],
+        ports: tuple[NamedPort, ...],
+        *,
+        own_node_passes: bool,
+    ) -> None:
+        self._direction = direction
+        self._sides = sides
+        self._ports = ports
+        self._own_node_passes = own_node_passes
+        self._learns = direction is Direction.EGRESS and sides[0].ruleset.learns_names
+        self._named = named_ports(r for side in sides for r in side.ruleset.rules)
+        self._tables: dict[object, Table] = {}
+        self._distinct: dict[Table, Table] = {}
+        self._rest = self._table(None, [()] * len(sides))
+        self._peers: dict[Group, Table] = {}
+        told_apart = [side.told_apart() for side in sides]
+        for group in set().union(*told_apart):
+            self._judge(group, [found.get(group, ()) for found in told_apart])
+
+    def close(self) -> None:
+        """Follow nothing any more."""
+        for side in self._sides:
+            side.close()
+
+    def update(self, groups: Iterable[Group]) -> None:
+        """Judge groups anew that may be meant by other peers than before."""
+        for group in groups:
+            self._judge(group, [side.rules_for(group) for side in self._sides])
+
+    def forget(self, groups: Iterable[Group]) -> None:
+        """Forget groups that are gone."""
+        for group in groups:
+            self._peers.pop(group, None)
+
+    def policy(self) -> DirectionPolicy:
+        """Return the verdicts as they are now."""
+        peers = {group.number: table for group, table in self._peers.items()}
+        if self._own_node_passes:
+            peers[int(Identity.HOST)] = _OPEN
+        return DirectionPolicy(self._rest, peers)
+
+    def _judge(self, group: Group, special: Sequence[Iterable[int]]) -> None:
+        table = self._table(group, special)
+        told_apart = group.name is None or any(special)
+        if told_apart and (table is not self._rest or group.name is not None):
+            self._peers[group] = table
+        else:
+            self._peers.pop(group, None)
+
+    def _table(self, group: Group | None, special: Sequence[Iterable[int]]) -> Table:
+        ports = self._ports
+        if self._direction is Direction.EGRESS:
+            ports = group.ports if group is not None else ()
+            ports = tuple(port for port in ports if port.name in self._named)
+        is_name = group is not None and group.name is not None
+        matching = tuple(
+            side.matching(found, is_name=is_name)
+            for side, found in zip(self._sides, special, strict=True)
+        )
+        key = (matching, ports, is_name)
+        table = self._tables.get(key)
+        if table is None:
+            table = self._build(matching, ports, is_name=is_name)
+            table = self._tables[key] = self._distinct.setdefault(table, table)
+        return table
+
+    def _build(
+        self, matching: tuple[_Matching, ...], ports: tuple[NamedPort, ...], *, is_name: bool
+    ) -> Table:
+        numbered: list[tuple[int, tuple[Span, ...] | None]] = []
+        candidates: list[tuple[int, Candidate]] = []
+        for which, (side, found) in enumerate(zip(self._sides, matching, strict=True)):
+            for place in sorted((*found.plain, *found.named)):
+                ranked = side.ruleset.rules[place]
+                numbered.append((len(candidates), spans_of(ranked.rule.matches, ports)))
+                candidates.append((which, Candidate(ranked, place in found.named)))
+
+        def verdict(places: tuple[int, ...], is_dns: bool) -> Verdict:
+            decisions = [
+                self._decide(which, [candidates[p][1] for p in places if candidates[p][0] == which],
+                             is_name=is_name)
+                for which in range(len(self._sides))
+            ]  # fmt: skip
+            return _verdict(decisions, learn=is_dns)
+
+        return partition(numbered, verdict, _DNS if self._learns else ())
+
+    def _fallback(self) -> RuleRef:
+        """Return what denies where no rule by name allows."""
+        rulesets = [side.ruleset for side in self._sides]
+        isolating = [r.isolated_by for r in rulesets if r.isolated_by is not None]
+        by_name = [one.ref for ruleset in rulesets for one in ruleset.rules if one.by_name]
+        return (*isolating, *by_name)[0]
+
+    def _decide(self, which: int, candidates: list[Candidate], *, is_name: bool) -> Decision:
+        ruleset = self._sides[which].ruleset
+        if is_name:
+            return decide_named(candidates, ruleset.isolated_by, self._fallback())
+        return decide(candidates, ruleset.isolated_by)
+
+
+def _verdict(decisions: list[Decision], *, learn: bool) -> Verdict:
+    enforced, *audited = decisions
+    action, redirect = enforced.action, enforced.redirect
+    if learn and action is PolicyAction.ALLOW:
+        action, redirect = PolicyAction.PROXY, _ANY_NAME
+    audit = None
+    for other in audited:
+        rule = other.rule or other.passed_by
+        if rule is not None and not _same(enforced, other):
+            audit = other.action, rule
+    return Verdict(action, enforced.rule, redirect, audit)
+
+
+def _same(one: Decision, other: Decision) -> bool:
+    denials = (PolicyAction.DENY, PolicyAction.DEFAULT_DENY)
+    if one.action in denials and other.action in denials:
+        return True
+    return one.action is other.action and one.redirect == other.redirect
