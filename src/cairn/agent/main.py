@@ -21,7 +21,6 @@ from cairn.agent.cluster import Cluster
 from cairn.agent.cni_config import write_cni_config
 from cairn.agent.cni_server import CniServer, is_whole
 from cairn.agent.dead_sockets import DeadSockets
-from cairn.agent.dns_link import DnsLink
 from cairn.agent.drop_log import log_drops
 from cairn.agent.early_drops import EarlyDrops
 from cairn.agent.endpoint_publisher import EndpointPublisher
@@ -205,7 +204,6 @@ class Agent:
         self._l2.on_neighbours = self._bgp.watch
         self._l2.on_change = self._reconciler.elect_again
         self._reconciler.vips.on_answered = self._l2.answer
-        self._dns = DnsLink(options.run / "dns.sock")
         self._policies = Policies(
             client,
             node,
@@ -215,7 +213,6 @@ class Agent:
             maps=maps,
             run=options.run,
             recorder=self._recorder,
-            names=self._dns,
         )
         self._publisher = EndpointPublisher(client, node, self._policies.of_endpoint)
         self._guard = HostGuard(
@@ -274,7 +271,6 @@ class Agent:
             )
             tasks.create_task(rules.run())
             tasks.create_task(self._bgp.run())
-            tasks.create_task(self._dns.run())
             tasks.create_task(self._publisher.run(self._store))
             tasks.create_task(self._recorder.run())
             tasks.create_task(self._upkeep.run())

@@ -5,7 +5,7 @@ from typing import Any
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from policy_world import TCP, UDP, world
+from policy_cases import TCP, UDP, world
 
 from cairn.diagnose.policy.ends import find_ends
 from cairn.diagnose.policy.miss import Place
