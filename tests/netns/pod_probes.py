@@ -59,7 +59,9 @@ class Outcome:
 class Probes:
     """The sockets of all pods."""
 
-    def __init__(self, pods: Iterable[Pod], drops: Callable[[], dict[Drop, RuleRef | None]]) -> None:
+    def __init__(
+        self, pods: Iterable[Pod], drops: Callable[[], dict[Drop, RuleRef | None]]
+    ) -> None:
         self._drops = drops
         self._poll = select.epoll()
         self._on_ready: dict[int, Callable[[], None]] = {}
@@ -126,9 +128,12 @@ class Probes:
         opened = []
         for probe in probes:
             self._next_port = self._next_port + 1 if self._next_port < 60000 else 20001
-            own, other = (probe.source.address(probe.version), self._next_port), (
-                probe.target.address(probe.version),
-                probe.port,
+            own, other = (
+                (probe.source.address(probe.version), self._next_port),
+                (
+                    probe.target.address(probe.version),
+                    probe.port,
+                ),
             )
             where: Drop = (own[0], other[0], probe.protocol, own[1], other[1])
             self._waiting[where] = probe

@@ -17,7 +17,7 @@ from cairn.compile.policy.engine import Engine
 from cairn.kube.metadata import Key
 from cairn.kube.policy.rule import Policy
 from cairn.linux.tcp_table import connected_to
-from cairn.net import Address, L4Address, Protocol
+from cairn.net import Address, L4Address, Network, Protocol
 
 LOOK_S = 2.0
 """How often to look who is logged in, while a policy is about the node."""
@@ -33,13 +33,15 @@ class HostGuard:
         engine: Engine,
         cluster: Cluster,
         *,
+        segments: tuple[Network, ...],
         policies: Callable[[], Iterable[Policy]],
         on_change: Callable[[], None],
     ) -> None:
-        """`policies`: those in force that are about this node."""
+        """`segments`: the node's own subnets; `policies`: those in force that are about this node."""
         self._node = node
         self._engine = engine
         self._cluster = cluster
+        self._segments = segments
         self._policies = policies
         self._on_change = on_change
         self._needs: HostNeeds | None = None
@@ -72,6 +74,7 @@ class HostGuard:
         return HostNeeds(
             api_servers=tuple(sorted(self._api_servers(), key=L4Address.sort_key)),
             bgp_peers=tuple((p.address, p.port) for i in instances for p in i.peers),
+            segments=self._segments,
             nodes=tuple(address for facts in others for address in facts.internal_ips),
             sessions=tuple(sorted({*sessions, *connected_to(SSH_PORT)}, key=str)),
         )

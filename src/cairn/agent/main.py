@@ -219,6 +219,7 @@ class Agent:
             node.name,
             self._policies.engine,
             self._cluster,
+            segments=uplink.networks,
             policies=self._policies.about_node,
             on_change=self._policies.keeper.look_again,
         )
