@@ -33,6 +33,7 @@ class Bed:
     def __init__(self, prefix: str, folder: Path) -> None:
         self.prefix = prefix
         self.folder = folder
+        self.created: list[PodEndpoint] = []
         self.added: list[PodEndpoint] = []
         self.deleted: list[PodEndpoint] = []
         self.refused = ""
@@ -45,6 +46,7 @@ class Bed:
             store,
             NETWORKS,
             mtu_bytes=lambda: 1450,
+            on_create=self.created.append,
             on_add=self.added.append,
             on_delete=self.deleted.append,
             admit=self.admit,

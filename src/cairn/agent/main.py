@@ -312,6 +312,7 @@ class Agent:
             self._store,
             self._node.pod_networks,
             mtu_bytes=lambda: self._mtu_bytes,
+            on_create=self._data_plane.attach_pod,
             on_add=self._add_pod,
             on_delete=partial(self._delete_pod, asyncio.get_running_loop()),
             admit=self._policies.admit,
@@ -369,7 +370,6 @@ class Agent:
 
     def _add_pod(self, endpoint: PodEndpoint) -> None:
         pod_link.set_mtu(endpoint, self._mtu_bytes)  # it may have changed since it was wired
-        self._data_plane.attach_pod(endpoint)
         self._publisher.changed.set()
 
     def _delete_pod(self, loop: asyncio.AbstractEventLoop, endpoint: PodEndpoint) -> None:

@@ -91,8 +91,8 @@ class PolicyCluster:
             CIDR_GROUPS.kind: self._group,
         }
         self._informers = tuple(self._followed(client))
-        cluster.on_service = lambda key: self._note(SERVICES.kind, key, None)
-        cluster.on_group = lambda key: self._note(CIDR_GROUPS.kind, key, None)
+        cluster.on_service = lambda key: self.note(SERVICES.kind, key, None)
+        cluster.on_group = lambda key: self.note(CIDR_GROUPS.kind, key, None)
 
     def runners(self) -> list[Coroutine[Any, Any, None]]:
         """Return what must run for the engine to follow the cluster."""
@@ -126,7 +126,7 @@ class PolicyCluster:
     def _followed(self, client: Client) -> Iterator[Informer]:
         def follow(resource: Resource, *, optional: bool = False) -> Informer:
             def on_change(key: Key, _old: RawObject | None, new: RawObject | None) -> None:
-                self._note(resource.kind, key, new)
+                self.note(resource.kind, key, new)
 
             return Informer(client, resource, on_change=on_change, keep=False, optional=optional)
 
@@ -135,7 +135,7 @@ class PolicyCluster:
             if new is not None:
                 pod = PodSeen(metadata_of(new).uid, Workload.from_object(new))
             self._pods.seen(key, pod)
-            self._note(PODS.kind, key, pod)
+            self.note(PODS.kind, key, pod)
 
         yield Informer(client, PODS, on_change=on_pod, keep=False)
         yield follow(NAMESPACES)
@@ -143,7 +143,8 @@ class PolicyCluster:
         for resource in POLICY_KINDS:
             yield follow(resource, optional=True)
 
-    def _note(self, kind: str, key: Key, obj: Any) -> None:
+    def note(self, kind: str, key: Key, obj: Any) -> None:
+        """Take note of an object as it is now, None if it is gone; `drain` hands it over."""
         self._pending[ObjectKey(kind, key)] = obj
         self.changed.set()
 

@@ -2,7 +2,8 @@
 
     object files, Uplink, pins left by an earlier agent  ->  programs that run, maps to write
 
-Layout      PINS/MAP; PINS/links/uplink_ingress, uplink_egress, socket_*, pod-IFNAME, pod-to-IFNAME
+Layout      PINS/MAP; PINS/links/uplink_ingress, uplink_egress, socket_*; PINS/links/pod-IFNAME,
+            pod-egress-IFNAME
 
 Invariants  A program is replaced in place (link update): no packet meets a hook without one.
             What an earlier agent pinned is taken over, never wiped.
@@ -55,12 +56,11 @@ OVERLAY_HOOKS = {
     "overlay_egress": AttachType.TCX_EGRESS,
 }
 NO_ADDRESS = parse_address("::")
-OBJECTS = ("uplink_ingress", "uplink_egress", "pod_ingress", "pod_egress", "socket")
 POD_HOOKS = {
-    "pod_egress": (AttachType.TCX_EGRESS, "pod-to-"),
-    "pod_ingress": (AttachType.TCX_INGRESS, "pod-"),
+    "pod_egress": AttachType.TCX_EGRESS,
+    "pod_ingress": AttachType.TCX_INGRESS,
 }
-"""Programs at the host's side of a pod's interface, with what their pins' names begin with."""
+OBJECTS = (*UPLINK_HOOKS, *POD_HOOKS, "socket")
 _ZERO = bytes(4)
 _NO_FLAGS = ConfigFlag(0)
 
@@ -169,6 +169,7 @@ class DataPlane:
 
         A pod that is new is closed until its policy is in the maps (apply.policy_maps).
         """
+        ingress, egress = _pod_pins(endpoint)
         value = structs.Endpoint(
             ifindex=endpoint.host_ifindex,
             mac=parse_mac(endpoint.mac),
@@ -176,6 +177,7 @@ class DataPlane:
             flags=EndpointFlag.CLOSED,
             identity=Identity.NONE,
         )
+        self._attach("pod_egress", POD_HOOKS["pod_egress"], endpoint.host_ifindex, egress)
         for address in endpoint.addresses:
             key = write_address(address)
             held = self.maps["endpoints"].lookup(key)
@@ -184,8 +186,7 @@ class DataPlane:
             kept = before if same else value  # whose it is, and what the programs noted of it
             entry = replace(value, flags=kept.flags, identity=kept.identity)
             self.maps["endpoints"].update(key, entry.write())
-        for name, (hook, prefix) in POD_HOOKS.items():
-            self._attach(name, hook, endpoint.host_ifindex, prefix + endpoint.host_ifname)
+        self._attach("pod_ingress", POD_HOOKS["pod_ingress"], endpoint.host_ifindex, ingress)
 
     def detach_pod(self, endpoint: PodEndpoint) -> None:
         """Forget the pod; its links go with its interface."""
@@ -250,5 +251,5 @@ def _load(
     return objects
 
 
-def _pod_pins(endpoint: PodEndpoint) -> list[str]:
-    return [prefix + endpoint.host_ifname for _, prefix in POD_HOOKS.values()]
+def _pod_pins(endpoint: PodEndpoint) -> tuple[str, str]:
+    return f"pod-{endpoint.host_ifname}", f"pod-egress-{endpoint.host_ifname}"
