@@ -20,8 +20,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 
 from cairn.agent.envoy_refusal import explain_routes
+from cairn.agent.proxy_path import ProxyPath
 from cairn.apply.proxy_files import ProxyFiles, Versions
-from cairn.apply.proxy_path import prepare_proxy_path, remove_proxy_path
 from cairn.apply.proxy_program import DRAIN_S
 from cairn.compile.proxy import bootstrap, compile_proxy, secrets_of
 from cairn.desired.policy import Redirect
@@ -51,8 +51,18 @@ log = logging.getLogger("proxy")
 class Envoy:
     """One node's Envoy."""
 
-    def __init__(self, directory: Path, node: str, *, tell: Tell, read_secret: ReadSecret) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        node: str,
+        *,
+        tell: Tell,
+        read_secret: ReadSecret,
+        path: ProxyPath | None = None,
+    ) -> None:
+        """`path`: shared with the node's other proxies."""
         self._files = ProxyFiles(directory)
+        self._path = path or ProxyPath()
         self._node = node
         self._tell = tell
         self._read_secret = read_secret
@@ -121,7 +131,7 @@ class Envoy:
         await self._report(state, await self._wait(versions, before, patience_s))
 
     async def _prepare(self) -> None:
-        for sentence in await asyncio.to_thread(prepare_proxy_path):
+        for sentence in await self._path.need("requests"):
             self._tell("ProxyPathFailed", sentence, True)
             log.error("%s", sentence)
         self._files.write_bootstrap(bootstrap(self._node, self._files.directory))
@@ -243,7 +253,7 @@ class Envoy:
         if now - self._unused_since < DRAIN_S:
             return
         self._files.clear()
-        for sentence in await asyncio.to_thread(remove_proxy_path):
+        for sentence in await self._path.release("requests"):
             log.warning("%s", sentence)
         self._in_use = False
         self._leaving.clear()

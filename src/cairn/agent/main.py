@@ -31,6 +31,7 @@ from cairn.agent.metrics import PORT, MetricsServer, NodeMetrics
 from cairn.agent.node_record import NodeRecord, wait_for_node
 from cairn.agent.path_proof import PathProof
 from cairn.agent.policies import Policies
+from cairn.agent.proxy_path import ProxyPath
 from cairn.agent.reconciler import Reconciler
 from cairn.agent.serving import Serving
 from cairn.agent.upkeep import Upkeep
@@ -201,7 +202,7 @@ class Agent:
         self._l2.on_neighbours = self._bgp.watch
         self._l2.on_change = self._reconciler.elect_again
         self._reconciler.vips.on_answered = self._l2.answer
-        self._dns = DnsLink(options.run / "dns.sock")
+        self._dns = DnsLink(options.run / "dns.sock", ProxyPath())
         self._policies = Policies(
             client,
             node,
