@@ -20,8 +20,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 
 from cairn.agent.envoy_refusal import explain_routes
+from cairn.agent.proxy_path import ProxyPath
 from cairn.apply.proxy_files import ProxyFiles, Versions
-from cairn.apply.proxy_path import prepare_proxy_path, remove_proxy_path
 from cairn.apply.proxy_program import DRAIN_S
 from cairn.compile.proxy import bootstrap, compile_proxy, secrets_of
 from cairn.desired.policy import Redirect
@@ -58,11 +58,11 @@ class Envoy:
         *,
         tell: Tell,
         read_secret: ReadSecret,
-        way_in_use: Callable[[], bool] = lambda: False,
+        path: ProxyPath | None = None,
     ) -> None:
-        """`way_in_use`: whether another proxy needs the way of packets to it, too."""
-        self._way_in_use = way_in_use
+        """`path`: shared with the node's other proxies."""
         self._files = ProxyFiles(directory)
+        self._path = path or ProxyPath()
         self._node = node
         self._tell = tell
         self._read_secret = read_secret
@@ -131,7 +131,7 @@ class Envoy:
         await self._report(state, await self._wait(versions, before, patience_s))
 
     async def _prepare(self) -> None:
-        for sentence in await asyncio.to_thread(prepare_proxy_path):
+        for sentence in await self._path.need("requests"):
             self._tell("ProxyPathFailed", sentence, True)
             log.error("%s", sentence)
         self._files.write_bootstrap(bootstrap(self._node, self._files.directory))
@@ -253,9 +253,8 @@ class Envoy:
         if now - self._unused_since < DRAIN_S:
             return
         self._files.clear()
-        if not self._way_in_use():
-            for sentence in await asyncio.to_thread(remove_proxy_path):
-                log.warning("%s", sentence)
+        for sentence in await self._path.release("requests"):
+            log.warning("%s", sentence)
         self._in_use = False
         self._leaving.clear()
         log.info("no HTTP rule is left: Envoy stopped")

@@ -6,13 +6,14 @@ client, run folder  ->  Envoy, DnsLink, and what must run beside them
 import base64
 import binascii
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
 from cairn.agent.access_log import log_requests
 from cairn.agent.dns_link import DnsLink
 from cairn.agent.envoy import Envoy, Tell
+from cairn.agent.proxy_path import ProxyPath
 from cairn.desired.proxy import ACCESS_LOG
 from cairn.drive.kube_client import ApiError, Client
 from cairn.kube.metadata import Key
@@ -24,18 +25,14 @@ log = logging.getLogger("policy")
 class PolicyProxies:
     """One node's proxies."""
 
-    def __init__(
-        self, client: Client, run: Path, node: str, *, tell: Tell, way_in_use: Callable[[], bool]
-    ) -> None:
-        """`way_in_use` tells whether any rule needs the way of packets to a proxy."""
+    def __init__(self, client: Client, run: Path, node: str, *, tell: Tell) -> None:
         self._client = client
         folder = run / "proxy"
         self._log = folder / ACCESS_LOG
-        self.requests = Envoy(
-            folder, node, tell=tell, read_secret=self._read_secret, way_in_use=way_in_use
-        )
+        path = ProxyPath()
+        self.requests = Envoy(folder, node, tell=tell, read_secret=self._read_secret, path=path)
         """Judges requests and server names."""
-        self.names = DnsLink(run / "dns.sock")
+        self.names = DnsLink(run / "dns.sock", path)
         """Judges queries, and learns addresses."""
 
     def runners(self) -> list[Coroutine[Any, Any, None]]:

@@ -65,11 +65,10 @@ class Redirects:
         path: Path,
         *,
         absent: Callable[[str], None],
-        prepare: Callable[[], list[str]],
         ports: range = PORTS,
     ) -> None:
         """`absent` is told of a proxy that is needed and not there, in words, and with "" once all
-        are; `prepare` makes the way of packets to the proxies, and returns what failed.
+        are.
         """
         self._path = path
         self.requests: RequestProxy | None = None
@@ -77,8 +76,6 @@ class Redirects:
         self.names: NameProxy | None = None
         """Who judges queries; likewise."""
         self._absent = absent
-        self._prepare = prepare
-        self._prepared = False
         self._range = ports
         self._by_port = self._load()
         self._ports = {redirect: port for port, redirect in self._by_port.items()}
@@ -140,11 +137,6 @@ class Redirects:
             del self._unused[port]
 
     @property
-    def in_use(self) -> bool:
-        """Whether there is any redirect."""
-        return bool(self._by_port)
-
-    @property
     def settling(self) -> bool:
         """Whether `retain` is to be called again."""
         return bool(self._unused)
@@ -169,7 +161,7 @@ class Redirects:
         """Tell the proxies, and say what went wrong."""
         names = {port: r for port, r in redirects.items() if r.dns is not None}
         requests = {port: r for port, r in redirects.items() if r.dns is None}
-        wrong = await self._make_way() if redirects else []
+        wrong: list[str] = []
         waits: list[Awaitable[None]] = []
         if self.requests is not None and (requests or leaving or self._asked_requests):
             self._asked_requests = True
@@ -184,14 +176,6 @@ class Redirects:
             wrong.append("no proxy for DNS: queries under rules for names end")
         wrong += await _in_time(waits)
         self._absent("; ".join(wrong))
-
-    async def _make_way(self) -> list[str]:
-        """Have packets get to the proxies; return what failed."""
-        if self._prepared:
-            return []
-        wrong = await asyncio.to_thread(self._prepare)
-        self._prepared = not wrong
-        return wrong
 
     def _next(self) -> int:
         for step in range(1, len(self._range) + 1):
