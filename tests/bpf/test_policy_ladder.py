@@ -2,6 +2,7 @@
 
 import os
 import random
+import struct
 from collections.abc import Iterator
 from ipaddress import ip_address
 
@@ -104,12 +105,12 @@ def opening(chance: random.Random, to: str, number: int) -> tuple[bytes, int, in
         return segment(POD, source, to, port), protocol, port
     if protocol in (UDP, SCTP):
         port = chance.randrange(65536)
-        payload = packets.struct.pack("!HHIII", source, port, 12 << 16, 0, 0)
+        payload = struct.pack("!HHIII", source, port, 12 << 16, 0, 0)
         return frame(payload, POD, to, protocol), protocol, port
     if protocol == GRE:
         return frame(bytes(16), POD, to, GRE), GRE, 0
     kind = chance.choice([8, 13, 17, 30])
-    rest = packets.struct.pack("!HH", source, 1) + b"ping"
+    rest = struct.pack("!HH", source, 1) + b"ping"
     return frame(packets.icmp(kind, rest=rest), POD, to, ICMP), ICMP, kind << 8
 
 
@@ -157,7 +158,9 @@ def test_both_ladders_say_the_same(node: Policed, seed: int) -> None:
 
 
 def test_a_name_allows_what_no_address_does(node: Policed) -> None:
-    node.apply(SubjectPolicy(WEB, egress=DirectionPolicy(SHUT, {NAMED: OPEN, STRANGER: Table(DENY)})))
+    node.apply(
+        SubjectPolicy(WEB, egress=DirectionPolicy(SHUT, {NAMED: OPEN, STRANGER: Table(DENY)}))
+    )
     to = segment(POD, 40000, REMOTE_POD, 443)
     assert node.outcome(to) == Outcome.DROP_POLICY_DEFAULT
     name(node, REMOTE_POD, [NAMED + 1, NAMED])

@@ -47,7 +47,9 @@ def echo(source: str, destination: str, kind: int, identifier: int = 1) -> bytes
     """Return an ICMP message with an identifier."""
     rest = struct.pack("!HH", identifier, 1) + b"ping"
     if ":" in source:
-        return frame(packets.icmp6(source, destination, kind, rest=rest), source, destination, ICMP6)
+        return frame(
+            packets.icmp6(source, destination, kind, rest=rest), source, destination, ICMP6
+        )
     return frame(packets.icmp(kind, rest=rest), source, destination, ICMP)
 
 
@@ -64,7 +66,9 @@ def error(source: str, about: bytes) -> bytes:
 
 def test_an_echo_is_answered(node: Policed) -> None:
     allowed = ports((ECHO << 8, ECHO << 8), protocol=ICMP)
-    node.apply(SubjectPolicy(WEB, ingress=DirectionPolicy(SHUT, {STRANGER: allowed}), egress=NOBODY))
+    node.apply(
+        SubjectPolicy(WEB, ingress=DirectionPolicy(SHUT, {STRANGER: allowed}), egress=NOBODY)
+    )
     assert node.outcome(echo(CLIENT, POD, ECHO, 7), "uplink_ingress") == TO_POD
     assert node.outcome(echo(POD, CLIENT, ECHO_REPLY, 7)) == PASS
     assert node.outcome(echo(POD, CLIENT, ECHO_REPLY, 8)) == UNALLOWED
@@ -111,12 +115,12 @@ def test_an_error_about_a_service_follows_its_connection(node: Policed) -> None:
 
 def test_later_fragments_of_an_echo_follow_the_first(node: Policed) -> None:
     allowed = ports((ECHO << 8, ECHO << 8), protocol=ICMP)
-    node.apply(SubjectPolicy(WEB, ingress=DirectionPolicy(SHUT, {STRANGER: allowed}), egress=NOBODY))
+    node.apply(
+        SubjectPolicy(WEB, ingress=DirectionPolicy(SHUT, {STRANGER: allowed}), egress=NOBODY)
+    )
     whole = packets.icmp(ECHO, rest=struct.pack("!HH", 5, 1) + bytes(60))
     for offset, piece in ((0x2000, whole[:32]), (4, whole[32:])):
-        packet = packets.ip4(
-            piece, source=CLIENT, destination=POD, protocol=ICMP, fragment=offset
-        )
+        packet = packets.ip4(piece, source=CLIENT, destination=POD, protocol=ICMP, fragment=offset)
         assert node.outcome(trial.sent_by_pod(packet), "uplink_ingress") == TO_POD
     assert len(node.flows()) == 1
 
