@@ -292,8 +292,11 @@ __noinline int police_new(struct __sk_buff *skb, struct packet *p, struct polici
 /* Judge an ICMP message that belongs to no connection: by itself, each time. */
 static __always_inline int police_message(struct packet *p, struct policing *w)
 {
+	int verdict;
+
 	__builtin_memset(&w->fresh, 0, sizeof(w->fresh));
-	return judge(p, w, &w->fresh, true);
+	verdict = judge(p, w, &w->fresh, true);
+	return verdict == CAIRN_PASS && w->proxy ? CAIRN_TO_PROXY : verdict;
 }
 
 /* Put what an ICMP error quotes in the place of the error's own tuple, turned round. */
