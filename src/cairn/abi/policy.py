@@ -72,6 +72,10 @@ class FlowFlag(IntFlag):
     """The other end has sent, too."""
     CLOSING = 8
     """TCP: FIN or RST seen."""
+    SERVED = 16
+    """With FROM_PROXY: a proxy has judged it for who is reached, too."""
+    AUDITED = 32
+    """Was counted as one that a policy in audit mode would decide otherwise."""
 
 
 class PolicyFlag(IntFlag):
@@ -82,15 +86,6 @@ class PolicyFlag(IntFlag):
     HOST_EGRESS = 2
     PROXY_RUNS = 4
     """Some verdict says PROXY: replies may belong to the proxy."""
-
-
-class RateFlag(IntFlag):
-    """enum cairn_rate_flag."""
-
-    TOTAL = 1
-    """One budget for all sources, not one for each."""
-    BY_REMOTE = 2
-    """Some identities have entries of their own, which come first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,31 +298,6 @@ class PolicyPeer:
 
 
 @dataclass(frozen=True, slots=True)
-class PolicyRate:
-    """struct cairn_policy_rate."""
-
-    rule: int
-    """Key of `policy_rules`."""
-    per_second: int
-    """New TCP connections, or UDP packets; 0: no limit."""
-    burst: int
-    """How many may come at once."""
-    flags: int
-    """Of `RateFlag`."""
-    SIZE: ClassVar[int] = 16
-
-    @classmethod
-    def read(cls, raw: bytes) -> Self:
-        """Return the value in 16 octets."""
-        rule, per_second, burst, flags = unpack("=IIII", raw)
-        return cls(rule, per_second, burst, flags)
-
-    def write(self) -> bytes:
-        """Return the 16 octets."""
-        return pack("=IIII", self.rule, self.per_second, self.burst, self.flags)
-
-
-@dataclass(frozen=True, slots=True)
 class PolicyState:
     """struct cairn_policy_state."""
 
@@ -403,34 +373,6 @@ class PortKey:
     def write(self) -> bytes:
         """Return the 8 octets."""
         return pack("=I2sBB", self.table, self.port.to_bytes(2, "big"), self.protocol, self.bits)
-
-
-@dataclass(frozen=True, slots=True)
-class RateAt:
-    """struct cairn_rate_at."""
-
-    address: Address
-    remote: int
-    """Identity of the source; 0: all, or those that have no entry of their own."""
-    port: int
-    protocol: int
-    SIZE: ClassVar[int] = 24
-
-    @classmethod
-    def read(cls, raw: bytes) -> Self:
-        """Return the value in 24 octets."""
-        address, remote, port, protocol = unpack("=16sI2sB1x", raw)
-        return cls(read_address(address), remote, int.from_bytes(port, "big"), protocol)
-
-    def write(self) -> bytes:
-        """Return the 24 octets."""
-        return pack(
-            "=16sI2sB1x",
-            write_address(self.address),
-            self.remote,
-            self.port.to_bytes(2, "big"),
-            self.protocol,
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
     integers, paths  ->  None, or OSError with errno and the path
 
 Invariants  Every call raises OSError on failure; none is retried.
-Standards   setns(2), unshare(2), mount(2), umount2(2)
+Standards   setns(2), unshare(2), mount(2), umount2(2), prctl(2)
 """
 
 import ctypes
@@ -11,6 +11,7 @@ import enum
 import os
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
+_PR_SET_PDEATHSIG = 1
 
 
 class Clone(enum.IntFlag):
@@ -55,6 +56,11 @@ def setns(fd: int, kinds: Clone) -> None:
 def unshare(kinds: Clone) -> None:
     """Give the calling thread new namespaces of the kinds named."""
     _checked(_LIBC.unshare(int(kinds)), f"unshare {kinds.name}")
+
+
+def end_with_parent(number: int) -> None:
+    """Have the kernel send this signal to the calling process when its parent ends."""
+    _checked(_LIBC.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(number), 0, 0, 0), "prctl")
 
 
 def mount(source: str, target: str, kind: str, flags: MountFlag, options: str = "") -> None:

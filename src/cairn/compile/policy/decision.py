@@ -76,10 +76,12 @@ def decide(candidates: Sequence[Candidate], isolated_by: RuleRef | None) -> Deci
     if isolated_by is not None:
         return Decision(_denial(PolicyAction.DEFAULT_DENY, asked, names), isolated_by)
     for ranked, needs_name in candidates:
-        if ranked.tier is not Tier.BASELINE or ranked.rule.action is Action.PASS:
+        if ranked.tier is not Tier.BASELINE:
             continue
         if needs_name:
             asked += 1
+        elif ranked.rule.action is Action.PASS:
+            break
         else:
             return _final(ranked, (), asked=asked, names=names)
     return Decision(PolicyAction.ALLOW, None, passed_by=passed_by)

@@ -1,0 +1,1 @@
+"""`cairn proxy`: keeps Envoy running beside the agent, from the first HTTP rule on."""
