@@ -113,10 +113,17 @@ def fill(engine: Engine, objects: list[str]) -> float:
     spent = 0.0
     engine.put_node(NODE, {}, [parse_address("192.168.1.10")])
     for number in range(1, 300):
-        engine.put_node(f"node-{number}", {}, [parse_address(f"192.168.{1 + number // 200}.{number % 200 + 20}")])
+        engine.put_node(
+            f"node-{number}",
+            {},
+            [parse_address(f"192.168.{1 + number // 200}.{number % 200 + 20}")],
+        )
     engine.put_apiserver([parse_address("192.168.1.5")])
     for number in range(NAMESPACES):
-        engine.put_namespace(f"ns-{number}", {"kubernetes.io/metadata.name": f"ns-{number}", "team": f"team-{number % 30}"})
+        engine.put_namespace(
+            f"ns-{number}",
+            {"kubernetes.io/metadata.name": f"ns-{number}", "team": f"team-{number % 30}"},
+        )
     for text in objects:
         begun = time.perf_counter()
         obj = json.loads(text)
@@ -171,7 +178,9 @@ def pod(namespace: int, app: int, replica: int, **more: str) -> dict[str, Any]:
 def policies_of(namespace: int, app: int) -> Iterator[dict[str, Any]]:
     """Yield the policies of an application."""
     here = {"app": f"app-{app}"}
-    callers = [{"podSelector": {"matchLabels": {"app": f"app-{(app + step) % APPS}"}}} for step in (1, 2)]
+    callers = [
+        {"podSelector": {"matchLabels": {"app": f"app-{(app + step) % APPS}"}}} for step in (1, 2)
+    ]
     yield kubernetes(
         namespace, f"callers-{app}", here, "Ingress",
         [{"from": callers, "ports": [{"port": "http", "protocol": "TCP"}]}],
@@ -183,7 +192,12 @@ def policies_of(namespace: int, app: int) -> Iterator[dict[str, Any]]:
     )  # fmt: skip
     other = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": f"ns-{(namespace + 1) % NAMESPACES}"}},
              "podSelector": {"matchLabels": {"tier": "data"}}}  # fmt: skip
-    block = {"ipBlock": {"cidr": f"172.16.{namespace % 256}.0/24", "except": [f"172.16.{namespace % 256}.64/26"]}}
+    block = {
+        "ipBlock": {
+            "cidr": f"172.16.{namespace % 256}.0/24",
+            "except": [f"172.16.{namespace % 256}.64/26"],
+        }
+    }
     yield kubernetes(
         namespace, f"calls-{app}", here, "Egress", [{"to": [other], "ports": [{"port": 5432}]}, {"to": [block]}]
     )  # fmt: skip
@@ -197,7 +211,11 @@ def policies_of(namespace: int, app: int) -> Iterator[dict[str, Any]]:
         ],
     )  # fmt: skip
     # One application in each namespace is open to everybody in the cluster.
-    peers = {"fromEntities": ["cluster"]} if app == 0 else {"fromEndpoints": [{"matchLabels": {"tier": "web"}}]}
+    peers = (
+        {"fromEntities": ["cluster"]}
+        if app == 0
+        else {"fromEndpoints": [{"matchLabels": {"tier": "web"}}]}
+    )
     http = {"http": [{"method": "GET", "path": f"/app-{app}/.*"}]}
     yield cilium(
         namespace, f"http-{app}", here,
@@ -205,7 +223,9 @@ def policies_of(namespace: int, app: int) -> Iterator[dict[str, Any]]:
     )  # fmt: skip
 
 
-def kubernetes(namespace: int, name: str, here: dict[str, str], way: str, rules: list[Any]) -> dict[str, Any]:
+def kubernetes(
+    namespace: int, name: str, here: dict[str, str], way: str, rules: list[Any]
+) -> dict[str, Any]:
     """Return a NetworkPolicy."""
     return {
         "kind": "NetworkPolicy",
@@ -246,7 +266,9 @@ def policy_anywhere(engine: Engine, number: int) -> Step:
 
 def policy_of_all(engine: Engine, number: int) -> Step:
     """A policy about every pod of a namespace comes, or goes again."""
-    raw = kubernetes(number // 2 % NAMESPACES, "all", {}, "Ingress", [{"from": [{"namespaceSelector": {}}]}])
+    raw = kubernetes(
+        number // 2 % NAMESPACES, "all", {}, "Ingress", [{"from": [{"namespaceSelector": {}}]}]
+    )
     new = one(raw)
     return (lambda: engine.drop_policy(new.ref)) if number % 2 else (lambda: engine.put_policy(new))
 
@@ -314,7 +336,9 @@ def put_pod(engine: Engine, raw: dict[str, Any], number: int) -> Step:
 
 def places_here() -> list[tuple[int, int]]:
     """Return namespace and number of applications that have a pod on this node."""
-    everywhere = ((n, a, r) for n in range(NAMESPACES) for a in range(APPS) for r in range(REPLICAS))
+    everywhere = (
+        (n, a, r) for n in range(NAMESPACES) for a in range(APPS) for r in range(REPLICAS)
+    )
     here = ((n, a) for n, a, r in everywhere if pod(n, a, r)["spec"]["nodeName"] == NODE)
     return list(dict.fromkeys(islice(here, 20)))
 
