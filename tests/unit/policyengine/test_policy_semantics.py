@@ -603,11 +603,11 @@ class Touch:
 
 CALLERS = policy("callers", ON_WEB, rule(IN, DB_PEER))
 CALLERS_OF_DB = policy("of-db", selector(app="db"), rule(IN, LabelPeer(ON_WEB)))
-AWAY = {"node": "node-2"}
+AWAY = "node-2"
 TOUCHES = (
-    Touch("a pod of a new kind that is meant", pod("x", "10.0.0.9", app="db", **AWAY), True),
-    Touch("one more pod of a kind", pod("other/x", "10.0.0.9", app="client", **AWAY), False),
-    Touch("a pod that nobody means", pod("x", "10.0.0.9", app="x", **AWAY), False),
+    Touch("a pod of a new kind that is meant", pod("x", "10.0.0.9", node=AWAY, app="db"), True),
+    Touch("one more pod of a kind", pod("other/x", "10.0.0.9", node=AWAY, app="client"), False),
+    Touch("a pod that nobody means", pod("x", "10.0.0.9", node=AWAY, app="x"), False),
     Touch("the last pod of a kind that is meant goes", OLD.key, True),
     Touch("a pod that nobody means goes", FAR.key, False),
     Touch("a policy about it", policy("more", ON_WEB, rule(IN, EntityPeer("world"))), True),
