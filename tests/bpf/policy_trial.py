@@ -63,9 +63,7 @@ class Policed:
     ring: Ring
     networks: dict[str, int] = field(default_factory=dict)
 
-    def apply(
-        self, *policies: SubjectPolicy, networks: Mapping[str, int] | None = None
-    ) -> None:
+    def apply(self, *policies: SubjectPolicy, networks: Mapping[str, int] | None = None) -> None:
         """Put policies in force."""
         change = PolicyChange(
             subjects={policy.identity: policy for policy in policies},
