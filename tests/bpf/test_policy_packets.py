@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import packets
 import pytest
 import trial
-from packets import ACK, FIN, RST, SCTP, SYN, TCP, UDP
+from packets import ACK, FIN, RST, SCTP, SYN, UDP
 from policy_trial import (
     ALLOW,
     DATABASE,

@@ -21,6 +21,7 @@ SHAPES = {
     "affinity": MapShape(MapType.LRU_HASH, 4, 4, 16, 0),
     "denied": MapShape(MapType.LPM_TRIE, 20, 4, 16, 1),
     "metrics": MapShape(MapType.PERCPU_ARRAY, 4, 16, 16, 0),
+    "policy_flows": MapShape(MapType.LRU_HASH, 40, 72, 64, 0),
 }
 
 

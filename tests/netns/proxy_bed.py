@@ -1,278 +1,121 @@
-"""One node with its real Envoy, two pods and a host outside, and the agent's side of it.
+"""A transparent proxy in a node's namespace, as plain as can be: it passes on what it accepts.
 
-a --- node(Envoy) --- b
-        |
-      world, which knows the way to b alone: a has the node's address there
-
-Connections are given to Envoy by nftables' tproxy, which does with sockets and marks what the data
-plane's programs do; those have tests of their own.
+TransparentProxy(ns, port, mark)  ->  accepts at loopback what tc gives it; its own connections carry
+the client's address and the mark
 """
 
-import asyncio
 import contextlib
-import json
-import os
-import secrets
-import signal
 import socket
+import struct
 import subprocess
-import sys
 import threading
-from collections.abc import Collection, Coroutine, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-from datapath_bed import batch, set_sysctl, wait_for
-
-from cairn.agent.envoy import Envoy
-from cairn.desired.policy import Redirect
-from cairn.desired.proxy import ACCESS_LOG
-from cairn.kube.policy.rule import RuleRef
 from cairn.linux import namespace
-from cairn.observe.access_log import Line, read_lines
 
-A = ("10.244.1.1", "fd00:10:244:1::1")
-B = ("10.244.1.2", "fd00:10:244:1::2")
-WORLD = ("192.0.2.2", "2001:db8::2")
-NODE = ("192.0.2.1", "2001:db8::1")
-EGRESS, INGRESS = 15001, 15002
-"""Listeners to which the node steers what `a` opens to port 8080, and what `b` is reached at by
-port 8080 from elsewhere."""
+IP_TRANSPARENT, IPV6_TRANSPARENT, IP_RECVORIGDSTADDR = 19, 75, 20
+EGRESS, INGRESS = 0x300, 0x400
+_LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
 
-def steering(rules: Collection[str]) -> str:
-    """Return what stands for the data plane's programs."""
-    return "\n".join(
-        [
-            "table inet steer {}",
-            "delete table inet steer",
-            "table inet steer {",
-            "  chain pre { type filter hook prerouting priority mangle;",
-            '    iifname != "eth1" meta l4proto tcp socket transparent 1 meta mark set 0x200 accept',
-            *(f"    {rule}" for rule in rules),
-            "  }",
-            "  chain post { type nat hook postrouting priority srcnat;",
-            '    oifname "eth1" masquerade',
-            "  }",
-            "}",
-        ]
-    )
+def deliver_marked(ns: str) -> None:
+    """Have the node's routes deliver what is marked for a proxy, as the agent does."""
+    for family, everything in (("-4", "0.0.0.0/0"), ("-6", "::/0")):
+        for words in (
+            "rule add fwmark 0x200/0xf00 lookup 2005",
+            f"route add local {everything} dev lo table 2005",
+        ):
+            subprocess.run(["ip", "-n", ns, family, *words.split()], check=True)
 
 
-def tproxy(match: str, port: int) -> list[str]:
-    """Return rules that give TCP connections to a listener."""
-    return [
-        f"meta nfproto ipv4 {match} tproxy ip to 127.0.0.1:{port} meta mark set 0x200 accept",
-        f"meta nfproto ipv6 {match} tproxy ip6 to [::1]:{port} meta mark set 0x200 accept",
-    ]
+def transparent(ns: str, family: socket.AddressFamily, kind: socket.SocketKind) -> socket.socket:
+    """Return a socket that may use addresses which are not the node's."""
+    made = namespace.call_in(ns, socket.socket, family, kind)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET:
+        made.setsockopt(socket.SOL_IP, IP_TRANSPARENT, 1)
+    else:
+        made.setsockopt(socket.IPPROTO_IPV6, IPV6_TRANSPARENT, 1)
+    return made
 
 
-@dataclass
-class AgentSide:
-    """The agent's Envoy object, on a loop inside the node's namespace."""
+class TransparentProxy:
+    """Listens, accepts, connects on, and counts."""
 
-    directory: Path
-    ns: str
-    told: list[tuple[str, str]] = field(default_factory=list)
-    secrets: dict[tuple[str, str], str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(
-            target=namespace.call_in, args=(self.ns, self.loop.run_forever), daemon=True
-        )
-        self.thread.start()
-        self.envoy = Envoy(
-            self.directory,
-            "node-1",
-            tell=lambda reason, message, _: self.told.append((reason, message)),
-            read_secret=self._read,
-        )
-
-    async def _read(self, name: tuple[str, str]) -> str | None:
-        return self.secrets.get(name)
-
-    def call(self, job: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(job, self.loop).result(30)
-
-    def serve(
-        self,
-        redirects: Mapping[int, Redirect],
-        leaving: Mapping[int, Redirect] | None = None,
-        owners: Mapping[int, Collection[RuleRef]] | None = None,
+    def __init__(
+        self, ns: str, port: int, mark: int, family: socket.AddressFamily = socket.AF_INET
     ) -> None:
-        self.call(self.envoy.serve(redirects, leaving=leaving, owners=owners))
+        self.accepted: list[tuple[str, str]] = []
+        """Client and destination of each connection."""
+        self._ns, self._mark, self._family = ns, mark, family
+        self._listener = transparent(ns, family, socket.SOCK_STREAM)
+        self._listener.bind((_LOOPBACK[family], port))
+        self._listener.listen(64)
+        self._open: list[socket.socket] = [self._listener]
+        threading.Thread(target=self._accept, daemon=True).start()
 
-    def stop(self) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(10)
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                conn, peer = self._listener.accept()
+                self._open.append(conn)
+                asked = conn.getsockname()
+                self.accepted.append((peer[0], asked[0]))
+                threading.Thread(target=self._serve, args=(conn, peer, asked), daemon=True).start()
 
-
-@dataclass
-class ProxyBed:
-    """The whole."""
-
-    prefix: str
-    directory: Path
-    children: list["subprocess.Popen[bytes]"] = field(default_factory=list)
-
-    @property
-    def node(self) -> str:
-        return f"{self.prefix}-node"
-
-    def ns(self, name: str) -> str:
-        return f"{self.prefix}-{name}"
-
-    def start(self, where: str, *command: str, **environment: str) -> "subprocess.Popen[bytes]":
-        """Start a process of the bed in a namespace."""
-        child = subprocess.Popen(
-            ["nsenter", f"--net=/run/netns/{self.ns(where)}", *command],
-            env={**os.environ, **environment},
-        )
-        self.children.append(child)
-        return child
-
-    def start_proxy(self) -> "subprocess.Popen[bytes]":
-        return self.start(
-            "node", sys.executable, "-m", "cairn", "proxy", f"--directory={self.directory}"
-        )
-
-    def steer(self, *rules: str) -> None:
-        """Replace what stands for the data plane."""
-        subprocess.run(
-            ["nsenter", f"--net=/run/netns/{self.node}", "nft", "-f", "-"],
-            input=steering(rules),
-            text=True,
-            check=True,
-        )
-
-    def envoy_pid(self) -> int:
-        """Return the process of Envoy, once there is one."""
-        found: list[int] = []
-
-        def look() -> bool:
-            found[:] = [pid for pid in _pids_in(self.node) if _name(pid) == "envoy"]
-            return bool(found)
-
-        wait_for(look, "a process of Envoy")
-        return found[0]
-
-    def curl(self, where: str, url: str, *options: str) -> str:
-        """Return what curl prints: status line, headers, body; "" if there is no answer."""
-        done = subprocess.run(
-            ["nsenter", f"--net=/run/netns/{self.ns(where)}", "curl", "-sS", "-i", "-m", "5",
-             "--path-as-is", *options, url],
-            capture_output=True, text=True,
-        )  # fmt: skip
-        return done.stdout
-
-    def log_lines(self) -> tuple[Line, ...]:
-        """Return the access log as it is."""
-        with contextlib.suppress(FileNotFoundError):
-            read = read_lines((self.directory / ACCESS_LOG).read_bytes().splitlines())
-            assert read.bad == 0
-            return read.lines
-        return ()
+    def _serve(self, conn: socket.socket, peer: tuple[str, int], asked: tuple[str, int]) -> None:
+        onward = transparent(self._ns, self._family, socket.SOCK_STREAM)
+        self._open.append(onward)
+        onward.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._mark)
+        onward.settimeout(5)
+        try:
+            onward.bind((peer[0], 0))
+            onward.connect(asked[:2])
+            onward.settimeout(None)
+        except OSError:
+            conn.close()
+            return
+        threading.Thread(target=_pump, args=(conn, onward), daemon=True).start()
+        _pump(onward, conn)
 
     def close(self) -> None:
-        for child in self.children:
-            with contextlib.suppress(ProcessLookupError):
-                child.send_signal(signal.SIGTERM)
-        for child in self.children:
-            child.wait(15)
+        """Be gone, with every connection."""
+        for one in self._open:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
 
 
-def _pids_in(ns: str) -> list[int]:
-    inode = namespace.inode(ns)
-    found = []
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            if entry.name.isdecimal() and (entry / "ns/net").stat().st_ino == inode:
-                found.append(int(entry.name))
-    return found
-
-
-def _name(pid: int) -> str:
+def _pump(source: socket.socket, sink: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    return ""
+        while piece := source.recv(65536):
+            sink.sendall(piece)
+    with contextlib.suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
 
 
-def wire(bed: ProxyBed, name: str, device: str, addresses: tuple[str, str]) -> None:
-    """Connect a pod to the node."""
-    v4, v6 = addresses
-    batch(
-        bed.node,
-        f"link add {device} type veth peer name eth0 netns {bed.ns(name)}",
-        f"link set {device} up",
-        f"addr add 169.254.1.1/32 dev {device}",
-        f"addr add fe80::1/64 dev {device} nodad",
-    )
-    batch(
-        bed.ns(name),
-        "link set eth0 up",
-        f"addr add {v4}/32 dev eth0",
-        f"addr add {v6}/128 dev eth0 nodad",
-        "route add 169.254.1.1 dev eth0",
-        "route add default via 169.254.1.1",
-        "route add ::/0 via fe80::1 dev eth0",
-    )
-    batch(bed.node, f"route add {v4}/32 dev {device}", f"route add {v6}/128 dev {device}")
-    set_sysctl(bed.node, (f"ipv4/conf/{device}/rp_filter", "0"))
+class DatagramProxy:
+    """Answers datagrams itself, from the address that was asked: as a DNS proxy does."""
 
+    def __init__(self, ns: str, port: int) -> None:
+        self._ns = ns
+        self._socket = transparent(ns, socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_IP, IP_RECVORIGDSTADDR, 1)
+        self._socket.bind(("127.0.0.1", port))
+        threading.Thread(target=self._answer, daemon=True).start()
 
-@contextlib.contextmanager
-def proxy_bed(directory: Path) -> Iterator[ProxyBed]:
-    """Make the bed; everything is gone afterwards."""
-    bed = ProxyBed(f"ct-{os.getpid()}-{secrets.token_hex(2)}", directory)
-    try:
-        for name in ("node", "a", "b", "world"):
-            namespace.create(bed.ns(name))
-            batch(bed.ns(name), "link set lo up")
-        set_sysctl(
-            bed.node,
-            ("ipv4/ip_forward", "1"),
-            ("ipv4/conf/all/rp_filter", "0"),
-            ("ipv6/conf/all/forwarding", "1"),
-        )
-        wire(bed, "a", "va", A)
-        wire(bed, "b", "vb", B)
-        batch(
-            bed.node,
-            f"link add eth1 type veth peer name eth0 netns {bed.ns('world')}",
-            "link set eth1 up",
-            f"addr add {NODE[0]}/24 dev eth1",
-            f"addr add {NODE[1]}/64 dev eth1 nodad",
-        )
-        batch(
-            bed.ns("world"),
-            "link set eth0 up",
-            f"addr add {WORLD[0]}/24 dev eth0",
-            f"addr add {WORLD[1]}/64 dev eth0 nodad",
-            f"route add {B[0]}/32 via {NODE[0]}",
-            f"route add {B[1]}/128 via {NODE[1]}",
-        )
-        yield bed
-    finally:
-        bed.close()
-        for name in namespace.names(bed.prefix):
-            namespace.delete(name)
+    def _answer(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                data, notes, _, peer = self._socket.recvmsg(4096, 256)
+                if not notes:  # shut down
+                    return
+                port, host = struct.unpack_from("!2xH4s", notes[0][2])
+                with transparent(self._ns, socket.AF_INET, socket.SOCK_DGRAM) as out:
+                    out.bind((socket.inet_ntoa(host), port))
+                    out.sendto(b"proxy " + data, peer)
 
-
-def answer_of(text: str) -> tuple[int, dict[str, Any]]:
-    """Return status and the lab's web server's JSON of what curl printed."""
-    head, _, body = text.partition("\n\n") if "\r\n" not in text else text.partition("\r\n\r\n")
-    status = int(head.split()[1]) if head else 0
-    with contextlib.suppress(ValueError):
-        return status, json.loads(body)
-    return status, {"text": body}
-
-
-def accepts(ns: str, address: str, port: int) -> bool:
-    """Return whether something accepts connections there."""
-    try:
-        namespace.call_in(ns, socket.create_connection, (address, port), 1).close()
-    except OSError:
-        return False
-    return True
+    def close(self) -> None:
+        """Be gone."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()

@@ -66,7 +66,7 @@ def is_peer(
 
 
 def flat_labels(world: World, pod: Object) -> dict[str, str]:
-    """ "Using Kubernetes Constructs": the labels by which an endpoint is known."""
+    """Using Kubernetes Constructs: the labels by which an endpoint is known."""
     namespace = pod["metadata"]["namespace"]
     mine = dict(labels_of(pod))
     for key, value in namespace_labels(world, namespace).items():
@@ -83,8 +83,8 @@ def bare(key: str) -> str:
 
 
 def meant(selector: Mapping[str, Any], namespace: str) -> Object:
-    """ "k8s_namespaces": "If a rule does not name a namespace, it is limited to the namespace of the
-    policy": written out here, with bare keys.
+    """A selector that names no namespace is "limited to the namespace of the policy": written out
+    here, with bare keys.
     """
     plain: Object = {
         "matchLabels": {bare(k): v for k, v in (selector.get("matchLabels") or {}).items()},
@@ -115,7 +115,7 @@ def is_endpoint(selector: Mapping[str, Any], world: World, other: End) -> bool:
 
 
 def reserved_labels(world: World, other: End) -> dict[str, str]:
-    """ "Special Identities": host, remote-node, world, kube-apiserver."""
+    """Special Identities: host, remote-node, world, kube-apiserver."""
     if other.node is None:
         mine = {"reserved:world": ""}
     elif other.node["metadata"]["name"] == world.here:

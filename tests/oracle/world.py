@@ -88,6 +88,12 @@ class Answer:
     """`allow`, `proxy` (allowed, and judged by content), `deny`, `default deny`."""
     because: frozenset[str] = frozenset()
     """Policies as Kind/namespace/name, any of which may be named; empty: none isolates."""
+    by_name: bool = False
+    """Whether it passes only for a name that was learnt: of several names the first that is found
+    decides, so that another policy by name may be named, and look at the content or not."""
+    instead: frozenset[str] = frozenset()
+    """Policies that may deny it instead: a denial that stands before some rules by names and after
+    others stands before all of them, in the compiled form."""
     isolated: bool = True
     """Whether anything closes the subject, so that one of these must be named."""
 

@@ -77,7 +77,9 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 LABELS = st.dictionaries(
     st.sampled_from(("app", "k8s:a", "reserved:host", "x:y")), WORDS, max_size=2
 )
-SELECTOR = st.fixed_dictionaries({"matchLabels": LABELS}) | st.just({}) | JSON
+SELECTOR: st.SearchStrategy[Any] = (
+    st.fixed_dictionaries({"matchLabels": LABELS}) | st.just({}) | JSON
+)
 PORTS = st.lists(
     st.fixed_dictionaries(
         {

@@ -54,7 +54,9 @@ class DnsLink:
             port: redirect.dns for port, redirect in redirects.items() if redirect.dns is not None
         }
         self._wanted = DnsPolicy(listeners, dict(selectors))
-        if self._wanted != self._told:
+        if self._wanted == DnsPolicy() and self._told is None:
+            self._pending.set()  # nobody waits for it
+        elif self._wanted != self._told:
             await self._tell()
 
     async def run(self) -> None:
@@ -63,7 +65,7 @@ class DnsLink:
             await self._pending.wait()
             try:
                 await self._tell()
-                log.info("DNS proxy is there again and knows what it should do")
+                log.info("DNS proxy at %s knows what it should do", self._socket)
             except DnsProxyGone:
                 await asyncio.sleep(AGAIN_S)
             except DnsProxyRefused as error:
@@ -79,7 +81,7 @@ class DnsLink:
             answer = await self._converse(save_dns_policy(wanted))
         except DnsProxyGone as error:
             if not self._pending.is_set():
-                log.warning("%s; it is told what changed once it is there", error)
+                log.warning("%s; it is told what to do once it is there", error)
             self._told = None
             self._pending.set()
             raise

@@ -51,7 +51,17 @@ log = logging.getLogger("proxy")
 class Envoy:
     """One node's Envoy."""
 
-    def __init__(self, directory: Path, node: str, *, tell: Tell, read_secret: ReadSecret) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        node: str,
+        *,
+        tell: Tell,
+        read_secret: ReadSecret,
+        way_in_use: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`way_in_use`: whether another proxy needs the way of packets to it, too."""
+        self._way_in_use = way_in_use
         self._files = ProxyFiles(directory)
         self._node = node
         self._tell = tell
@@ -243,8 +253,9 @@ class Envoy:
         if now - self._unused_since < DRAIN_S:
             return
         self._files.clear()
-        for sentence in await asyncio.to_thread(remove_proxy_path):
-            log.warning("%s", sentence)
+        if not self._way_in_use():
+            for sentence in await asyncio.to_thread(remove_proxy_path):
+                log.warning("%s", sentence)
         self._in_use = False
         self._leaving.clear()
         log.info("no HTTP rule is left: Envoy stopped")

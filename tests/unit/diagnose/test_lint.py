@@ -1,7 +1,7 @@
 """Each finding of `cairn lint`: it appears where it should, and goes when its cause does."""
 
 import pytest
-from policy_bed import CLUSTER, cilium, plain, read, world
+from policy_cases import CLUSTER, cilium, plain, read, world
 
 from cairn.diagnose.lint.found import Found, Weight
 from cairn.diagnose.lint.lint import lint

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from policy_bed import CLUSTER, namespace, pod
+from policy_cases import CLUSTER, namespace, pod
 
 from cairn.cli.manifests import read_manifests
 from cairn.diagnose.lint.found import Found

@@ -5,7 +5,7 @@ from typing import Any
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from policy_bed import TCP, UDP, world
+from policy_cases import TCP, UDP, world
 
 from cairn.abi.structs import Identity
 from cairn.diagnose.policy.end import as_seen_from

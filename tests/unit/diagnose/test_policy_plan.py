@@ -1,6 +1,6 @@
 """Plans: which connections change, what is cut off, and that nothing else is told."""
 
-from policy_bed import cilium, pod, read, world
+from policy_cases import cilium, pod, read, world
 
 from cairn.diagnose.policy.plan import Change, Plan, plan
 

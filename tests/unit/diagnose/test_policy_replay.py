@@ -8,7 +8,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from policy_bed import CLUSTER, cilium, read, world
+from policy_cases import CLUSTER, cilium, read, world
 
 from cairn.diagnose.policy.replay import Replayer, replay
 from cairn.diagnose.policy.seen import observe

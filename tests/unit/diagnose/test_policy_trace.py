@@ -1,7 +1,7 @@
 """Traces: the verdict both ways, the rule, and for a denial what would have allowed it."""
 
 import pytest
-from policy_bed import ask, cilium, plain, world
+from policy_cases import ask, cilium, plain, world
 
 from cairn.diagnose.policy.end import End, Kind
 from cairn.diagnose.policy.ends import NoSuchEnd, end_ports, find_ends

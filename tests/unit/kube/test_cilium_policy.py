@@ -289,7 +289,8 @@ def test_a_rule_that_names_nobody_allows_nothing_and_closes(
     rule: str, reasons_of_it: list[str]
 ) -> None:
     policy = read_one(KIND, f"{{endpointSelector: {{}}, ingress: [{rule}]}}")
-    assert (policy.rules, policy.isolates) == ((), {IN})
+    assert policy.rules == ()
+    assert policy.isolates == {IN}
     assert [finding.reason for finding in policy.findings] == reasons_of_it
 
 

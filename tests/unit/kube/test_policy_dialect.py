@@ -86,7 +86,8 @@ def test_the_policy_of_the_web_tier() -> None:
 def test_deny_all_closes_both_directions_without_rules() -> None:
     policy = scenario("default-deny-all")
     assert policy.subject == Selector(being(namespace="default"))
-    assert (policy.isolates, policy.rules) == ({IN, OUT}, ())
+    assert policy.isolates == {IN, OUT}
+    assert policy.rules == ()
 
 
 def test_the_rate_limit() -> None:
