@@ -65,16 +65,25 @@ async def _apply(options: argparse.Namespace) -> int:
         found = plan(world, world.changed(objects))
         if _refused(found):
             return FAILED
-        until = datetime.now(UTC) + options.trial if options.trial else None
-        tried = await _put_all(client, objects, until)
-        if tried is None:
+        try:
+            return await _try(client, options, objects)
+        except asyncio.CancelledError:
+            print()
+            await revert(client, [Tried(BY_KIND[obj["kind"]], key_of(obj)) for obj in objects])
             return FAILED
-        if until is None:
-            for one in tried:
-                print(f"{one} is in force")
-            return OK
-        _announce(tried, until)
-        return OK if options.detach else await Watch(client, tried, until).run()
+
+
+async def _try(client: Client, options: argparse.Namespace, objects: Sequence[Object]) -> int:
+    until = datetime.now(UTC) + options.trial if options.trial else None
+    tried = await _put_all(client, objects, until)
+    if tried is None:
+        return FAILED
+    if until is None:
+        for one in tried:
+            print(f"{one} is in force")
+        return OK
+    _announce(tried, until)
+    return OK if options.detach else await Watch(client, tried, until).run()
 
 
 def _refused(found: Plan) -> bool:

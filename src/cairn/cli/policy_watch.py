@@ -1,6 +1,6 @@
 """Policies on trial, watched from a terminal: time left, what they deny, how it ended.
 
-    objects, agents' counters  ->  one line that is renewed; Ctrl-C takes them back at once
+    objects, agents' counters  ->  one line that is renewed
 
 Invariants  The objects say how it ended: this only looks.
 """
@@ -85,10 +85,6 @@ class Watch:
         counting = asyncio.create_task(self._count())
         try:
             return await self._look()
-        except asyncio.CancelledError:
-            self._clear()
-            await revert(self._client, self._tried)
-            return FAILED
         finally:
             counting.cancel()
 

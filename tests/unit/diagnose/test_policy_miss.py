@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from policy_cases import TCP, UDP, world
 
+from cairn.abi.structs import Identity
+from cairn.diagnose.policy.end import as_seen_from
 from cairn.diagnose.policy.ends import find_ends
 from cairn.diagnose.policy.miss import Place
 from cairn.diagnose.policy.near import Question, misses, requires_of, selects
@@ -111,7 +113,7 @@ def test_a_rule_without_a_miss_is_one_that_the_engine_counts(
     for direction in Direction:
         if direction is Direction.INGRESS and remote.dns_name:
             continue
-        asked = Question(own, remote, Place(*at), direction)
+        asked = Question(own, as_seen_from(remote, own), Place(*at), direction)
         verdict = verdict_of(around, asked)
         if verdict is None or own.namespace != "production":
             continue
@@ -124,6 +126,6 @@ def test_a_rule_without_a_miss_is_one_that_the_engine_counts(
             if rule.direction is direction and not misses(policy, rule, asked, around, requires)
         }
         isolated = any(direction in policy.isolates for policy in about)
-        own_node = direction is Direction.INGRESS and remote.text == "host"
+        own_node = direction is Direction.INGRESS and asked.other.identity == Identity.HOST
         open_ = Action.ALLOW in hits or not isolated
         assert verdict.allows == (own_node or (Action.DENY not in hits and open_)), (text, asked)

@@ -4,11 +4,11 @@ a pod, a node, an address, a name, a well-known group  ->  End
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from cairn.abi.structs import Identity
-from cairn.kube.policy.rule import NAMESPACE, NAMESPACE_LABEL
+from cairn.kube.policy.rule import NAMESPACE, NAMESPACE_LABEL, RESERVED
 from cairn.net import Address
 
 
@@ -73,5 +73,7 @@ def _lent(key: str) -> bool:
 def as_seen_from(end: End, other: End) -> End:
     """Return `end` as the other end's policies see it: a pod's own node is its host."""
     if end.kind is Kind.NODE and other.kind is Kind.POD and end.node and end.node == other.node:
-        return End(end.text, end.kind, int(Identity.HOST), end.labels, end.address, end.node)
+        labels = {k: v for k, v in end.labels.items() if not k.startswith(RESERVED)}
+        labels[f"{RESERVED}host"] = ""
+        return replace(end, identity=int(Identity.HOST), labels=labels)
     return end
