@@ -273,9 +273,7 @@ def set_mtu(station: Station, mtu_bytes: int) -> list[str]:
     return []
 
 
-def add_pod(
-    made: Bed, station: Station, name: str, number: int, home: str = "default"
-) -> Pod:
+def add_pod(made: Bed, station: Station, name: str, number: int, home: str = "default") -> Pod:
     """Wire a pod of that name and namespace with address NUMBER of its node's networks."""
     ns = f"{made.prefix}-{home[:1]}{name}"
     namespace.create(ns)
