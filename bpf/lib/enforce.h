@@ -365,7 +365,8 @@ static __always_inline void note_audit(struct __sk_buff *skb, struct packet *p, 
 			       w->audit_egress ? w->audit_egress : w->audit_ingress);
 }
 
-/* Returns CAIRN_PASS, CAIRN_TO_PROXY, or a drop reason. */
+/* Judge a packet whose transport header has been read. Returns CAIRN_PASS, CAIRN_TO_PROXY, or a drop
+ * reason. */
 __noinline int police_packet(struct __sk_buff *skb, struct packet *p, struct policing *w)
 {
 	struct cairn_policy_state state = policy_state_now();
@@ -373,9 +374,6 @@ __noinline int police_packet(struct __sk_buff *skb, struct packet *p, struct pol
 
 	if (!p || !w)
 		return CAIRN_DROP_POLICY_PENDING;
-	verdict = packet_read_l4(skb, p);
-	if (verdict != CAIRN_PASS)
-		return verdict;
 	if (is_neighbour_message(p, w))
 		return CAIRN_PASS;
 	if ((w->source_flags | w->destination_flags) & CAIRN_ENDPOINT_CLOSED || !state.revision)
@@ -413,12 +411,20 @@ __noinline int police_to_proxy(struct __sk_buff *skb, struct packet *p, struct p
 	return forward(skb, w->point, CAIRN_TO_PROXY, TCX_NEXT);
 }
 
+static __always_inline int police_unread(struct __sk_buff *skb, struct packet *p,
+					 struct policing *w)
+{
+	int verdict = packet_read_l4(skb, p);
+
+	return verdict == CAIRN_PASS ? police_packet(skb, p, w) : verdict;
+}
+
 /* Whether the packet may go on, at a hook where packets come in; else *@action is what the hook
  * returns. */
 static __always_inline bool police(struct __sk_buff *skb, struct packet *p, struct policing *w,
 				   int *action)
 {
-	int verdict = police_packet(skb, p, w);
+	int verdict = police_unread(skb, p, w);
 
 	if (verdict == CAIRN_PASS)
 		return true;

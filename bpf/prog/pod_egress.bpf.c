@@ -64,7 +64,7 @@ int pod_egress(struct __sk_buff *skb)
 	w->sender = find_sender(skb, &p);
 	if (w->sender == SENT_BY_NODE)
 		w->source = CAIRN_IDENTITY_HOST;
-	verdict = police_packet(skb, &p, w);
+	verdict = police_unread(skb, &p, w);
 	if (verdict == CAIRN_TO_PROXY)
 		return turn_back(skb);
 	return verdict == CAIRN_PASS ? TCX_NEXT : police_drop(skb, &p, w, verdict);

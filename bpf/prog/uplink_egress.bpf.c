@@ -29,7 +29,7 @@ static __always_inline enum cairn_verdict police_own(struct __sk_buff *skb, stru
 			    ? SENT_FOR_POD
 			    : SENT_BY_NODE;
 
-	enum cairn_verdict verdict = police_packet(skb, p, w);
+	enum cairn_verdict verdict = police_unread(skb, p, w);
 
 	/* Here no packet can be given to a socket. */
 	return verdict == CAIRN_TO_PROXY ? CAIRN_DROP_PROXY_GONE : verdict;

@@ -69,9 +69,20 @@ class Trial:
     objects: dict[str, Object]
     maps: dict[str, Map]
 
-    def run(self, frame: bytes, program: str = "uplink_ingress", repeat: int = 1) -> TrialRun:
+    def run(
+        self,
+        frame: bytes,
+        program: str = "uplink_ingress",
+        repeat: int = 1,
+        *,
+        came_by: int = 0,
+        mark: int = 0,
+    ) -> TrialRun:
+        """Run a program; `came_by` is the interface where a packet on its way out came in."""
         loaded = self.objects[program].programs[program]
-        return loaded.run_packet(frame, ifindex=LOOPBACK, repeat=repeat)
+        return loaded.run_packet(
+            frame, ifindex=LOOPBACK, ingress_ifindex=came_by, mark=mark, repeat=repeat
+        )
 
     def counted(self) -> dict[tuple[Point, Verdict], int]:
         """Return the counters that are not 0."""
