@@ -47,4 +47,6 @@ async def ask(bootstrap: object) -> str:
     if process.returncode == 0:
         return ""
     lines = [line for line in text.decode(errors="replace").splitlines() if line.strip()]
-    return " ".join(lines[-1].split()) if lines else f"exit status {process.returncode}"
+    if not lines:
+        return f"Envoy ends with status {process.returncode}"
+    return " ".join(lines[-1].rpartition(f"{path}': ")[2].split())
