@@ -38,7 +38,7 @@ RECORDS = (
     "rule_counters",
 )
 SKIPPED = ("addr", "maglev", "maglev_small")
-MODULES = ("config", "conntrack", "endpoint", "event", "node", "policy", "service", "types")
+MODULES = ("config", "conntrack", "endpoint", "event", "node", "policy", "rate", "service", "types")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@
 #include <cairn/event.h>
 #include <cairn/node.h>
 #include <cairn/policy.h>
+#include <cairn/rate.h>
 #include <cairn/service.h>
 
 #define CAIRN_MAP(name, map_type, entries, key_type, value_type, flags)                            \

@@ -12,6 +12,7 @@
 #include <cairn/event.h>
 #include <cairn/node.h>
 #include <cairn/policy.h>
+#include <cairn/rate.h>
 #include <cairn/service.h>
 
 #define EXPORT(kind, name) kind cairn_##name abi_##name SEC(".data.abi")

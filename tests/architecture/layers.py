@@ -43,6 +43,7 @@ LAYERS: dict[str, int] = {
     "operator": 5,
     "router": 5,
     "speaker": 5,
+    "dnsproxy": 5,
     "proxy": 5,
     "cni": 5,
     "api": 5,

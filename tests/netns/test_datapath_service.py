@@ -11,7 +11,7 @@ from datapath_bed import CLIENT, VIP, Bed, ask, batch, bed, wait_for
 from cairn.abi.records import EVENT
 from cairn.abi.structs import Point, ServiceFlag
 from cairn.abi.verdicts import Verdict
-from cairn.libbpf import Ring
+from cairn.libbpf.ring import Ring
 from cairn.linux import namespace
 
 TCP, UDP = 6, 17

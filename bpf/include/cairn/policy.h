@@ -9,8 +9,6 @@
  * policy_flows     LRU_HASH      cairn_flow_key            cairn_policy_flow
  * policy_rules     HASH          __u32 rule                cairn_rule_counters
  * policy_state     ARRAY of one  __u32 0                   cairn_policy_state
- * policy_rates     HASH          cairn_rate_at             cairn_policy_rate
- * policy_buckets   LRU_HASH      cairn_rate_key            cairn_rate
  *
  * An identity stands for a set of labels (or a network, or a selector of DNS names) and is local
  * to the node; 0 is none. Those below 256 are reserved and have Hubble's numbers. `identities`
@@ -174,29 +172,6 @@ struct cairn_policy_state {
 #define CAIRN_MARK_EGRESS_PROXY 0x300
 #define CAIRN_MARK_INGRESS_PROXY 0x400
 
-/* Where a rule limits new traffic: the address and port of a pod, or of a service that leads to one.
- * `policy_buckets` counts by source and rule (in the place of the service), so a client has
- * one budget for all the addresses that the rule is about. */
-struct cairn_rate_at {
-	struct cairn_addr address;
-	__u32 remote; /* identity of the source; 0: all, or those that have no entry of their own */
-	__be16 port;
-	__u8 protocol;
-	__u8 pad;
-};
-
-enum cairn_rate_flag {
-	CAIRN_RATE_TOTAL = 1, /* one budget for all sources, not one for each */
-	CAIRN_RATE_BY_REMOTE = 2, /* some identities have entries of their own, which come first */
-};
-
-struct cairn_policy_rate {
-	__u32 rule; /* key of `policy_rules` */
-	__u32 per_second; /* new TCP connections, or UDP packets; 0: no limit */
-	__u32 burst; /* how many may come at once */
-	__u32 flags; /* cairn_rate_flag */
-};
-
 _Static_assert(sizeof(struct cairn_policy_key) == 12, "ABI");
 _Static_assert(sizeof(struct cairn_policy_verdict) == 12, "ABI");
 _Static_assert(sizeof(struct cairn_policy_peer) == 20, "ABI");
@@ -207,5 +182,3 @@ _Static_assert(sizeof(struct cairn_flow_key) == 40, "ABI");
 _Static_assert(sizeof(struct cairn_policy_flow) == 72, "ABI");
 _Static_assert(sizeof(struct cairn_rule_counters) == 24, "ABI");
 _Static_assert(sizeof(struct cairn_policy_state) == 8, "ABI");
-_Static_assert(sizeof(struct cairn_rate_at) == 24, "ABI");
-_Static_assert(sizeof(struct cairn_policy_rate) == 16, "ABI");

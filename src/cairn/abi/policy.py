@@ -84,15 +84,6 @@ class PolicyFlag(IntFlag):
     """Some verdict says PROXY: replies may belong to the proxy."""
 
 
-class RateFlag(IntFlag):
-    """enum cairn_rate_flag."""
-
-    TOTAL = 1
-    """One budget for all sources, not one for each."""
-    BY_REMOTE = 2
-    """Some identities have entries of their own, which come first."""
-
-
 @dataclass(frozen=True, slots=True)
 class FlowKey:
     """struct cairn_flow_key."""
@@ -303,31 +294,6 @@ class PolicyPeer:
 
 
 @dataclass(frozen=True, slots=True)
-class PolicyRate:
-    """struct cairn_policy_rate."""
-
-    rule: int
-    """Key of `policy_rules`."""
-    per_second: int
-    """New TCP connections, or UDP packets; 0: no limit."""
-    burst: int
-    """How many may come at once."""
-    flags: int
-    """Of `RateFlag`."""
-    SIZE: ClassVar[int] = 16
-
-    @classmethod
-    def read(cls, raw: bytes) -> Self:
-        """Return the value in 16 octets."""
-        rule, per_second, burst, flags = unpack("=IIII", raw)
-        return cls(rule, per_second, burst, flags)
-
-    def write(self) -> bytes:
-        """Return the 16 octets."""
-        return pack("=IIII", self.rule, self.per_second, self.burst, self.flags)
-
-
-@dataclass(frozen=True, slots=True)
 class PolicyState:
     """struct cairn_policy_state."""
 
@@ -403,34 +369,6 @@ class PortKey:
     def write(self) -> bytes:
         """Return the 8 octets."""
         return pack("=I2sBB", self.table, self.port.to_bytes(2, "big"), self.protocol, self.bits)
-
-
-@dataclass(frozen=True, slots=True)
-class RateAt:
-    """struct cairn_rate_at."""
-
-    address: Address
-    remote: int
-    """Identity of the source; 0: all, or those that have no entry of their own."""
-    port: int
-    protocol: int
-    SIZE: ClassVar[int] = 24
-
-    @classmethod
-    def read(cls, raw: bytes) -> Self:
-        """Return the value in 24 octets."""
-        address, remote, port, protocol = unpack("=16sI2sB1x", raw)
-        return cls(read_address(address), remote, int.from_bytes(port, "big"), protocol)
-
-    def write(self) -> bytes:
-        """Return the 24 octets."""
-        return pack(
-            "=16sI2sB1x",
-            write_address(self.address),
-            self.remote,
-            self.port.to_bytes(2, "big"),
-            self.protocol,
-        )
 
 
 @dataclass(frozen=True, slots=True)

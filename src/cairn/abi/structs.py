@@ -54,13 +54,15 @@ from cairn.abi.policy import (
     PolicyFlow,
     PolicyKey,
     PolicyPeer,
-    PolicyRate,
     PolicyState,
     PolicyVerdict,
     PortKey,
+    RuleCounters,
+)
+from cairn.abi.rate import (
+    PolicyRate,
     RateAt,
     RateFlag,
-    RuleCounters,
 )
 from cairn.abi.service import (
     MAGLEV_SIZE,

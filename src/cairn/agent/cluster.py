@@ -80,6 +80,10 @@ class Cluster:
         """Whether the BGP configuration changed."""
         self.changed = asyncio.Event()
         """Set when anything above became dirty."""
+        self.on_service: Callable[[Key], None] = lambda _: None
+        """Called when a Service or its slices changed, besides `dirty_services`."""
+        self.on_group: Callable[[Key], None] = lambda _: None
+        """Called when a group of networks changed, besides `dirty_groups`."""
         self._service_of: dict[Key, Key] = {}
         self._informers = tuple(self._followed(client, node))
 
@@ -136,7 +140,7 @@ class Cluster:
             self.services.pop(key, None)
         else:
             self.services[key] = Service.from_object(obj)
-        self.dirty_services.add(key)
+        self._mark(key)
 
     def _slice(self, key: Key, obj: RawObject | None) -> None:
         new = None if obj is None else EndpointSlice.from_object(obj)
@@ -145,11 +149,15 @@ class Cluster:
             self.slices[before].pop(key, None)
             if not self.slices[before]:
                 del self.slices[before]
-            self.dirty_services.add(before)
+            self._mark(before)
         if new is not None:
             self._service_of[key] = new.service
             self.slices[new.service][key] = new
-            self.dirty_services.add(new.service)
+            self._mark(new.service)
+
+    def _mark(self, service: Key) -> None:
+        self.dirty_services.add(service)
+        self.on_service(service)
 
     def _node(self, key: Key, obj: RawObject | None) -> None:
         if obj is None:
@@ -177,6 +185,7 @@ class Cluster:
         else:
             self.groups[key] = CidrGroup.from_object(obj)
         self.dirty_groups = True
+        self.on_group(key)
 
     def _pod(self, key: Key, obj: RawObject | None) -> None:
         new = None if obj is None else PodPorts.from_object(obj)

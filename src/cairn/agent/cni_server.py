@@ -6,6 +6,7 @@
 Invariants  Calls are served one at a time: the kernel's link table is the shared state.
             ADD with a known container and interface returns what stands, so a retry is harmless.
             Every call is answered, whatever goes wrong.
+            ADD answers when the pod's policy is in force; until then the pod is closed.
 Standards   CNI specification 1.1: commands, result and error types, well-known codes
 Not here    The plugin itself (cairn.cni), the wiring (apply.pod_link).
 """
@@ -13,11 +14,12 @@ Not here    The plugin itself (cairn.cni), the wiring (apply.pod_link).
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from cairn.agent.endpoint_store import EndpointStore
+from cairn.agent.policy_admission import NotAdmitted
 from cairn.apply import pod_link
 from cairn.compile.pod_ipam import Exhausted, next_address
 from cairn.desired.endpoint import PodEndpoint
@@ -58,12 +60,17 @@ class CniServer:
         mtu_bytes: Callable[[], int],
         on_add: Callable[[PodEndpoint], None],
         on_delete: Callable[[PodEndpoint], None],
+        admit: Callable[[PodEndpoint], Awaitable[None]],
     ) -> None:
+        """`on_add` and `on_delete` are called in a thread, once a pod is wired and before it is
+        unwired; `admit` returns when its policy is in force, or raises NotAdmitted.
+        """
         self._store = store
         self._networks = networks
         self._mtu_bytes = mtu_bytes
         self._on_add = on_add
         self._on_delete = on_delete
+        self._admit = admit
         self._turn = asyncio.Lock()
 
     async def serve(self, path: Path) -> asyncio.Server:
@@ -94,16 +101,35 @@ class CniServer:
         handler = handlers.get(command)
         if handler is None:
             return _error(CODE_INVALID, f"unknown CNI command {command!r}")
-        async with self._turn:
-            try:
-                return {"result": await asyncio.to_thread(handler, call)}
-            except CniError as error:
-                return _error(error.code, str(error))
-            except Exhausted as error:
-                return _error(CODE_TRY_AGAIN, str(error))
-            except (pod_link.WiringFailed, BpfError, NetlinkError, OSError) as error:
-                log.error("CNI %s of %s failed: %s", command, call.get("containerID"), error)
-                return _error(CODE_FAILED, str(error))
+        try:
+            async with self._turn:
+                result = await asyncio.to_thread(handler, call)
+            if command == "ADD":
+                await self._let_in(call)
+        except CniError as error:
+            return _error(error.code, str(error))
+        except (Exhausted, NotAdmitted) as error:
+            return _error(CODE_TRY_AGAIN, str(error))
+        except (pod_link.WiringFailed, BpfError, NetlinkError, OSError) as error:
+            log.error("CNI %s of %s failed: %s", command, call.get("containerID"), error)
+            return _error(CODE_FAILED, str(error))
+        return {"result": result}
+
+    async def _let_in(self, call: Mapping[str, Any]) -> None:
+        """Wait until the pod's policy is in force; without it, the pod is unwired again.
+
+        Others have their turn meanwhile.
+        """
+        endpoint = self._store.get(call["containerID"], call["ifname"])
+        if endpoint is None:  # a DEL overtook it
+            raise CniError(CODE_TRY_AGAIN, f"container {call['containerID']} was deleted meanwhile")
+        try:
+            await self._admit(endpoint)
+        except NotAdmitted:
+            async with self._turn:
+                if self._store.get(call["containerID"], call["ifname"]) == endpoint:
+                    await asyncio.to_thread(self._remove, endpoint)
+            raise
 
     def _add(self, call: Mapping[str, Any]) -> dict[str, Any]:
         known = self._store.get(call["containerID"], call["ifname"])

@@ -10,7 +10,8 @@ import asyncio
 import logging
 
 from cairn.abi.records import EVENT
-from cairn.libbpf import BpfError, Map, Ring
+from cairn.libbpf import BpfError, Map
+from cairn.libbpf.ring import Ring
 from cairn.observe.drops import sum_drops
 
 PAUSE_S = 1.0

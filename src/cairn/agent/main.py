@@ -13,6 +13,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from cairn.agent.bgp import BgpLink
@@ -28,6 +29,7 @@ from cairn.agent.l2 import L2
 from cairn.agent.metrics import PORT, MetricsServer, NodeMetrics
 from cairn.agent.node_record import NodeRecord, wait_for_node
 from cairn.agent.path_proof import PathProof
+from cairn.agent.policies import Policies
 from cairn.agent.reconciler import Reconciler
 from cairn.agent.serving import Serving
 from cairn.agent.upkeep import Upkeep
@@ -198,6 +200,16 @@ class Agent:
         self._l2.on_neighbours = self._bgp.watch
         self._l2.on_change = self._reconciler.elect_again
         self._reconciler.vips.on_answered = self._l2.answer
+        self._policies = Policies(
+            client,
+            node,
+            uplink.addresses,
+            cluster=self._cluster,
+            endpoints=self._store,
+            maps=maps,
+            run=options.run,
+            recorder=self._recorder,
+        )
         self._upkeep = Upkeep(maps, self._tell)
         metrics = NodeMetrics(maps, options.bpf, self._upkeep, self._reconciler.name_backends)
         self._metrics = MetricsServer(metrics, uplink.addresses, options.metrics_port)
@@ -218,9 +230,11 @@ class Agent:
             self._early.on_state = record.tell_xdp
             tasks.create_task(record.keep())
             tasks.create_task(watch_interface(self._uplink.name, self._look_again(record)))
-            for runner in self._cluster.runners():
+            for runner in (*self._cluster.runners(), *self._policies.runners()):
                 tasks.create_task(runner)
             await self._fill(tasks)
+            await self._policies.keeper.start()
+            tasks.create_task(self._policies.keeper.run())
             server = await self._serve_cni()
             tasks.create_task(server.serve_forever())
             rules = self._reconciler
@@ -270,7 +284,8 @@ class Agent:
             self._node.pod_networks,
             mtu_bytes=lambda: self._mtu_bytes,
             on_add=self._add_pod,
-            on_delete=self._delete_pod,
+            on_delete=partial(self._delete_pod, asyncio.get_running_loop()),
+            admit=self._policies.admit,
         )
         socket = self._options.run / "agent.sock"
         server = await cni.serve(socket)
@@ -313,6 +328,7 @@ class Agent:
         self._data_plane.attach_pod(endpoint)
         self._publisher.changed.set()
 
-    def _delete_pod(self, endpoint: PodEndpoint) -> None:
+    def _delete_pod(self, loop: asyncio.AbstractEventLoop, endpoint: PodEndpoint) -> None:
         self._data_plane.detach_pod(endpoint)
+        self._policies.unwire_from(loop, endpoint)
         self._publisher.changed.set()

@@ -20,6 +20,7 @@ from cairn.apiserver.builtin_service_rules import service_errors
 from cairn.apiserver.columns_pod import POD as POD_COLUMNS
 from cairn.apiserver.kind import Kind, Scale
 from cairn.apiserver.notes import template_warnings, warnings
+from cairn.apiserver.policy_rules import policy_errors
 
 _POD_SUBRESOURCES = frozenset(
     {"status", "log", "exec", "attach", "portforward", "binding", "eviction"}
@@ -114,7 +115,7 @@ BUILTIN: tuple[Kind, ...] = (
     _kind(
         "networking.k8s.io", "NetworkPolicy", "networkpolicies", "netpol",
         schema=network.NETWORK_POLICY, columns=columns.NETWORK_POLICY,
-        validate=network_rules.network_policy_errors, warn=warnings,
+        validate=policy_errors, warn=warnings,
     ),
     _rbac("Role", "roles", schema=cluster.ROLE, columns=columns.CREATED_AT),
     _rbac(

@@ -23,6 +23,8 @@ from cairn.apiserver.notation import (
     obj,
     string,
 )
+from cairn.apiserver.policy_rules import policy_errors
+from cairn.kube.resource import POLICY_KINDS
 
 _NAMES = obj(
     "Names of the kind.",
@@ -95,6 +97,7 @@ CUSTOM_RESOURCE_DEFINITION = obj(
         observedGeneration=integer("Generation that was looked at.", bits=64),
     ),
 )
+_NOTED = frozenset({dialect.GROUP, *(known.group for known in POLICY_KINDS)})
 _AGE = Column("Age", "date", ".metadata.creationTimestamp")
 _VERSION_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?\Z")
 _TYPES = ("object", "array", "string", "integer", "number", "boolean")
@@ -222,10 +225,15 @@ def kind_from_crd(crd: dict[str, Any], version: str) -> Kind:
         subresources=frozenset(name for name in ("status", "scale") if name in subresources),
         schema=schema,
         columns=columns or (_AGE,),
-        warn=notes.warnings if spec["group"] == dialect.GROUP else None,
+        validate=policy_errors if _is_policy(spec["group"], names["kind"]) else None,
+        warn=notes.warnings if spec["group"] in _NOTED else None,
         scale=_scale(scale) if scale else None,
         custom=True,
     )
+
+
+def _is_policy(group: str, kind: str) -> bool:
+    return any((group, kind) == (known.group, known.kind) for known in POLICY_KINDS)
 
 
 def _column(item: Mapping[str, Any]) -> Column:

@@ -4,7 +4,8 @@
 
 Invariants  Pure; never refuses anything. A field of the wrong type finds nothing: the schema tells.
             No sentence says that Cairn does what it does not do.
-Not here    Kinds and fields that do nothing at all (cairn.kube.unsupported).
+Not here    Kinds and fields that do nothing at all (cairn.kube.unsupported), network policies
+            (policy_rules).
 """
 
 import ipaddress
@@ -17,12 +18,10 @@ Found = Iterator[str]
 
 def warnings(obj: Mapping[str, Any]) -> list[str]:
     """Return the notes on one object, each once."""
-    found = _FINDERS.get(str(obj.get("kind")))
-    specs = [
-        spec for spec in (obj.get("spec"), *_maps(obj.get("specs"))) if isinstance(spec, Mapping)
-    ]
-    notes = [note for spec in specs for note in found(spec, obj)] if found else []
-    return list(dict.fromkeys(notes))
+    found, spec = _FINDERS.get(str(obj.get("kind"))), obj.get("spec")
+    if found is None or not isinstance(spec, Mapping):
+        return []
+    return list(dict.fromkeys(found(spec, obj)))
 
 
 def _maps(value: Any) -> list[Mapping[str, Any]]:
@@ -136,65 +135,6 @@ def _family(neighbor: Mapping[str, Any], path: str) -> Found:
         )
 
 
-def _policy(spec: Mapping[str, Any], obj: Mapping[str, Any]) -> Found:
-    if "podSelector" in spec:
-        yield (
-            "spec.podSelector is NetworkPolicy's word for spec.endpointSelector; write "
-            "endpointSelector"
-        )
-    if "policyTypes" in spec:
-        types = ", ".join(map(str, spec.get("policyTypes") or ())) or "no direction"
-        yield (
-            f"spec.policyTypes is NetworkPolicy's word: it means that {types} is denied by "
-            "default, with or without rules; write enableDefaultDeny, or an empty rule list per "
-            "direction"
-        )
-    egress = _maps(spec.get("egress"))
-    if any(rule.get("toFQDNs") for rule in egress) and not any(map(_allows_dns, egress)):
-        yield (
-            "spec.egress has toFQDNs but no rule that allows DNS, so where it is enforced the "
-            "names may not be looked up; write an egress rule to kube-dns on port 53 with rules.dns"
-        )
-    for direction in ("ingress", "egress"):
-        for index, rule in enumerate(_maps(spec.get(direction))):
-            yield from _rule(rule, direction, f"spec.{direction}[{index}]")
-
-
-def _ports(rule: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [port for part in _maps(rule.get("toPorts")) for port in _maps(part.get("ports"))]
-
-
-def _allows_dns(rule: Mapping[str, Any]) -> bool:
-    if rule.get("toFQDNs"):
-        return False
-    ports = _ports(rule)
-    to_someone = any(name.startswith("to") for name in rule)
-    return any(str(port.get("port")) in ("53", "dns", "0") for port in ports) or (
-        to_someone and not ports
-    )
-
-
-def _rule(rule: Mapping[str, Any], direction: str, path: str) -> Found:
-    for port in _ports(rule):
-        if "rateLimit" in port:
-            yield (
-                f"{path}: rateLimit is Cairn's own addition, a limit per source address (scope: "
-                "total for all together): this version limits nothing, other systems do not know "
-                "it; limit on the router"
-            )
-    name = "fromCIDR" if direction == "ingress" else "toCIDR"
-    cidrs = rule.get(name)
-    for cidr in cidrs if isinstance(cidrs, list) else ():
-        if cidr in ("0.0.0.0/0", "::/0"):
-            other = "IPv6" if cidr == "0.0.0.0/0" else "IPv4"
-            entity = "fromEntities" if direction == "ingress" else "toEntities"
-            yield (
-                f"{path}: {name} {cidr} is the world outside the cluster over one family: where "
-                f"it is enforced, pods of the cluster and {other} are denied; write {entity}: "
-                "[all] if anyone is meant"
-            )
-
-
 def _envoy(spec: Mapping[str, Any], obj: Mapping[str, Any]) -> Found:
     if any(service.get("routes") for service in _maps(spec.get("services"))):
         yield (
@@ -210,8 +150,6 @@ def _mesh(spec: Mapping[str, Any], obj: Mapping[str, Any]) -> Found:
 _FINDERS: Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Found]] = {
     "CiliumLoadBalancerIPPool": _pool,
     "CiliumBGPPeeringPolicy": _peering,
-    "CiliumNetworkPolicy": _policy,
-    "CiliumClusterwideNetworkPolicy": _policy,
     "CiliumEnvoyConfig": _envoy,
     "CiliumClusterwideEnvoyConfig": _envoy,
     "CiliumClusterMesh": _mesh,

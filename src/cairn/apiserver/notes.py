@@ -3,13 +3,15 @@
     object  ->  texts of `Warning:` headers
 
 Not here    The facts: cairn.kube.unsupported (what Cairn does not do), dialect (what it reads
-            otherwise than written).
+            otherwise than written), policy_rules (what it says of network policies).
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from cairn.apiserver import dialect
+from cairn.apiserver.policy_rules import policy_notes
+from cairn.kube.policy.read import READERS
 from cairn.kube.unsupported import Weight, unsupported
 
 # What this server itself leaves undone; a cluster with Kubernetes' own server does it.
@@ -28,7 +30,8 @@ def warnings(obj: Mapping[str, Any]) -> list[str]:
         if gap.weight is not Weight.ASIDE:
             subject = f"{kind} {_name(obj)} " if gap.message.startswith("is ") else ""
             notes.append(subject + gap.message)
-    return list(dict.fromkeys(notes + dialect.warnings(obj)))
+    said = policy_notes(obj) if kind in READERS else dialect.warnings(obj)
+    return list(dict.fromkeys(notes + said))
 
 
 def template_warnings(obj: Mapping[str, Any]) -> list[str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from cairn.abi import structs
 from cairn.abi.address import write_address
-from cairn.abi.structs import ConfigFlag
+from cairn.abi.structs import ConfigFlag, EndpointFlag, Identity
 from cairn.apply.uplink import Uplink
 from cairn.desired.endpoint import PodEndpoint
 from cairn.libbpf import AttachType, BpfError, Map, Object, Program, attach, load_object
@@ -160,23 +160,27 @@ class DataPlane:
         return _load((name,), self._pins, self._uplink, own, flags, sections)[name]
 
     def attach_pod(self, endpoint: PodEndpoint) -> None:
-        """Police and forward what the pod sends, and make the pod reachable."""
+        """Police and forward what the pod sends, and make the pod reachable.
+
+        A pod that is new is closed until its policy is in the maps (apply.policy_maps).
+        """
         pin = _pod_pin(endpoint)
-        self._attach("pod_ingress", AttachType.TCX_INGRESS, endpoint.host_ifindex, pin)
         value = structs.Endpoint(
             ifindex=endpoint.host_ifindex,
             mac=parse_mac(endpoint.mac),
             host_mac=parse_mac(endpoint.host_mac),
-            flags=0,
-            identity=0,
+            flags=EndpointFlag.CLOSED,
+            identity=Identity.NONE,
         )
         for address in endpoint.addresses:
             key = write_address(address)
             held = self.maps["endpoints"].lookup(key)
             before = structs.Endpoint.read(held) if held else value
             same = (before.ifindex, before.mac) == (value.ifindex, value.mac)
-            flags = before.flags if same else 0  # what the programs noted of the pod
-            self.maps["endpoints"].update(key, replace(value, flags=flags).write())
+            kept = before if same else value  # whose it is, and what the programs noted of it
+            entry = replace(value, flags=kept.flags, identity=kept.identity)
+            self.maps["endpoints"].update(key, entry.write())
+        self._attach("pod_ingress", AttachType.TCX_INGRESS, endpoint.host_ifindex, pin)
 
     def detach_pod(self, endpoint: PodEndpoint) -> None:
         """Forget the pod; its link goes with its interface."""

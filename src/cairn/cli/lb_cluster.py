@@ -56,12 +56,16 @@ class ClusterView:
         return Client.connect(kubeconfig or lab_kubeconfig())
 
     async def ask(self, words: list[str], node: str | None, *, one: bool = False) -> Answers:
-        """Have `cairn lb WORDS --local` run by the agents: of `node`, of the first, or of all.
+        """Have `cairn lb WORDS --local` run by the agents, as `run` does."""
+        return await self.run(["lb", *words, "--local"], node, one=one)
+
+    async def run(self, words: list[str], node: str | None = None, *, one: bool = False) -> Answers:
+        """Have `cairn WORDS -o json` run by the agents: of `node`, of the first, or of all.
 
         Raises ApiError if the API server does not answer, NoAgent if no agent runs there.
         """
         agents = await self._agents(node)
-        argv = ["cairn", "lb", *words, "--local", "-o", "json"]
+        argv = ["cairn", *words, "-o", "json"]
         chosen = dict(list(agents.items())[:1]) if one else agents
         said = await asyncio.gather(*(self._ask(pod, argv) for pod in chosen.values()))
         answers = Answers()
@@ -105,7 +109,7 @@ class ClusterView:
             return error.message
         if done.code:
             said = done.stderr.decode(errors="replace").strip().splitlines()
-            return said[-1].removeprefix("cairn lb: ") if said else f"exit status {done.code}"
+            return said[-1].removeprefix("cairn ") if said else f"exit status {done.code}"
         try:
             return msgspec.json.decode(done.stdout)
         except msgspec.DecodeError:

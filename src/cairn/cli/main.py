@@ -39,6 +39,10 @@ COMMANDS = (
         "status", "cairn.cli.status", "one screen: what runs, who announces what, what is wrong"
     ),
     Command("lb", "cairn.cli.lb", "the nodes' load balancers: list, backends, connections, maglev"),
+    Command(
+        "policy", "cairn.cli.policy", "network policies: get, trace, plan, replay, suggest, apply"
+    ),
+    Command("lint", "cairn.cli.lint", "what manifests mean otherwise than their author may think"),
     Command("lab", "cairn.lab.main", "the home lab on this machine: up, down, status, exec, fault"),
     Command(
         "bgpctl", "cairn.router.bgpctl", "the router's view of BGP: show neighbor, rib, summary"
@@ -46,6 +50,7 @@ COMMANDS = (
     Command("crds", "cairn.cli.crds", "print the CustomResourceDefinitions that Cairn needs"),
     Command("agent", "cairn.agent.main", "one node's network", daemon=True),
     Command("speaker", "cairn.speaker.main", "one node's BGP speaker", daemon=True),
+    Command("dns", "cairn.dnsproxy.main", "one node's DNS proxy for policy by name", daemon=True),
     Command("proxy", "cairn.proxy.main", "one node's Envoy, once HTTP rules need it", daemon=True),
     Command("operator", "cairn.operator.main", "addresses and node configurations", daemon=True),
     Command("router", "cairn.router.main", "a Linux home router: BGP, ECMP, firewall", daemon=True),

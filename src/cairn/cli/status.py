@@ -14,6 +14,7 @@ from rich.console import Console
 
 from cairn.cli.render import lab_kubeconfig, make_console, show_table, spell
 from cairn.diagnose.overview import Inventory, Overview, Problem, compile_overview
+from cairn.diagnose.policies import PolicyCounts
 from cairn.drive.kube_client import ApiError, Client
 from cairn.drive.kubeconfig import NoAccess
 from cairn.kube.metadata import Object
@@ -27,6 +28,7 @@ from cairn.kube.resource import (
     L2_POLICIES,
     NODES,
     PODS,
+    POLICY_KINDS,
     POOLS,
     SERVICES,
     STORED_KINDS,
@@ -89,11 +91,14 @@ async def _fetch(kubeconfig: str | None) -> tuple[str, Inventory]:
         found = await asyncio.gather(*map(objects, KINDS.values()))
         kinds = dict(zip(KINDS, found, strict=True))
         namespace, name = SETTINGS
+        policies = await asyncio.gather(*map(objects, POLICY_KINDS))
         others = await asyncio.gather(
             *map(objects, (*STORED_KINDS, BGP_ADVERTISEMENTS)),
             objects(CONFIG_MAPS, namespace, f"metadata.name={name}"),
         )
-        inventory = Inventory(**kinds, others=list(chain(*others)))
+        inventory = Inventory(
+            **kinds, network_policies=list(chain(*policies)), others=list(chain(*others))
+        )
         return client.url, inventory
 
 
@@ -132,7 +137,18 @@ def _show(console: Console, url: str, overview: Overview) -> None:
         ("POOL", "BLOCKS", "USED", "TOTAL"),
         [(p.name, p.blocks, p.used, p.total) for p in overview.pools],
     )
+    _policies(console, overview.policies)
     _problems(console, overview)
+
+
+def _policies(console: Console, counts: PolicyCounts) -> None:
+    if not counts.total:
+        return
+    said = [f"[green]{counts.enforced} enforced[/]"]
+    said += [f"[yellow]{counts.audit} in audit mode[/]"] if counts.audit else []
+    said += [f"[yellow]{counts.disabled} disabled[/]"] if counts.disabled else []
+    said += [f"[red]{counts.invalid} invalid[/]"] if counts.invalid else []
+    console.print(f"\n[bold]Network policies[/]: {', '.join(said)}", highlight=False)
 
 
 def _addresses(console: Console, overview: Overview) -> None:

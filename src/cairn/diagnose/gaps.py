@@ -32,12 +32,13 @@ def tell_gaps(objects: Iterable[Object]) -> list[Told]:
             found.setdefault((str(obj["kind"]), gap), []).append(str(key_of(obj)))
     ordered = sorted(found.items(), key=lambda item: -item[0][1].weight)
     return [
-        Told(_subject(kind, names), gap.message, gap.weight is Weight.UNSAFE)
+        Told(subject_of(kind, names), gap.message, gap.weight is Weight.UNSAFE)
         for (kind, gap), names in ordered
     ]
 
 
-def _subject(kind: str, names: list[str]) -> str:
+def subject_of(kind: str, names: list[str]) -> str:
+    """Return a kind with the names of its objects, not too many."""
     shown = ", ".join(sorted(names)[:MOST_NAMED])
     more = len(names) - MOST_NAMED
     return f"{kind} {shown}" + (f" and {more} more" if more > 0 else "")

@@ -12,6 +12,7 @@ from cairn.diagnose.ejected import Ejection, ejections, pods_by_address
 from cairn.diagnose.gaps import tell_gaps
 from cairn.diagnose.l2 import answering_nodes, tell_l2
 from cairn.diagnose.pods import PodCount, count_pods
+from cairn.diagnose.policies import PolicyCounts, tell_policies
 from cairn.kube.endpoint_slice import EndpointSlice
 from cairn.kube.load_balancer import load_balancer_of
 from cairn.kube.metadata import Key, Object, key_of, metadata_of
@@ -45,6 +46,8 @@ class Inventory:
     """CiliumNode."""
     l2_policies: Sequence[Object] = ()
     """CiliumL2AnnouncementPolicy."""
+    network_policies: Sequence[Object] = ()
+    """Network policies of every language, with kind and apiVersion."""
     others: Sequence[Object] = ()
     """Objects of every other kind that a user may write for Cairn, with kind and apiVersion."""
 
@@ -123,6 +126,7 @@ class Overview:
     sessions: tuple[SessionRow, ...]
     addresses: tuple[AddressRow, ...]
     pools: tuple[PoolRow, ...]
+    policies: PolicyCounts = field(default_factory=PolicyCounts)
     problems: tuple[Problem, ...] = field(default=())
 
     @property
@@ -146,7 +150,11 @@ def compile_overview(inventory: Inventory) -> Overview:
             (*inventory.services, *inventory.pods, *inventory.policies, *inventory.others)
         )
     )
-    return Overview(nodes, sessions, addresses, pools, tuple(problems))
+    counts, told_policies = tell_policies(inventory.network_policies)
+    problems.extend(
+        Problem(told.subject, told.message, severe=told.severe) for told in told_policies
+    )
+    return Overview(nodes, sessions, addresses, pools, counts, tuple(problems))
 
 
 def _nodes(inventory: Inventory, problems: list[Problem]) -> tuple[NodeRow, ...]:

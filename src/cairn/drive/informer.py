@@ -8,6 +8,8 @@ Invariants  on_change is called once per difference, also for those found by a n
             ten thousand objects is larger than all that is made of them.
             An unreachable server changes nothing: the last known state stays (fail static).
             An object that on_change cannot read is reported, and the others go on.
+            A resource that is `optional` and that the server does not know counts as empty until
+            it does.
 Standards   Kubernetes API concepts, "Efficient detection of changes"
 """
 
@@ -26,6 +28,7 @@ OnChange = Callable[[Key, RawObject | None, RawObject | None], None]
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
+NOT_FOUND, GONE = 404, 410
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ class Informer:
         label_selector: str = "",
         field_selector: str = "",
         keep: bool = True,
+        optional: bool = False,
     ) -> None:
         self.objects: dict[Key, RawObject] = {}
         """What the server holds, as far as we know; nothing if it is not to be kept."""
@@ -57,6 +61,7 @@ class Informer:
         self._labels = label_selector
         self._fields = field_selector
         self._keep = keep
+        self._optional = optional
         self._versions: dict[Key, str] = {}
 
     async def run(self) -> None:
@@ -133,7 +138,12 @@ class Informer:
         self.reachable = True
 
     def _report(self, error: ApiError) -> None:
-        if error.status == 410:
+        if error.status == GONE:
+            return
+        if error.status == NOT_FOUND and self._optional:
+            if not self.synced.is_set():
+                log.info("%s: the API server does not know them; waiting", self._resource.plural)
+            self.synced.set()
             return
         if self.reachable or not self.synced.is_set():
             log.warning("%s: %s; keeping what is known", self._resource.plural, error.message)

@@ -106,6 +106,15 @@ NETWORK_POLICY_KINDS = (
         namespaced=False,
     ),
 )
+CLUSTER_NETWORK_POLICIES = Resource(
+    "policy.networking.k8s.io",
+    "v1alpha2",
+    "clusternetworkpolicies",
+    "ClusterNetworkPolicy",
+    namespaced=False,
+)
+POLICY_KINDS = (*NETWORK_POLICY_KINDS, CLUSTER_NETWORK_POLICIES)
+"""The languages of network policy (kube.policy.read)."""
 
 
 def _of_cluster(version: str, plural: str, kind: str) -> Resource:
@@ -113,7 +122,6 @@ def _of_cluster(version: str, plural: str, kind: str) -> Resource:
 
 
 STORED_KINDS = (
-    *NETWORK_POLICY_KINDS,
     Resource("cilium.io", "v2", "ciliumenvoyconfigs", "CiliumEnvoyConfig"),
     _of_cluster("v2", "ciliumclusterwideenvoyconfigs", "CiliumClusterwideEnvoyConfig"),
     _of_cluster("v2alpha1", "ciliumclustermeshes", "CiliumClusterMesh"),

@@ -8,8 +8,8 @@ place that knows.
 
 Invariants  Pure; never raises: a field of the wrong type has no gap, the schema tells of it.
             A sentence says what stands there, what happens instead, and what to do.
-Not here    Fields that are honoured otherwise than written (kube.pool, kube.peering_policy), and
-            what the lab's kubelet leaves out of a pod.
+Not here    Fields that are honoured otherwise than written (kube.pool, kube.peering_policy,
+            kube.policy), and what the lab's kubelet leaves out of a pod.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -54,15 +54,6 @@ class Gap:
     """Whether the object as a whole does nothing, and not just one field of it."""
 
 
-NOT_ENFORCED = (
-    "network policies are stored but not enforced by this version: nothing is blocked; do not rely "
-    "on this one until a version that enforces it runs"
-)
-DISABLED = (
-    "is disabled by its annotation policy.cilium.io/disabled=true; this version enforces no policy "
-    "without the annotation either"
-)
-_POLICY = ("PolicyNotEnforced", NOT_ENFORCED, Weight.UNSAFE)
 _NO_ENVOY = (
     "EnvoyNotRun",
     "is stored, but this version runs no Envoy: connections go to the Service's pods as if this "
@@ -72,9 +63,6 @@ _NO_ENVOY = (
 
 # Kinds of which no object does anything: reason, sentence, weight.
 WHOLE: Mapping[str, tuple[str, str, Weight]] = {
-    "NetworkPolicy": _POLICY,
-    "CiliumNetworkPolicy": _POLICY,
-    "CiliumClusterwideNetworkPolicy": _POLICY,
     "CiliumEnvoyConfig": _NO_ENVOY,
     "CiliumClusterwideEnvoyConfig": _NO_ENVOY,
     "CiliumClusterMesh": (
@@ -148,17 +136,7 @@ def _whole(kind: str, obj: Object) -> tuple[Gap, ...]:
     reason, message, weight = WHOLE[kind]
     if kind == "CiliumBGPAdvertisement" and _is_owned(obj):
         return ()  # what the operator shows of a policy, not what a user wants
-    if weight is Weight.UNSAFE and _is_disabled(obj):
-        return (Gap("PolicyDisabled", DISABLED, Weight.IGNORED, whole=True),)
     return (Gap(reason, message, weight, whole=True),)
-
-
-def _is_disabled(obj: Object) -> bool:
-    metadata = obj.get("metadata")
-    annotations = metadata.get("annotations") if isinstance(metadata, Mapping) else None
-    if not isinstance(annotations, Mapping):
-        return False
-    return bool(annotations.get("policy.cilium.io/disabled") == "true")
 
 
 def _is_owned(obj: Object) -> bool:

@@ -91,20 +91,17 @@ def rate_of_service(obj: Object) -> Found:
 
 
 def entries_of_deny_list(obj: Object) -> Found:
-    """Find what a CiliumCIDRGroup would deny and does not."""
+    """Find networks of a CiliumCIDRGroup that nobody reads, and a deny list that is none."""
     group = CidrGroup.from_object(obj)
-    if not group.denies:
-        value = group.metadata.annotations.get(DENY)
-        yield (
-            "GroupNotRead",
-            f"annotation {DENY}={value} denies nothing: write {DENY}=true"
-            if value is not None
-            else "is stored, but only network policies refer to such groups, and this version "
-            f"enforces none; with the annotation {DENY}=true nodes drop what comes from it",
-        )
-        return
+    value = group.metadata.annotations.get(DENY)
+    if value not in (None, "true", "false"):
+        yield "GroupNotDenied", f"annotation {DENY}={value} denies nothing: write {DENY}=true"
     for text in group.unreadable:
-        yield ("NetworkNotDenied", f"spec.externalCIDRs: {text}: what comes from there is let in")
+        if group.denies:
+            what = "NetworkNotDenied", "what comes from there is let in"
+        else:
+            what = "NetworkNotRead", "no policy that names the group means it"
+        yield what[0], f"spec.externalCIDRs: {text}: {what[1]}"
 
 
 def annotations_of_service(obj: Object) -> Found:

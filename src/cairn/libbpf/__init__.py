@@ -16,7 +16,6 @@ from cairn.libbpf.link import Link, attach, detach_pinned
 from cairn.libbpf.object import MapChange, Object, load_object
 from cairn.libbpf.probe import Missing, probe
 from cairn.libbpf.program import Program, TrialRun
-from cairn.libbpf.ring import Ring
 from cairn.libbpf.syscall import AttachType, MapType, UpdateFlag
 from cairn.libbpf.table import Map, MapShape, possible_cpus
 
@@ -31,7 +30,6 @@ __all__ = [
     "Missing",
     "Object",
     "Program",
-    "Ring",
     "TrialRun",
     "UpdateFlag",
     "attach",

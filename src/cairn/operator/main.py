@@ -19,6 +19,7 @@ from cairn.operator.bgp import Bgp
 from cairn.operator.conflicts import Conflicts
 from cairn.operator.ipam import Ipam
 from cairn.operator.l2 import L2Policies
+from cairn.operator.policies import Policies
 from cairn.operator.unsupported import Unsupported
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ async def _run(kubeconfig: str | None, lease: Key, identity: str) -> None:
                     on_service=each_of(rest.service, conflicts.service, policies.service),
                     on_conflicts=conflicts.update,
                 )
+                group.create_task(Policies(client, recorder).run())
                 group.create_task(conflicts.run())
                 group.create_task(policies.run())
                 group.create_task(ipam.run())

@@ -22,7 +22,6 @@ from cairn.kube.resource import (
     BGP_ADVERTISEMENTS,
     BGP_PEERING_POLICIES,
     CONFIG_MAPS,
-    NETWORK_POLICY_KINDS,
     SERVICES,
     STORED_KINDS,
     Resource,
@@ -30,9 +29,8 @@ from cairn.kube.resource import (
 from cairn.kube.unsupported import SETTINGS, Gap, Weight, unsupported
 from cairn.operator.condition import condition, merge
 
-ENFORCED, HONOURED, VALID = "cairn.io/Enforced", "cairn.io/Honoured", "Valid"
+ENFORCED, HONOURED = "cairn.io/Enforced", "cairn.io/Honoured"
 OWNED = (ENFORCED, HONOURED)
-UNREAD = "this version does not read policies, so it cannot say whether this one is valid"
 MISSING_KIND_S = 30.0
 """How long to wait before asking again for a kind that the API server does not know."""
 
@@ -133,7 +131,7 @@ class Unsupported:
     async def _write(self, resource: Resource, key: Key, raw: Raw, gaps: Sequence[Gap]) -> None:
         stored = (raw.get("status") or {}).get("conditions") or []
         generation = raw["metadata"].get("generation") or 0
-        wanted = _conditions(gaps, generation, policy=resource in NETWORK_POLICY_KINDS)
+        wanted = _conditions(gaps, generation)
         merged = merge(stored, wanted, now=now_text(), owned=OWNED)
         if merged == stored:
             return
@@ -143,7 +141,7 @@ class Unsupported:
             await self._client.patch(resource, key, patch, subresource="status")
         except ApiError as error:
             # 409: a newer state is on its way to us. 404: the object has gone, or its kind has no
-            # status, as NetworkPolicy: Events alone then tell.
+            # status: Events alone then tell.
             if error.status == 404:
                 await self._note_missing_status(resource, key)
             elif error.status != 409:
@@ -168,14 +166,12 @@ def _stands(raw: Raw) -> bool:
     return any(item.get("type") in OWNED for item in conditions)
 
 
-def _conditions(gaps: Sequence[Gap], generation: int, *, policy: bool) -> list[Raw]:
+def _conditions(gaps: Sequence[Gap], generation: int) -> list[Raw]:
     found = []
     for name, whole in ((ENFORCED, True), (HONOURED, False)):
         if texts := [gap.message for gap in gaps if gap.whole is whole]:
             text = "; ".join(texts)
             found.append(condition(name, "False", "NotImplemented", text, generation=generation))
-    if policy:
-        found.append(condition(VALID, "Unknown", "NotRead", UNREAD, generation=generation))
     return found
 
 

@@ -2,7 +2,7 @@
 
     rules that match, in order  ->  Decision
 
-The ladder: guards of the node; the first rule of the Admin tier that matches, unless it says Pass;
+The ladder: the first rule of the Admin tier that matches, unless it says Pass;
 a deny of the normal tier; an allow of it; its default deny; the first rule of the Baseline tier
 that matches; else the connection is let through. An allow of the normal tier counts where nothing
 isolates the subject, too: it is not left to the Baseline tier.
@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from cairn.abi.structs import PolicyAction
-from cairn.compile.policy.ruleset import RankedRule, Stage
+from cairn.compile.policy.ruleset import RankedRule
 from cairn.desired.policy import Redirect
-from cairn.kube.policy.rule import Action, Direction, Rule, RuleRef
+from cairn.kube.policy.rule import Action, Direction, Rule, RuleRef, Tier
 
 
 class Candidate(NamedTuple):
@@ -54,7 +54,7 @@ def decide(candidates: Sequence[Candidate], isolated_by: RuleRef | None) -> Deci
     asked = 0
     passed_by = None
     for ranked, needs_name in candidates:
-        if ranked.stage > Stage.ADMIN:
+        if ranked.tier > Tier.ADMIN:
             break
         if needs_name:
             asked += 1
@@ -63,7 +63,7 @@ def decide(candidates: Sequence[Candidate], isolated_by: RuleRef | None) -> Deci
             break
         else:
             return _final(ranked, (), asked=asked, names=names)
-    normal = [candidate for candidate in candidates if candidate.ranked.stage is Stage.NORMAL]
+    normal = [candidate for candidate in candidates if candidate.ranked.tier is Tier.NORMAL]
     plain = [ranked for ranked, needs_name in normal if not needs_name]
     for ranked in plain:
         if ranked.rule.action is Action.DENY:
@@ -76,19 +76,25 @@ def decide(candidates: Sequence[Candidate], isolated_by: RuleRef | None) -> Deci
     if isolated_by is not None:
         return Decision(_denial(PolicyAction.DEFAULT_DENY, asked, names), isolated_by)
     for ranked, needs_name in candidates:
-        if ranked.stage is not Stage.BASELINE or ranked.rule.action is Action.PASS:
+        if ranked.tier is not Tier.BASELINE:
             continue
         if needs_name:
             asked += 1
+        elif ranked.rule.action is Action.PASS:
+            break
         else:
             return _final(ranked, (), asked=asked, names=names)
     return Decision(PolicyAction.ALLOW, None, passed_by=passed_by)
 
 
-def decide_named(candidates: Sequence[Candidate], fallback: RuleRef) -> Decision:
-    """Return what the rules by one name say; DEFAULT_DENY where they say nothing."""
-    isolated = Decision(PolicyAction.DEFAULT_DENY, fallback)
-    return decide(candidates, None) if candidates else isolated
+def decide_named(
+    candidates: Sequence[Candidate], isolated_by: RuleRef | None, fallback: RuleRef
+) -> Decision:
+    """Return what the rules by one name say; DEFAULT_DENY by `fallback` where they say nothing."""
+    decision = decide(candidates, isolated_by)
+    if decision.rule is None:
+        return Decision(PolicyAction.DEFAULT_DENY, fallback)
+    return decision
 
 
 def conditional(rule: Rule) -> bool:

@@ -7,7 +7,7 @@ Cost        compiled once in proportion to the groups that its rules mean; after
             proportion to the groups that came or went
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from cairn.abi.structs import Identity, PolicyAction
@@ -15,7 +15,7 @@ from cairn.compile.policy.decision import Candidate, Decision, decide, decide_na
 from cairn.compile.policy.group import Atom, Group
 from cairn.compile.policy.partition import Span, named_ports, partition, spans_of
 from cairn.compile.policy.peer_sets import Follower, PeerSets
-from cairn.compile.policy.ruleset import RankedRule, Ruleset
+from cairn.compile.policy.ruleset import Ruleset
 from cairn.desired.policy import DirectionPolicy, Redirect, Table, Verdict
 from cairn.kube.policy.rule import Direction, DnsRule, RuleRef
 from cairn.kube.policy.workload import NamedPort
@@ -40,19 +40,14 @@ class Side:
         self.ruleset = ruleset
         self._sets = sets
         self._owner = owner
-        self._groups: dict[Atom, set[Group]] = {}
+        rules = tuple(enumerate(ruleset.rules))
+        self._everyone = tuple(place for place, ranked in rules if ranked.everyone)
+        self._by_name = tuple(place for place, ranked in rules if ranked.by_name)
         self._rules_of: dict[Atom, list[int]] = {}
-        self._everyone: list[int] = []
-        self._by_name: list[int] = []
-        for place, ranked in enumerate(ruleset.rules):
-            if ranked.everyone:
-                self._everyone.append(place)
-            elif ranked.by_name:
-                self._by_name.append(place)
+        for place, ranked in rules:
             for atom in ranked.atoms:
                 self._rules_of.setdefault(atom, []).append(place)
-        for atom in self._rules_of:
-            self._groups[atom] = sets.follow(atom, self)
+        self._groups = {atom: sets.follow(atom, self) for atom in self._rules_of}
 
     def close(self) -> None:
         """Follow nothing any more."""
@@ -63,19 +58,28 @@ class Side:
         """Pass it on."""
         self._owner.touch(group)
 
-    def groups(self) -> Iterable[Group]:
-        """Return every group that some rule tells from everyone."""
-        return set().union(*self._groups.values())
+    def told_apart(self) -> dict[Group, list[int]]:
+        """Return every group that some rule tells from everyone, with these rules."""
+        found: dict[Group, list[int]] = {}
+        for atom, groups in self._groups.items():
+            for group in groups:
+                found.setdefault(group, []).extend(self._rules_of[atom])
+        return found
 
-    def matching(self, group: Group | None) -> _Matching:
-        """Return which rules match a group; None: one that no rule tells from everyone."""
-        plain = set() if group is not None and group.name is not None else set(self._everyone)
-        if group is not None:
-            for atom, groups in self._groups.items():
-                if group in groups:
-                    plain.update(self._rules_of[atom])
-        named = () if group is not None and group.name is not None else self._by_name
-        return _Matching(tuple(sorted(plain)), tuple(n for n in named if n not in plain))
+    def rules_for(self, group: Group) -> list[int]:
+        """Return the rules that tell a group from everyone."""
+        meaning = (self._rules_of[atom] for atom, groups in self._groups.items() if group in groups)
+        return [place for places in meaning for place in places]
+
+    def matching(self, special: Iterable[int], *, is_name: bool) -> _Matching:
+        """Return which rules match a group that the rules `special` tell from everyone."""
+        if is_name:
+            return _Matching(tuple(sorted(set(special))), ())
+        plain = {*self._everyone, *special}
+        named = self._by_name
+        if not plain.isdisjoint(named):
+            named = tuple(place for place in named if place not in plain)
+        return _Matching(tuple(sorted(plain)), named)
 
 
 class CompiledDirection:
@@ -96,9 +100,12 @@ class CompiledDirection:
         self._learns = direction is Direction.EGRESS and sides[0].ruleset.learns_names
         self._named = named_ports(r for side in sides for r in side.ruleset.rules)
         self._tables: dict[object, Table] = {}
-        self._rest = self._table(None)
+        self._distinct: dict[Table, Table] = {}
+        self._rest = self._table(None, [()] * len(sides))
         self._peers: dict[Group, Table] = {}
-        self.update({group for side in sides for group in side.groups()})
+        told_apart = [side.told_apart() for side in sides]
+        for group in set().union(*told_apart):
+            self._judge(group, [found.get(group, ()) for found in told_apart])
 
     def close(self) -> None:
         """Follow nothing any more."""
@@ -108,11 +115,7 @@ class CompiledDirection:
     def update(self, groups: Iterable[Group]) -> None:
         """Judge groups anew that may be meant by other peers than before."""
         for group in groups:
-            table = self._table(group)
-            if table is self._rest and group.name is None:
-                self._peers.pop(group, None)
-            else:
-                self._peers[group] = table
+            self._judge(group, [side.rules_for(group) for side in self._sides])
 
     def forget(self, groups: Iterable[Group]) -> None:
         """Forget groups that are gone."""
@@ -123,20 +126,32 @@ class CompiledDirection:
         """Return the verdicts as they are now."""
         peers = {group.number: table for group, table in self._peers.items()}
         if self._own_node_passes:
-            peers[Identity.HOST] = _OPEN
+            peers[int(Identity.HOST)] = _OPEN
         return DirectionPolicy(self._rest, peers)
 
-    def _table(self, group: Group | None) -> Table:
+    def _judge(self, group: Group, special: Sequence[Iterable[int]]) -> None:
+        table = self._table(group, special)
+        told_apart = group.name is None or any(special)
+        if told_apart and (table is not self._rest or group.name is not None):
+            self._peers[group] = table
+        else:
+            self._peers.pop(group, None)
+
+    def _table(self, group: Group | None, special: Sequence[Iterable[int]]) -> Table:
         ports = self._ports
         if self._direction is Direction.EGRESS:
             ports = group.ports if group is not None else ()
             ports = tuple(port for port in ports if port.name in self._named)
-        matching = tuple(side.matching(group) for side in self._sides)
         is_name = group is not None and group.name is not None
+        matching = tuple(
+            side.matching(found, is_name=is_name)
+            for side, found in zip(self._sides, special, strict=True)
+        )
         key = (matching, ports, is_name)
         table = self._tables.get(key)
         if table is None:
-            table = self._tables[key] = self._build(matching, ports, is_name=is_name)
+            table = self._build(matching, ports, is_name=is_name)
+            table = self._tables[key] = self._distinct.setdefault(table, table)
         return table
 
     def _build(
@@ -160,19 +175,18 @@ class CompiledDirection:
 
         return partition(numbered, verdict, _DNS if self._learns else ())
 
+    def _fallback(self) -> RuleRef:
+        """Return what denies where no rule by name allows."""
+        rulesets = [side.ruleset for side in self._sides]
+        isolating = [r.isolated_by for r in rulesets if r.isolated_by is not None]
+        by_name = [one.ref for ruleset in rulesets for one in ruleset.rules if one.by_name]
+        return (*isolating, *by_name)[0]
+
     def _decide(self, which: int, candidates: list[Candidate], *, is_name: bool) -> Decision:
         ruleset = self._sides[which].ruleset
         if is_name:
-            return decide_named(candidates, _fallback(ruleset))
+            return decide_named(candidates, ruleset.isolated_by, self._fallback())
         return decide(candidates, ruleset.isolated_by)
-
-
-def _fallback(ruleset: Ruleset) -> RuleRef:
-    """Return what denies where no rule by name allows."""
-    if ruleset.isolated_by is not None:
-        return ruleset.isolated_by
-    by_name: Iterable[RankedRule] = (r for r in ruleset.rules if r.by_name)
-    return next(iter(by_name), ruleset.rules[0]).ref
 
 
 def _verdict(decisions: list[Decision], *, learn: bool) -> Verdict:

@@ -10,7 +10,8 @@ Invariants  The answers depend on what there is, not on the order in which it ca
             tier too: probes and the node's own services reach their pods. So says the text of
             NetworkPolicy, and no API of the Admin tier takes it back.
 Cost        bench/policy_scale.py
-Not here    Reading policies (kube.policy), the maps of the data plane (apply)
+Not here    Reading policies (kube.policy), the guard of nodes (compile.host_guard: a policy of its
+            own), the maps of the data plane (apply)
 """
 
 from collections.abc import Iterable, Mapping
@@ -41,7 +42,6 @@ from cairn.kube.policy.rule import (
     GroupPeer,
     Policy,
     PolicyRef,
-    Rule,
     ServicePeer,
 )
 from cairn.kube.policy.workload import Workload
@@ -50,16 +50,11 @@ from cairn.net import Address, Network
 
 __all__ = ["Changes", "Engine", "Rate"]
 
-GUARD = PolicyRef("Node", "", "guard")
-"""What rules that keep a node reachable are attributed to."""
-
 
 class Engine:
     """All policies over all pods, as one node sees them."""
 
-    def __init__(self, node: str | None = None, guards: tuple[Rule, ...] = ()) -> None:
-        self._node = node
-        self._guards = guards
+    def __init__(self, node: str | None = None) -> None:
         self._book = PolicyBook()
         self._journal = Journal(set(WHOLE_WORLD.values()))
         self._registry = Registry()
@@ -147,12 +142,6 @@ class Engine:
         """Forget a Service."""
         self._demand.references.drop_service(key)
         self._subjects.policies_changed(self._demand.renew(ServicePeer))
-
-    def put_guards(self, guards: tuple[Rule, ...]) -> None:
-        """Take up the rules that keep the own node reachable under policies about nodes."""
-        if guards != self._guards:
-            self._guards = guards
-            self._subjects.host.invalidate()
 
     def identity_of(self, key: Key) -> int:
         """Return the identity of a pod, by its first address; raises KeyError if there is none."""
@@ -244,6 +233,7 @@ class Engine:
         for key, addresses in self._pods.holders(moved):
             self._journal.pods.add(key)
             self._journal.networks.update(map(host_network, addresses))
+        self._journal.networks.update(map(host_network, self._nodes.holders(moved)))
         networks = (group.network for group in moved)
         self._journal.networks.update(network for network in networks if network is not None)
         moved.clear()
@@ -253,13 +243,5 @@ class Engine:
         policies = self._book.those(subject.policies)
         enforced = [policy for policy in policies if not policy.audit]
         sides = [enforced] if len(enforced) == len(policies) else [enforced, policies]
-        return tuple(self._ruleset(subject, side, direction) for side in sides)
-
-    def _ruleset(self, subject: Subject, policies: list[Policy], direction: Direction) -> Ruleset:
-        guarded = subject.is_node and any(policy.guarded for policy in policies)
-        return compile_ruleset(
-            policies,
-            direction,
-            expand=self._demand.references.meaning,
-            guards=(GUARD, self._guards) if guarded else None,
-        )
+        meaning = self._demand.references.meaning
+        return tuple(compile_ruleset(side, direction, expand=meaning) for side in sides)

@@ -66,6 +66,8 @@ class Group:
     """Selectors of nodes that mean these."""
     name: FqdnPeer | None = None
     """The names that it stands for."""
+    is_network: bool = False
+    """Whether it is just what `network` holds."""
     users: int = 0
     """How many addresses have it."""
 

@@ -53,7 +53,9 @@ class NamedNetworks:
         group = self._registry.use(
             FIRST_NETWORK,
             f"network {network}",
-            lambda: Group(number=0, labels=labels, natures=natures, network=network),
+            lambda: Group(
+                number=0, labels=labels, natures=natures, network=network, is_network=True
+            ),
         )
         self._groups.set(network, group)
         return True

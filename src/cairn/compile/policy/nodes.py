@@ -3,9 +3,9 @@
     nodes, addresses of the API server, what policies ask of them  ->  address -> Group
 
 The own node is one group, HOST, with all its addresses: it is whatever one of them is. Other nodes
-are REMOTE_NODE, and the API server is KUBE_APISERVER, as long as no policy can tell one from
-another; what differs has a number of its own. An address of both a node and the API server has both
-natures.
+are REMOTE_NODE as long as no policy can tell one from another; what differs has its own number.
+The API server is KUBE_APISERVER; where its addresses differ, one of them is. An address of both a
+node and the API server has both natures.
 
 Cost        every node is looked at when a node, or what policies ask of nodes, changes
 """
@@ -58,6 +58,12 @@ class Facts(NamedTuple):
     network: Network | None = None
     """Outside the cluster: the longest named network around it."""
 
+    @property
+    def weight(self) -> int:
+        """How much is said of it."""
+        named = self.network is not None and bool(self.network.prefixlen)
+        return len(self.nodes) + len(self.inside) + named
+
     def spell(self) -> str:
         """Return the one text that says the same."""
         nodes = sorted(map(spell_selector, self.nodes))
@@ -101,13 +107,14 @@ class Nodes:
         self._selectors: Counter[Selector] = Counter()
         self._facts: dict[Address, Facts] = {}
         self._groups: dict[Facts, Group] = {}
+        self._fixed: dict[Facts, int] = {}
         self._dirty = True
 
     @property
-    def own_labels(self) -> Mapping[str, str]:
-        """Labels of the own node; none while it is not known."""
-        own = self._nodes.get(self._own) if self._own is not None else None
-        return own.labels if own else {}
+    def own_labels(self) -> Mapping[str, str] | None:
+        """Labels of the own node; None while it is not known."""
+        own = self._own_node()
+        return own.labels if own else None
 
     def put(self, name: str, node: NodeView | None) -> None:
         """Take up a node, or forget it."""
@@ -154,6 +161,10 @@ class Nodes:
         self.settle()
         return {address: self._groups[facts].number for address, facts in self._facts.items()}
 
+    def holders(self, groups: set[Group]) -> Iterable[Address]:
+        """Return the addresses of some groups."""
+        return [address for address, facts in self._facts.items() if self._groups[facts] in groups]
+
     def settle(self) -> None:
         """Make the groups what the nodes are now."""
         if not self._dirty:
@@ -164,34 +175,35 @@ class Nodes:
         host = self._facts_of_host()
         wanted = {host, _REMOTE, *facts.values()}
         fixed = _fixed_numbers(wanted, host)
-        kept = {}
-        for one, group in self._groups.items():
-            if (
-                one in wanted
-                and fixed.get(one, group.number) == group.number
-                and ((one in fixed) == (group.number <= max(Identity)))
-            ):
-                kept[one] = group
-            elif group.users:
-                self._registry.release(group)
-            else:
-                self._registry.leave(group)
-        self._groups = kept
-        for one in sorted(wanted - kept.keys(), key=Facts.spell):
-            if one in fixed:
-                self._groups[one] = one.group(fixed[one])
-                self._registry.join(self._groups[one])
-            else:
-                self._groups[one] = self._registry.use(FIRST_NETWORK, one.spell(), one.group)
+        self._regroup(wanted, fixed)
         self._facts = facts
         after = self.addresses()
         for address in before.keys() | after.keys():
             if before.get(address) != after.get(address):
                 self._journal.networks.add(host_network(address))
 
+    def _regroup(self, wanted: set[Facts], fixed: dict[Facts, int]) -> None:
+        kept = {
+            one: group
+            for one, group in self._groups.items()
+            if one in wanted and self._fixed.get(one) == fixed.get(one)
+        }
+        for one in self._groups.keys() - kept.keys():
+            if one in self._fixed:
+                self._registry.leave(self._groups[one])
+            else:
+                self._registry.release(self._groups[one])
+        for one in sorted(wanted - kept.keys(), key=Facts.spell):
+            if one in fixed:
+                kept[one] = one.group(fixed[one])
+                self._registry.join(kept[one])
+            else:
+                kept[one] = self._registry.use(FIRST_NETWORK, one.spell(), one.group)
+        self._groups, self._fixed = kept, fixed
+
     def _all_facts(self) -> dict[Address, Facts]:
         found: dict[Address, Facts] = {}
-        own = self._nodes.get(self._own) if self._own is not None else None
+        own = self._own_node()
         for _, node in sorted(self._nodes.items()):
             if node is own:
                 continue
@@ -212,8 +224,11 @@ class Nodes:
             )
         return found
 
+    def _own_node(self) -> NodeView | None:
+        return self._nodes.get(self._own) if self._own is not None else None
+
     def _facts_of_host(self) -> Facts:
-        own = self._nodes.get(self._own) if self._own is not None else None
+        own = self._own_node()
         if own is None:
             return _HOST
         natures = set(_HOST.natures)
@@ -228,17 +243,9 @@ class Nodes:
 
 def _fixed_numbers(wanted: Iterable[Facts], host: Facts) -> dict[Facts, int]:
     """Return which facts have one of Hubble's numbers."""
-    plain = [
-        facts
-        for facts in wanted
-        if KUBE_APISERVER in facts.natures
-        and facts != host
-        and not facts.nodes
-        and not facts.inside
-        and (facts.network is None or not facts.network.prefixlen)
-    ]
+    servers = [f for f in wanted if KUBE_APISERVER in f.natures and f != host]
     numbers = {host: int(Identity.HOST), _REMOTE: int(Identity.REMOTE_NODE)}
-    # A node that is the API server comes before one outside.
-    for facts in sorted(plain, key=lambda one: (CLUSTER not in one.natures, one.spell()))[:1]:
+    # Of several that policies tell apart, the one that they say the least of; nodes before others.
+    for facts in sorted(servers, key=lambda f: (f.weight, CLUSTER not in f.natures, f.spell()))[:1]:
         numbers[facts] = int(Identity.KUBE_APISERVER)
     return numbers

@@ -3,7 +3,8 @@
     peer, follower  ->  the groups that it means;  a group comes or goes  ->  followers touched
 
 Invariants  A set is what `group.matches` says of every group.
-Cost        a group of pods touches what is filed under its labels, not every peer that is followed
+Cost        a group of pods touches what is filed under its labels, a network what lies around it,
+            not every peer that is followed
 """
 
 from collections.abc import Iterable
@@ -17,9 +18,10 @@ from cairn.compile.policy.group import (
     matches,
     names_reserved,
 )
+from cairn.compile.policy.prefix_table import PrefixTable
 from cairn.compile.policy.registry import Registry
 from cairn.compile.policy.selector_index import SelectorIndex
-from cairn.kube.policy.rule import EntityPeer, LabelPeer
+from cairn.kube.policy.rule import CidrPeer, EntityPeer, FqdnPeer, LabelPeer
 
 _CLUSTER = EntityPeer(CLUSTER)
 
@@ -39,7 +41,8 @@ class PeerSets:
         self._sets: dict[Atom, set[Group]] = {}
         self._followers: dict[Atom, dict[Follower, None]] = {}
         self._by_labels: SelectorIndex[LabelPeer] = SelectorIndex()
-        self._others: dict[Atom, None] = {}
+        self._by_network: PrefixTable[dict[CidrPeer, None]] = PrefixTable()
+        self._few: dict[Atom, None] = {}
 
     def follow(self, atom: Atom, follower: Follower) -> set[Group]:
         """Return the set of a peer, which stays true as long as it is followed."""
@@ -47,10 +50,7 @@ class PeerSets:
         if groups is None:
             groups = self._sets[atom] = set(self._evaluate(atom))
             self._followers[atom] = {}
-            if isinstance(atom, LabelPeer):
-                self._by_labels.add(atom.selector, atom)
-            if not isinstance(atom, LabelPeer) or names_reserved(atom.selector):
-                self._others[atom] = None
+            self._file(atom)
         self._followers[atom][follower] = None
         return groups
 
@@ -58,13 +58,10 @@ class PeerSets:
         """Follow a peer no longer."""
         followers = self._followers[atom]
         followers.pop(follower, None)
-        if followers:
-            return
-        del self._followers[atom]
-        del self._sets[atom]
-        self._others.pop(atom, None)
-        if isinstance(atom, LabelPeer):
-            self._by_labels.remove(atom.selector, atom)
+        if not followers:
+            del self._followers[atom]
+            del self._sets[atom]
+            self._unfile(atom)
 
     def knows(self, group: Group) -> bool:
         """Return whether a group is still there."""
@@ -86,19 +83,69 @@ class PeerSets:
         for follower in self._followers[atom]:
             follower.touch(group)
 
-    def _evaluate(self, atom: Atom) -> Iterable[Group]:
-        if isinstance(atom, LabelPeer):
-            yield from self._registry.pods.matching(atom.selector)
-            if not names_reserved(atom.selector):
-                return
-        else:
-            yield from (group for group in self._registry.pods if matches(atom, group))
-        yield from (group for group in self._registry.others if matches(atom, group))
+    def _file(self, atom: Atom) -> None:
+        match atom:
+            case LabelPeer(selector):
+                self._by_labels.add(selector, atom)
+                if names_reserved(selector):
+                    self._few[atom] = None
+            case CidrPeer(network):
+                filed = self._by_network.get(network)
+                if filed is None:
+                    self._by_network.set(network, {atom: None})
+                else:
+                    filed[atom] = None
+            case FqdnPeer():
+                pass
+            case _:
+                self._few[atom] = None
 
-    def _meaning(self, group: Group) -> Iterable[Atom]:
-        if not group.is_pod:
-            return [atom for atom in self._others if matches(atom, group)]
-        named = {PortNamePeer(port.name) for port in group.ports}
-        others: list[Atom] = [_CLUSTER, *group.inside, *named]
-        found: list[Atom] = list(self._by_labels.matching(group.labels))
-        return found + [atom for atom in others if atom in self._sets]
+    def _unfile(self, atom: Atom) -> None:
+        match atom:
+            case LabelPeer(selector):
+                self._by_labels.remove(selector, atom)
+            case CidrPeer(network):
+                filed = self._by_network.get(network)
+                if filed is not None:
+                    del filed[atom]
+                    if not filed:
+                        self._by_network.remove(network)
+        self._few.pop(atom, None)
+
+    def _evaluate(self, atom: Atom) -> Iterable[Group]:
+        groups = self._registry.groups
+        match atom:
+            case LabelPeer(selector):
+                yield from groups.pods.matching(selector)
+                if not names_reserved(selector):
+                    return
+                yield from (group for group in groups.networks() if matches(atom, group))
+            case CidrPeer(network):
+                yield from groups.insiders.get(atom, ())
+                yield from (g for g in groups.networks_in(network) if matches(atom, g))
+            case FqdnPeer():
+                yield from (groups.names[atom],) if atom in groups.names else ()
+                return
+            case EntityPeer():
+                yield from groups.pods if atom == _CLUSTER else ()
+                yield from (group for group in groups.networks() if matches(atom, group))
+            case PortNamePeer():
+                yield from (group for group in groups.pods if matches(atom, group))
+                return
+        yield from (group for group in groups.others if matches(atom, group))
+
+    def _meaning(self, group: Group) -> list[Atom]:
+        """Return the peers that are followed and mean a group."""
+        if group.name is not None:
+            return [group.name] if group.name in self._sets else []
+        if group.is_pod:
+            named = {PortNamePeer(port.name) for port in group.ports}
+            others: list[Atom] = [_CLUSTER, *group.inside, *named]
+            found: list[Atom] = list(self._by_labels.matching(group.labels))
+            return found + [atom for atom in others if atom in self._sets]
+        few = [atom for atom in self._few if matches(atom, group)]
+        around: list[Atom] = [peer for peer in group.inside if peer in self._sets]
+        if group.network is not None:
+            for filed in self._by_network.around_network(group.network):
+                around += [peer for peer in filed if matches(peer, group)]
+        return few + list(dict.fromkeys(around))

@@ -32,8 +32,8 @@ _NATURES = frozenset({CLUSTER})
 class PodKind:
     """All pods that policies select alike."""
 
-    text: str
-    """Labels and ports, spelled."""
+    digest: bytes
+    """Of labels and ports."""
     labels: Mapping[str, str]
     """Flat labels."""
     ports: tuple[NamedPort, ...]
@@ -219,7 +219,7 @@ class Pods:
             if not group.users:
                 del kind.groups[group.inside]
         if not kind.groups:
-            del self._kinds[digest_of(kind.text)]
+            del self._kinds[kind.digest]
         self._on_kind(kind)
 
     def _kind(self, workload: Workload) -> PodKind:
@@ -234,7 +234,7 @@ class Pods:
         digest = digest_of(text)
         kind = self._kinds.get(digest)
         if kind is None:
-            kind = self._kinds[digest] = PodKind(text, labels, workload.ports)
+            kind = self._kinds[digest] = PodKind(digest, labels, workload.ports)
         return kind
 
     def _group(self, kind: PodKind, inside: frozenset[CidrPeer]) -> Group:
@@ -242,7 +242,7 @@ class Pods:
         if group is not None:
             group.users += 1
             return group
-        text = f"pod {kind.text} {sorted(map(spell_peer, inside))}"
+        text = f"pod {kind.digest.hex()} {sorted(map(spell_peer, inside))}"
         group = self._registry.use(
             FIRST_POD,
             text,

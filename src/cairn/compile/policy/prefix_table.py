@@ -44,11 +44,19 @@ class PrefixTable(Generic[Thing]):
 
     def around(self, address: Address) -> Iterator[Thing]:
         """Yield the things of every network that holds `address`, the longest first."""
+        return self._around(address, address.max_prefixlen)
+
+    def around_network(self, network: Network) -> Iterator[Thing]:
+        """Yield the things of `network` and of every network that holds it, the longest first."""
+        return self._around(network.network_address, network.prefixlen)
+
+    def _around(self, address: Address, longest: int) -> Iterator[Thing]:
         number, bits = int(address), address.max_prefixlen
         for length in self._order[address.version]:
-            thing = self._lengths[address.version, length].get(number >> (bits - length))
-            if thing is not None:
-                yield thing
+            if length <= longest:
+                thing = self._lengths[address.version, length].get(number >> (bits - length))
+                if thing is not None:
+                    yield thing
 
     def _reorder(self, version: int) -> None:
         lengths = (length for family, length in self._lengths if family == version)

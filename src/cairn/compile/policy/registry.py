@@ -6,7 +6,8 @@ Invariants  Equal contents are one group; its number depends only on what other 
 Cost        constant, but for the label index: in proportion to the labels of the group
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol as Shape
 
 from cairn.compile.policy.group import (
@@ -22,6 +23,8 @@ from cairn.compile.policy.group import (
 )
 from cairn.compile.policy.numbering import Numbering, digest_of
 from cairn.compile.policy.selector_index import LabelIndex
+from cairn.kube.policy.rule import CidrPeer, FqdnPeer
+from cairn.net import Network
 
 
 class Audience(Shape):
@@ -34,19 +37,76 @@ class Audience(Shape):
         """Hear that a group is gone; its number is still what it was."""
 
 
+class GroupsByKind:
+    """Groups where those look who ask for the members of a peer."""
+
+    def __init__(self) -> None:
+        self.pods: LabelIndex[Group] = LabelIndex()
+        """Those of pods, by their labels."""
+        self.insiders: dict[CidrPeer, set[Group]] = {}
+        """Those of pods that a network means, by that network."""
+        self.names: dict[FqdnPeer, Group] = {}
+        """Those of names."""
+        self.others: dict[Group, None] = {}
+        """Nodes, the API server, the world: few."""
+        self._networks: dict[int, list[tuple[int, int, Group]]] = {4: [], 6: []}
+
+    def add(self, group: Group) -> None:
+        """Take up a group."""
+        if group.is_pod:
+            self.pods.add(group.labels, group)
+            for peer in group.inside:
+                self.insiders.setdefault(peer, set()).add(group)
+        elif group.name is not None:
+            self.names[group.name] = group
+        elif group.is_network and group.network is not None:
+            places = self._networks[group.network.version]
+            insort(places, (*_place(group.network), group), key=_first)
+        else:
+            self.others[group] = None
+
+    def remove(self, group: Group) -> None:
+        """Take a group out again."""
+        if group.is_pod:
+            self.pods.remove(group)
+            for peer in group.inside:
+                insiders = self.insiders[peer]
+                insiders.discard(group)
+                if not insiders:
+                    del self.insiders[peer]
+        elif group.name is not None:
+            del self.names[group.name]
+        elif group.is_network and group.network is not None:
+            places = self._networks[group.network.version]
+            del places[bisect_left(places, _place(group.network), key=_first)]
+        else:
+            del self.others[group]
+
+    def networks(self) -> Iterator[Group]:
+        """Yield the groups of all named networks."""
+        for places in self._networks.values():
+            yield from (group for _, _, group in places)
+
+    def networks_in(self, network: Network) -> Iterable[Group]:
+        """Return the groups of the named networks that lie in `network`."""
+        places = self._networks[network.version]
+        first = bisect_left(places, (int(network.network_address), 0), key=_first)
+        last = bisect_left(places, (int(network.broadcast_address) + 1, 0), key=_first)
+        found = (group for _, _, group in places[first:last])
+        return (g for g in found if g.network and g.network.prefixlen >= network.prefixlen)
+
+
 class Registry:
     """Groups by what they stand for and by number."""
 
     def __init__(self) -> None:
-        self.pods: LabelIndex[Group] = LabelIndex()
-        """Groups of pods, by their labels."""
-        self.others: dict[Group, None] = {}
-        """Groups that are not of pods."""
+        self.groups = GroupsByKind()
         self.moved: set[Group] = set()
         """Groups that have another number than they had; whoever reads it clears it."""
         self.audience: Audience | None = None
         self._by_number: dict[int, Group] = {}
         self._digests: dict[bytes, Group] = {}
+        self._digest_of: dict[Group, tuple[int, bytes]] = {}
         self._spaces = {
             first: Numbering(first, end - first)
             for first, end in (
@@ -55,7 +115,6 @@ class Registry:
                 (FIRST_NAME, END),
             )
         }
-        self._digest_of: dict[Group, tuple[int, bytes]] = {}
         self.worlds = {family: self._world(family) for family in (4, 6)}
         """The groups of what no named network holds."""
 
@@ -69,10 +128,6 @@ class Registry:
         )
         self.join(group)
         return group
-
-    def __iter__(self) -> Iterator[Group]:
-        yield from self.pods
-        yield from self.others
 
     def by_number(self, number: int) -> Group | None:
         """Return the group with an identity, None if there is none."""
@@ -96,7 +151,7 @@ class Registry:
     def release(self, group: Group) -> None:
         """Take back one use of a group; without any it is gone."""
         group.users -= 1
-        if group.users or group not in self._digest_of:
+        if group.users:
             return
         space, digest = self._digest_of.pop(group)
         del self._digests[digest]
@@ -106,10 +161,7 @@ class Registry:
     def join(self, group: Group) -> None:
         """Take up a group under the number that it has."""
         self._by_number[group.number] = group
-        if group.is_pod:
-            self.pods.add(group.labels, group)
-        else:
-            self.others[group] = None
+        self.groups.add(group)
         if self.audience is not None:
             self.audience.joined(group)
 
@@ -117,10 +169,7 @@ class Registry:
         """Forget a group."""
         if self.audience is not None:
             self.audience.left(group)
-        if group.is_pod:
-            self.pods.remove(group)
-        else:
-            del self.others[group]
+        self.groups.remove(group)
         if self._by_number.get(group.number) is group:
             del self._by_number[group.number]
 
@@ -132,3 +181,11 @@ class Registry:
             group.number = number
             self.join(group)
             self.moved.add(group)
+
+
+def _place(network: Network) -> tuple[int, int]:
+    return int(network.network_address), network.prefixlen
+
+
+def _first(place: tuple[int, int, Group]) -> tuple[int, int]:
+    return place[:2]

@@ -2,19 +2,20 @@
 
     policies that select the subject, direction  ->  Ruleset
 
-Order       guards of the node; Admin by priority, then name; the normal tier by name, what is
-            implied after what is written; Baseline as Admin
-Invariants  Every LabelPeer of the normal tier carries what fromRequires and toRequires add.
+Order       Admin by priority, then name; the normal tier by name, what is implied after what is
+            written; Baseline as Admin
+Invariants  Every LabelPeer that the normal tier allows carries what fromRequires and toRequires
+            add; what it denies is not narrowed by them.
 Not here    Who a peer means (peer_sets), which of the rules decides (decision).
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 
 from cairn.compile.policy.group import Atom, PortNamePeer, names_reserved
 from cairn.kube.policy.rule import (
     NAMESPACE,
+    Action,
     Direction,
     EntityPeer,
     FqdnPeer,
@@ -22,7 +23,6 @@ from cairn.kube.policy.rule import (
     LabelPeer,
     Peer,
     Policy,
-    PolicyRef,
     PortMatch,
     Rule,
     RuleRef,
@@ -37,25 +37,12 @@ Expand = Callable[[ServicePeer | GroupPeer], Iterable[Atom]]
 _IS_POD = Requirement(NAMESPACE, Operator.EXISTS)
 
 
-class Stage(IntEnum):
-    """When a rule is asked."""
-
-    GUARD = 0
-    """What keeps a node reachable."""
-    ADMIN = 1
-    NORMAL = 2
-    BASELINE = 3
-
-
-_STAGE = {Tier.ADMIN: Stage.ADMIN, Tier.NORMAL: Stage.NORMAL, Tier.BASELINE: Stage.BASELINE}
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class RankedRule:
     """One rule with its place."""
 
-    stage: Stage
-    """Its tier."""
+    tier: Tier
+    """When it is asked."""
     ref: RuleRef
     """Which rule."""
     rule: Rule
@@ -96,9 +83,8 @@ def compile_ruleset(
     direction: Direction,
     *,
     expand: Expand,
-    guards: tuple[PolicyRef, tuple[Rule, ...]] | None = None,
 ) -> Ruleset:
-    """Return the rules of all `policies` in one direction, those of `guards` first."""
+    """Return the rules of all `policies` in one direction."""
     chosen = sorted(policies, key=lambda policy: policy.ref)
     required = [
         requirement
@@ -108,26 +94,17 @@ def compile_ruleset(
         for requirement in selector.requirements
     ]
     ranked: list[tuple[tuple[object, ...], RankedRule]] = []
-    if guards is not None:
-        ref, rules = guards
-        ranked += [
-            ((Stage.GUARD, number), _rank(Stage.GUARD, ref, rule, (), expand))
-            for number, rule in enumerate(rules)
-            if rule.direction is direction
-        ]
     for policy in chosen:
-        stage = _STAGE[policy.tier]
-        extra = required if stage is Stage.NORMAL else ()
         for number, rule in enumerate(policy.rules):
             if rule.direction is direction:
-                key = (stage, *_place(policy, rule), number)
-                ranked.append((key, _rank(stage, policy.ref, rule, extra, expand)))
+                narrowed = policy.tier is Tier.NORMAL and rule.action is Action.ALLOW
+                extra = required if narrowed else ()
+                key = (policy.tier, *_place(policy, rule), number)
+                ranked.append((key, _rank(policy, rule, extra, expand)))
     ranked.sort(key=lambda pair: pair[0])
     isolating = [p.ref for p in chosen if p.tier is Tier.NORMAL and direction in p.isolates]
-    return Ruleset(
-        rules=tuple(rule for _, rule in ranked),
-        isolated_by=RuleRef(isolating[0], "") if isolating else None,
-    )
+    rules = tuple(rule for _, rule in ranked)
+    return Ruleset(rules, RuleRef(isolating[0], "") if isolating else None)
 
 
 def _place(policy: Policy, rule: Rule) -> tuple[object, ...]:
@@ -136,9 +113,7 @@ def _place(policy: Policy, rule: Rule) -> tuple[object, ...]:
     return (policy.priority, policy.ref.name, policy.ref)
 
 
-def _rank(
-    stage: Stage, ref: PolicyRef, rule: Rule, extra: Sequence[Requirement], expand: Expand
-) -> RankedRule:
+def _rank(policy: Policy, rule: Rule, extra: Sequence[Requirement], expand: Expand) -> RankedRule:
     everyone = not rule.peers or EntityPeer("all") in rule.peers
     atoms: dict[Atom, None] = {}
     if everyone:
@@ -148,7 +123,7 @@ def _rank(
     else:
         for peer in rule.peers:
             atoms |= dict.fromkeys(_atoms(peer, extra, expand))
-    return RankedRule(stage, RuleRef(ref, rule.path), rule, everyone, tuple(atoms))
+    return RankedRule(policy.tier, RuleRef(policy.ref, rule.path), rule, everyone, tuple(atoms))
 
 
 def _atoms(peer: Peer, extra: Sequence[Requirement], expand: Expand) -> Iterable[Atom]:

@@ -19,7 +19,9 @@ from cairn.kube.policy.rule import Policy, PolicyRef
 class Subjects:
     """Every subject of this node."""
 
-    def __init__(self, book: PolicyBook, own_labels: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(
+        self, book: PolicyBook, own_labels: Callable[[], Mapping[str, str] | None]
+    ) -> None:
         self._book = book
         self._own_labels = own_labels
         self._of_kinds: dict[PodKind, Subject] = {}
@@ -75,7 +77,8 @@ class Subjects:
 
     def own_labels_changed(self) -> None:
         """Look again at which policies are about the node."""
-        found = set(self._book.of_nodes(self._own_labels()))
+        labels = self._own_labels()
+        found = set(self._book.of_nodes(labels)) if labels is not None else set()
         if found != self.host.policies:
             self.host.policies = found
             self.host.invalidate()
@@ -97,7 +100,8 @@ class Subjects:
     def _selected(self, policy: Policy) -> Iterable[Subject]:
         if policy.subject is not None:
             yield from tuple(self._by_labels.matching(policy.subject))
-        if policy.nodes is not None and policy.nodes.matches(self._own_labels()):
+        labels = self._own_labels()
+        if policy.nodes is not None and labels is not None and policy.nodes.matches(labels):
             yield self.host
 
     def _close(self, kind: PodKind, subject: Subject) -> None:

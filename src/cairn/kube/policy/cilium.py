@@ -143,7 +143,7 @@ def _spec(raw: object, path: str, place: str, namespace: str) -> Spec:
         nodes,
         isolates,
         section,
-        (*section.findings, *_advice(found, path, subject)),
+        (*_advice(found, path, subject), *section.findings),
     )
 
 
@@ -183,6 +183,15 @@ def _isolates(found: Fields, path: str) -> frozenset[Direction]:
 
 
 def _advice(found: Fields, path: str, subject: Selector | None) -> Iterator[Finding]:
+    if "podSelector" in found:
+        said = f"{path}.podSelector is NetworkPolicy's word, read as endpointSelector; write that"
+        yield Finding("PodSelectorAlias", said)
+    if words := found.get("policyTypes"):
+        said = (
+            f"{path}.policyTypes is NetworkPolicy's word: {', '.join(words)} is closed but for "
+            "what is allowed, with or without rules; write enableDefaultDeny"
+        )
+        yield Finding("PolicyTypesAlias", said)
     for section in SECTIONS:
         if section.name in found and not found[section.name]:
             said = f"{path}.{section.name} is empty and closes nothing; write [{{}}] to close it"

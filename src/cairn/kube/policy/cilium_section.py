@@ -2,7 +2,8 @@
 
     ingress, ingressDeny, egress, egressDeny  ->  Section(rules, requires, findings)
 
-Invariants  An item that names neither peers nor ports allows nothing; it only closes.
+Invariants  An item that names neither peers nor ports allows nothing; it only closes. Nor does one
+            that only says what peers must be besides, with or without ports.
             Every item of toPorts is a rule of its own, with the peers of its item.
 Standards   cilium.io/v2 IngressRule, IngressDenyRule, EgressRule, EgressDenyRule
 """
@@ -94,13 +95,15 @@ def read_section(found: Fields, path: str, place: str, namespace: str, *, nodes:
             if nodes:
                 _fits_nodes(made, where)
             rules += made
-            findings += _advice(made, item, spot, kind)
+            findings += _advice(made, item, where, kind)
     return Section(tuple(rules), tuple(requires), tuple(findings))
 
 
 def _rules(item: Fields, where: str, spot: str, kind: SectionKind, scope: Scope) -> Iterator[Rule]:
     peers = read_peers(item, where, kind.word, scope)
     traffic = read_traffic(item, where, kind.direction, denies=kind.action is Action.DENY)
+    if peers is None and item.get(f"{kind.word}Requires"):
+        return  # what is required narrows peers that rules name, and names none itself
     if not peers and (peers is not None or not traffic):
         return
     for each in traffic or (Traffic("", ()),):
@@ -144,33 +147,36 @@ def _fits_nodes(made: tuple[Rule, ...], where: str) -> None:
 
 
 def _advice(
-    made: tuple[Rule, ...], item: Fields, spot: str, kind: SectionKind
+    made: tuple[Rule, ...], item: Fields, where: str, kind: SectionKind
 ) -> Iterator[Finding]:
     if item and not made and f"{kind.word}Requires" not in item:
         names = ", ".join(sorted(item))
-        yield Finding("MatchesNothing", f"{spot} matches nothing: {names} is empty; write who")
+        yield Finding("MatchesNothing", f"{where} matches nothing: {names} is empty; write who")
     if not item and kind.action is Action.DENY:
-        yield Finding("MatchesNothing", f"{spot} denies nothing; write fromEntities: [all]")
+        yield Finding("MatchesNothing", f"{where} denies nothing; write fromEntities: [all]")
     if kind.action is Action.ALLOW and made:
-        yield from _anyone(made[0].peers, spot, kind)
+        yield from _anyone(made[0].peers, where, kind)
+    if any(rule.rate is not None for rule in made):
+        yield Finding(
+            "RateLimitOwn",
+            f"{where}: rateLimit is Cairn's own addition, a limit per source address (scope: total "
+            "for all together): other systems do not know it",
+        )
 
 
-def _anyone(peers: tuple[Peer, ...], spot: str, kind: SectionKind) -> Iterator[Finding]:
-    """Find an IPv4 network of all addresses, which people take for everyone."""
+def _anyone(peers: tuple[Peer, ...], where: str, kind: SectionKind) -> Iterator[Finding]:
+    """Find a network of all addresses, which people take for everyone."""
     whole = {
-        peer.network.version
+        peer.network.version: peer.network
         for peer in peers
         if isinstance(peer, CidrPeer) and peer.network.prefixlen == 0
     }
-    if 4 not in whole:
+    if not whole:
         return
-    left_out = (
-        "pods and nodes of the cluster are"
-        if 6 in whole
-        else ("pods and nodes of the cluster and IPv6 are")
-    )
+    said = " and ".join(str(whole[version]) for version in sorted(whole))
+    missing = "" if len(whole) > 1 else f" and {'IPv6' if 4 in whole else 'IPv4'}"
     yield Finding(
         "WorldOnly",
-        f"{spot}: 0.0.0.0/0 is the world outside the cluster over IPv4; {left_out} not in it and "
-        f"now denied; write {kind.word}Entities: [all] if everyone is meant",
+        f"{where}: {said} is the world outside the cluster: pods and nodes of the cluster{missing} "
+        f"are not in it and now denied; write {kind.word}Entities: [all] if anyone is meant",
     )

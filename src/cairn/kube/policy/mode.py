@@ -19,6 +19,26 @@ HOST_GUARD = "cairn.io/host-guard"
 """Annotation: `off` lets a policy of nodes close the API server, BGP and the administrator out."""
 
 
+_DISABLED = (
+    Finding(
+        "PolicyDisabled",
+        f"the policy is not enforced while its annotation {DISABLED}=true stands; remove that to "
+        "enforce it",
+    ),
+)
+_AUDITED = (
+    Finding(
+        "PolicyAudited",
+        f"the policy's verdicts are recorded and not enforced while its annotation {AUDIT}=true "
+        "stands; remove that to enforce it",
+    ),
+)
+
+
+MODE_FINDINGS = frozenset({*_DISABLED, *_AUDITED})
+"""The findings that tell of the mode itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mode:
     """What the annotations of a policy say."""
@@ -30,7 +50,7 @@ class Mode:
     guarded: bool
     """Whether a node stays reachable whatever it says."""
     findings: tuple[Finding, ...]
-    """Values that mean nothing."""
+    """What is out of force, and values that mean nothing."""
 
 
 def mode_of(metadata: Metadata) -> Mode:
@@ -41,11 +61,13 @@ def mode_of(metadata: Metadata) -> Mode:
         *_strange(marks, DISABLED, ("true", "false")),
         *_strange(marks, HOST_GUARD, ("off", "on")),
     )
+    disabled, audit = marks.get(DISABLED) == "true", marks.get(AUDIT) == "true"
+    state = _DISABLED if disabled else _AUDITED if audit else ()
     return Mode(
-        audit=marks.get(AUDIT) == "true",
-        disabled=marks.get(DISABLED) == "true",
+        audit=audit,
+        disabled=disabled,
         guarded=marks.get(HOST_GUARD) != "off",
-        findings=wrong,
+        findings=(*state, *wrong),
     )
 
 

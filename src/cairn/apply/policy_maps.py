@@ -1,0 +1,197 @@
+"""Policies in the data plane's maps: what changed is written, in an order that is never wrong.
+
+    SubjectPolicy, identities of networks, identities of pods
+    ->  maps `policy_peers`, `policy_ports`, `policy_rules`, `identities`, `policy_state`, and the
+        policy's part of `endpoints`
+
+Order       counters, port tables, peers, networks, pods, peers that are no more, revision; and by
+            `tidy`, a while later, what nothing leads to any more.
+Invariants  What the maps hold at the start is the record: equal policies write nothing.
+            A subject whose entries do not fit is CLOSED until they do; the node itself keeps what
+            it had. A network that does not fit closes the subjects that it makes a difference to.
+            A subject whose redirects no proxy serves yet keeps what it had.
+Cost        a few system calls for a batch, whatever its size, and two for each pod concerned
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from cairn.abi.structs import EndpointFlag, Identity, PolicyDirection, PolicyFlag
+from cairn.apply.policy_endpoints import PolicyEndpoints
+from cairn.apply.policy_identities import IdentityMap
+from cairn.apply.policy_peers import PeerMap
+from cairn.apply.policy_rules import RuleNumbers
+from cairn.apply.policy_state import PolicyStateMap
+from cairn.apply.policy_subject import Wish, wish_of
+from cairn.apply.policy_table import EncodedTable, Numbers, PortOf, encode_table
+from cairn.desired.policy import Redirect, SubjectPolicy, Table
+from cairn.libbpf import Map
+from cairn.net import Address, Network
+
+IDENTITIES = "identities"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChange:
+    """What is to be otherwise."""
+
+    subjects: Mapping[int, SubjectPolicy | None] = field(default_factory=dict)
+    """By identity; None: there is no such subject any more."""
+    networks: Mapping[Network, int | None] = field(default_factory=dict)
+    """Identities of networks and single addresses; None: none of its own any more."""
+    endpoints: Mapping[Address, int | None] = field(default_factory=dict)
+    """Identities of this node's pods; None: the pod is gone."""
+
+
+class PolicyMaps:
+    """What one node's maps hold of policies."""
+
+    def __init__(self, maps: Mapping[str, Map], rules: RuleNumbers, port_of: PortOf) -> None:
+        self._numbers = Numbers(rules.number, port_of)
+        self._peers = PeerMap(maps)
+        self._identities = IdentityMap(maps[IDENTITIES])
+        self._endpoints = PolicyEndpoints(maps["endpoints"])
+        self._state = PolicyStateMap(maps["policy_state"])
+        self._cut: frozenset[int] = frozenset()
+        self.waiting: dict[int, frozenset[Redirect]] = {}
+        """Subjects that wait for a proxy, and for what."""
+
+    @property
+    def subjects(self) -> Collection[int]:
+        """Whose policy the maps hold."""
+        return self._peers.subjects.keys()
+
+    @property
+    def failed(self) -> Mapping[int, str]:
+        """Subjects whose policy the maps do not hold whole, and the map that is full."""
+        return {**dict.fromkeys(self._cut, IDENTITIES), **self._peers.failed}
+
+    @property
+    def homeless(self) -> Mapping[Network, int]:
+        """Networks whose identity does not fit."""
+        return self._identities.homeless
+
+    @property
+    def proxies(self) -> frozenset[int]:
+        """Ports of proxies that the maps may name."""
+        return frozenset(self._peers.proxies.numbers)
+
+    @property
+    def rules(self) -> frozenset[int]:
+        """Rules that the maps name."""
+        return frozenset(self._peers.rules)
+
+    @property
+    def untidy(self) -> bool:
+        """Whether there is anything for `tidy`."""
+        return self._peers.untidy
+
+    def holds(self, identity: int) -> bool:
+        """Return whether the maps hold a subject whole, as this agent was told."""
+        subject = self._peers.subjects.get(identity)
+        return subject is not None and subject.flags is not None and not self._is_closed(identity)
+
+    def is_open(self, address: Address) -> bool:
+        """Return whether a pod's entry says who it is, and the maps hold its policy whole."""
+        identity = self._endpoints.written(address)
+        return identity is not None and self.holds(identity)
+
+    def apply(
+        self, change: PolicyChange, *, ready: Callable[[Redirect], bool] = lambda _: True
+    ) -> list[str]:
+        """Make it so; return what failed in words. `failed`, `waiting`, `homeless` say the rest.
+
+        `ready` tells whether a proxy serves a redirect.
+        """
+        closed = {*self._cut, *self._peers.failed}
+        wishes = self._wishes(change.subjects, ready)
+        wrote, wrong = self._peers.write(wishes, before_peers=self._announce_proxies)
+        moved, unmoved = self._identities.write(change.networks)
+        self._cut = self._cut_off()
+        self._endpoints.set(change.endpoints)
+        turned = closed ^ {*self._cut, *self._peers.failed}
+        turned_pods, unturned = self._endpoints.write({*wishes, *turned}, self._flags)
+        for identity, policy in change.subjects.items():
+            # While a pod has it, an identity without entries would be open.
+            if policy is None and not self._endpoints.has(identity):
+                self._peers.forget(identity)
+        removed, text = self._peers.remove_unnamed(wishes, self._identities.leads_to)
+        changed = wrote or moved or turned_pods or removed
+        self._state.write(self._state_flags(), changed=changed)
+        return [*wrong, *unmoved, *unturned, *filter(None, [text])]
+
+    def keep_networks(self, networks: Iterable[Network]) -> None:
+        """Remove the identities of all networks but these: what an earlier agent left."""
+        if self._identities.keep(networks):
+            self._state.write(self._state_flags(), changed=True)
+
+    def tidy(self) -> list[str]:
+        """Remove what nothing leads to any more; return what failed. Not at once after `apply`."""
+        return self._peers.tidy()
+
+    def _wishes(
+        self, subjects: Mapping[int, SubjectPolicy | None], ready: Callable[[Redirect], bool]
+    ) -> dict[int, Wish]:
+        """Return what can be written now; note who waits."""
+        encoded: dict[int, EncodedTable] = {}
+
+        def encode(table: Table) -> EncodedTable:
+            known = encoded.get(id(table))
+            if known is None:
+                known = encoded[id(table)] = encode_table(table, self._numbers)
+            return known
+
+        wishes: dict[int, Wish] = {}
+        for identity, policy in subjects.items():
+            self.waiting.pop(identity, None)
+            if policy is None:
+                continue
+            wish = wish_of(policy, encode)
+            missing = frozenset(redirect for redirect in wish.redirects if not ready(redirect))
+            if missing:
+                self.waiting[identity] = missing
+            else:
+                wishes[identity] = wish
+        return wishes
+
+    def _announce_proxies(self) -> None:
+        """Have programs look for proxies' sockets before any verdict names one."""
+        if self._peers.proxies.numbers:
+            self._state.raise_flags(PolicyFlag.PROXY_RUNS)
+
+    def _is_closed(self, identity: int) -> bool:
+        return identity in self._peers.failed or identity in self._cut
+
+    def _flags(self, identity: int) -> EndpointFlag | None:
+        subject = self._peers.subjects.get(identity)
+        if subject is None or subject.flags is None:
+            return None
+        return subject.flags | EndpointFlag.CLOSED if self._is_closed(identity) else subject.flags
+
+    def _cut_off(self) -> frozenset[int]:
+        """Return the subjects that would judge a homeless network by another's verdicts."""
+        taken = {(own, self._identities.taken_for(n)) for n, own in self.homeless.items()}
+        return frozenset(
+            identity
+            for identity, subject in self._peers.subjects.items()
+            for own, other in taken
+            for direction in PolicyDirection
+            if identity != Identity.HOST
+            and subject.at(own, direction) != subject.at(other, direction)
+        )
+
+    def _state_flags(self) -> PolicyFlag:
+        """Return the flags for all; connections may be with a proxy longer than verdicts."""
+        flags = self._state.flags & PolicyFlag.PROXY_RUNS
+        if self._peers.proxies.numbers:
+            flags |= PolicyFlag.PROXY_RUNS
+        host = self._peers.subjects.get(Identity.HOST)
+        if host is None:
+            return flags
+        if host.flags is None:
+            return flags | self._state.flags
+        if host.flags & EndpointFlag.INGRESS:
+            flags |= PolicyFlag.HOST_INGRESS
+        if host.flags & EndpointFlag.EGRESS:
+            flags |= PolicyFlag.HOST_EGRESS
+        return flags

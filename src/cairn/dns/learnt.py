@@ -1,0 +1,280 @@
+"""What names resolved to: addresses, for how long, and the selectors that they belong to.
+
+    learn(name, addresses, until), select(selectors)  ->  changes(): address -> selectors
+    due(now)  ->  keep(address), forget(address)
+
+Names that no selector wants are kept as well, so that one that comes later finds them.
+
+Shapes      an address: 16 octets, IPv4 mapped
+Invariants  `changes` and `news` drain; `changes` names every address whose selectors differ from
+            what it said last.
+            At most `capacity` pairs of name and address are held: who would expire first goes
+            first, of names without a selector before the others.
+            An address has at most MOST_SELECTORS; over that those of the names that expire first
+            are left out, and `overflows` counts it.
+Units       times in seconds of the driver's clock
+"""
+
+import heapq
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from cairn.abi.policy import NAME_PAGES, NAME_SELECTORS
+from cairn.dns.pattern import Selection
+
+MOST_SELECTORS = NAME_PAGES * NAME_SELECTORS
+STEP_S = 5.0
+"""A time that grows by less is not told again; the grace makes up for it."""
+UNKNOWN = (0,)
+"""Selectors that no address has: what the data plane holds is not known."""
+ADOPTED = " "
+"""First character of the stand-in for a name that is not known: no name as text has a space."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How long an address is kept."""
+
+    least_ttl_s: float = 60.0
+    """TTLs below count as this: few programs ask again at once."""
+    most_ttl_s: float = 86400.0
+    """TTLs above count as this."""
+    grace_s: float = 60.0
+    """Longer than the TTL, for who resolved the name and connects late."""
+
+    def until(self, ttl_s: float, now: float) -> float:
+        """Return when an answer of this TTL is forgotten."""
+        return now + min(max(ttl_s, self.least_ttl_s), self.most_ttl_s) + self.grace_s
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Addresses of one name."""
+
+    name: str
+    """As text, folded."""
+    addresses: tuple[bytes, ...]
+    """16 octets each."""
+    until: float
+    """When they are forgotten."""
+    selectors: tuple[int, ...] = ()
+    """That the name belongs to."""
+
+
+class Names:
+    """The table of what was learnt."""
+
+    def __init__(self, capacity: int = 65536) -> None:
+        self._capacity = capacity
+        self._selection = Selection(())
+        self._selectors: dict[str, tuple[int, ...]] = {}
+        self._addresses: dict[str, set[bytes]] = {}
+        self._names: dict[bytes, dict[str, float]] = {}
+        self._heaps: tuple[list[tuple[float, bytes, str]], ...] = ([], [])
+        self._said: dict[bytes, tuple[int, ...]] = {}
+        self._dirty: set[bytes] = set()
+        self._news: list[Lease] = []
+        self._pairs = 0
+        self.overflows = 0
+        """How often an address had more selectors than the data plane holds."""
+        self.evicted = 0
+        """Pairs that went for lack of room."""
+
+    def __len__(self) -> int:
+        return self._pairs
+
+    def select(self, selectors: Iterable[tuple[str, str, int]]) -> None:
+        """Take the selectors: triples (name, pattern, identity)."""
+        chosen = list(selectors)
+        self._selection = Selection(chosen)
+        identities = {identity for _, _, identity in chosen}
+        for name, old in self._selectors.items():
+            if name[:1] == ADOPTED:
+                new = tuple(identity for identity in old if identity in identities)
+            else:
+                new = self._selection.of(name)
+            if new != old:
+                self._selectors[name] = new
+                self._dirty |= self._addresses[name]
+        self._rebuild()
+
+    def learn(self, name: str, addresses: Collection[bytes], until: float) -> int:
+        """Take what a name resolves to; return how many addresses are new or kept longer."""
+        if not addresses:
+            return 0
+        held = self._addresses.get(name)
+        if held is None:
+            held = self._addresses[name] = set()
+            self._selectors.setdefault(name, self._selection.of(name))
+        heap = self._heap_of(name)
+        fresh = []
+        for address in addresses:
+            names = self._names.setdefault(address, {})
+            before = names.get(name)
+            if before is None:
+                self._pairs += 1
+                self._dirty.add(address)
+                held.add(address)
+                heapq.heappush(heap, (until, address, name))
+                names[name] = until
+                fresh.append(address)
+            elif until > before + STEP_S:
+                names[name] = until
+                fresh.append(address)
+        while self._pairs > self._capacity and self._evict():
+            self.evicted += 1
+        if fresh:
+            self._news.append(Lease(name, tuple(fresh), until))
+        return len(fresh)
+
+    def news(self) -> list[Lease]:
+        """Return what was learnt since the last call: what is to outlive this process."""
+        news, self._news = self._news, []
+        return news
+
+    def adopt(self, written: Mapping[bytes, tuple[int, ...]], until: float) -> int:
+        """Take what the data plane holds; return how many addresses have selectors of names that
+        nobody remembers. They keep these until `until`."""
+        unknown = 0
+        self._said.clear()
+        self._dirty.update(self._names)
+        for address, selectors in written.items():
+            self._said[address] = selectors
+            self._dirty.add(address)
+            known: set[int] = set()
+            for name in self._names.get(address, ()):
+                known.update(self._selectors[name])
+            rest = tuple(identity for identity in selectors if identity not in known)
+            if rest:
+                unknown += 1
+                name = ADOPTED + address.hex()
+                self._selectors[name] = rest
+                self.learn(name, (address,), until)
+        return unknown
+
+    def changes(self) -> dict[bytes, tuple[int, ...]]:
+        """Return the selectors of each address where they changed; () where it is to go."""
+        changed = {}
+        for address in self._dirty:
+            selectors = self._selectors_of(address)
+            if selectors != self._said.get(address, ()):
+                changed[address] = selectors
+        self._dirty.clear()
+        for address, selectors in changed.items():
+            if selectors:
+                self._said[address] = selectors
+            else:
+                self._said.pop(address, None)
+        return changed
+
+    def unsaid(self, addresses: Collection[bytes]) -> None:
+        """Take back that addresses were written, so that `changes` names them again."""
+        self._said.update(dict.fromkeys(addresses, UNKNOWN))
+        self._dirty.update(addresses)
+
+    def next_due(self) -> float | None:
+        """Return when `due` has something to say at the earliest; None: nothing is held."""
+        return min((heap[0][0] for heap in self._heaps if heap), default=None)
+
+    def due(self, now: float, most: int = 4096) -> dict[bytes, set[str]]:
+        """Return addresses with the names whose time has passed, and think of them no more:
+        each is to be given to `keep` or `forget`."""
+        found: dict[bytes, set[str]] = {}
+        for heap in self._heaps:
+            while heap and heap[0][0] <= now and len(found) < most:
+                _, address, name = heapq.heappop(heap)
+                until = self._names.get(address, {}).get(name)
+                if until is None:
+                    continue
+                if until > now:
+                    heapq.heappush(heap, (until, address, name))
+                else:
+                    found.setdefault(address, set()).add(name)
+        return found
+
+    def keep(self, address: bytes, names: Iterable[str], until: float) -> None:
+        """Keep what was due: a connection lives."""
+        for name in names:
+            if name in self._names.get(address, ()):
+                self._names[address][name] = until
+                heapq.heappush(self._heap_of(name), (until, address, name))
+
+    def forget(self, address: bytes, names: Iterable[str], now: float) -> int:
+        """Forget what was due, unless it was learnt again meanwhile; return how much went."""
+        gone = 0
+        for name in names:
+            until = self._names.get(address, {}).get(name)
+            if until is not None and until > now:
+                heapq.heappush(self._heap_of(name), (until, address, name))
+            elif until is not None:
+                self._remove(address, name)
+                gone += 1
+        return gone
+
+    def leases(self) -> Iterable[Lease]:
+        """Yield all that is held."""
+        for address, names in self._names.items():
+            for name, until in names.items():
+                yield Lease(name, (address,), until, self._selectors[name])
+
+    def selectors(self, name: str) -> tuple[int, ...]:
+        """Return the selectors that a folded name belongs to."""
+        known = self._selectors.get(name)
+        return self._selection.of(name) if known is None else known
+
+    def _selectors_of(self, address: bytes) -> tuple[int, ...]:
+        """Return the selectors in the order in which they stood, new ones behind."""
+        names = self._names.get(address)
+        if not names:
+            return ()
+        wanted = dict.fromkeys(
+            identity
+            for name in sorted(names, key=lambda name: (-names[name], name))
+            for identity in self._selectors[name]
+        )
+        if len(wanted) > MOST_SELECTORS:
+            self.overflows += 1
+            wanted = dict.fromkeys(list(wanted)[:MOST_SELECTORS])
+        stood = [identity for identity in self._said.get(address, ()) if identity in wanted]
+        return tuple(dict.fromkeys((*stood, *wanted)))
+
+    def _heap_of(self, name: str) -> list[tuple[float, bytes, str]]:
+        return self._heaps[bool(self._selectors[name])]
+
+    def _evict(self) -> bool:
+        for heap in self._heaps:
+            while heap:
+                until, address, name = heapq.heappop(heap)
+                true = self._names.get(address, {}).get(name)
+                if true is None:
+                    continue
+                if true > until:
+                    heapq.heappush(heap, (true, address, name))
+                    continue
+                self._remove(address, name)
+                return True
+        return False  # all the others are due just now
+
+    def _remove(self, address: bytes, name: str) -> None:
+        names = self._names.get(address)
+        if names is None or names.pop(name, None) is None:
+            return
+        self._pairs -= 1
+        self._dirty.add(address)
+        if not names:
+            del self._names[address]
+        held = self._addresses[name]
+        held.discard(address)
+        if not held:
+            del self._addresses[name]
+            del self._selectors[name]
+
+    def _rebuild(self) -> None:
+        """Put each pair on the heap that fits its name's selectors now."""
+        for heap in self._heaps:
+            heap.clear()
+        for address, names in self._names.items():
+            for name, until in names.items():
+                self._heap_of(name).append((until, address, name))
+        for heap in self._heaps:
+            heapq.heapify(heap)

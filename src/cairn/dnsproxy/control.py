@@ -1,0 +1,114 @@
+"""The proxy's control socket: states come in, views go out, one JSON line each.
+
+    line  ->  answer(line)  ->  line
+
+Invariants  A client that does not read, or sends a line above LINE_LIMIT_BYTES, is dropped; the
+            queries never wait for it.
+            A socket file of a process that is gone is replaced; one that is alive is an error.
+"""
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from cairn.dnsproxy.loop import READ, WRITE, Loop
+
+LOG = logging.getLogger("dns")
+
+LINE_LIMIT_BYTES = 64 << 20
+READ_BYTES = 1 << 20
+
+
+class _Client:
+    """One client; `answer` is called with each line."""
+
+    def __init__(self, loop: Loop, sock: socket.socket, answer: Callable[[bytes], bytes]) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._answer = answer
+        self._in = bytearray()
+        self._out = bytearray()
+        loop.add(sock.fileno(), self._ready)
+
+    def _ready(self, mask: int) -> None:
+        try:
+            if mask & ~WRITE:
+                self._read()
+            if self._out:
+                with contextlib.suppress(BlockingIOError):
+                    del self._out[: self._sock.send(self._out)]
+            if self._sock.fileno() >= 0:
+                self._loop.change(self._sock.fileno(), WRITE if self._out else READ)
+        except OSError:
+            self.close()
+
+    def _read(self) -> None:
+        octets = self._sock.recv(READ_BYTES)
+        self._in += octets
+        if not octets or len(self._in) > LINE_LIMIT_BYTES:
+            self.close()
+            return
+        if b"\n" in octets:
+            *lines, rest = self._in.split(b"\n")
+            self._in = rest
+            for line in lines:
+                self._out += self._answer(bytes(line))
+
+    def close(self) -> None:
+        """Let the client go."""
+        if self._sock.fileno() >= 0:
+            self._loop.remove(self._sock.fileno())
+            self._sock.close()
+        self._out.clear()
+
+
+class Control:
+    """Listens on one unix socket."""
+
+    def __init__(self, loop: Loop, path: Path, answer: Callable[[bytes], bytes]) -> None:
+        self._loop = loop
+        self._path = path
+        self._answer = answer
+        self._sock: socket.socket | None = None
+
+    def open(self) -> None:
+        """Listen; raises OSError."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._clear()
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self._sock.bind(str(self._path))
+        os.chmod(self._path, 0o600)
+        self._sock.listen(16)
+        self._loop.add(self._sock.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Listen no more; the socket file goes."""
+        if self._sock is not None:
+            self._loop.remove(self._sock.fileno())
+            self._sock.close()
+            self._path.unlink(missing_ok=True)
+
+    def _accept(self, _: int) -> None:
+        if self._sock is None:
+            return
+        try:
+            sock, _peer = self._sock.accept()
+        except OSError:
+            return  # gone before we looked
+        sock.setblocking(False)
+        _Client(self._loop, sock, self._answer)
+
+    def _clear(self) -> None:
+        """Remove the socket file of a process that is gone."""
+        if not self._path.is_socket():
+            return
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(self._path))
+            except ConnectionRefusedError:
+                self._path.unlink()
+            else:
+                raise OSError(f"{self._path}: another process answers there; stop it first")

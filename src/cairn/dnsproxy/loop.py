@@ -1,0 +1,60 @@
+"""The proxy's event loop: descriptors that are ready, timers that are due.
+
+    epoll  ->  ready(events), at the latest every `tick`  ->  tick(now)
+
+A loop of its own and not asyncio's: a query costs four system calls, and little should stand
+between them.
+"""
+
+import select
+import time
+from collections.abc import Callable
+
+READ, WRITE = select.EPOLLIN, select.EPOLLOUT
+TICK_S = 0.25
+
+Ready = Callable[[int], None]
+
+
+class Loop:
+    """Calls who waits for a descriptor; one thread."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._ready: dict[int, Ready] = {}
+        self._stopping = False
+        self.now = time.monotonic()
+        """The time of this round, seconds of the monotonic clock."""
+
+    def add(self, fd: int, ready: Ready, events: int = READ) -> None:
+        """Call `ready` with the events whenever `fd` has some."""
+        self._epoll.register(fd, events)
+        self._ready[fd] = ready
+
+    def change(self, fd: int, events: int) -> None:
+        """Wait for other events."""
+        self._epoll.modify(fd, events)
+
+    def remove(self, fd: int) -> None:
+        """Wait for it no more; before it is closed."""
+        if self._ready.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def stop(self) -> None:
+        """Have `run` return."""
+        self._stopping = True
+
+    def run(self, tick: Callable[[float], None]) -> None:
+        """Run until `stop`."""
+        next_tick = 0.0
+        while not self._stopping:
+            pause_s = max(0.0, next_tick - self.now)
+            events = self._epoll.poll(min(pause_s, TICK_S))
+            self.now = time.monotonic()
+            for fd, mask in events:
+                ready = self._ready.get(fd)  # one before it may have closed it
+                if ready is not None:
+                    ready(mask)
+            if self.now >= next_tick:
+                tick(self.now)
+                next_tick = self.now + TICK_S
