@@ -39,7 +39,8 @@ async def ask(bootstrap: object) -> str:
             stderr=asyncio.subprocess.PIPE,
         )
         try:
-            _, text = await asyncio.wait_for(process.communicate(), PATIENCE_S)
+            async with asyncio.timeout(PATIENCE_S):
+                _, text = await process.communicate()
         except TimeoutError:
             process.kill()
             await process.wait()

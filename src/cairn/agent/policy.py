@@ -137,8 +137,7 @@ class PolicyKeeper:
 
     def _clear_away(self) -> None:
         """Remove what nobody needs, and try again what did not fit."""
-        waited_for = {r for redirects in self._maps.waiting.values() for r in redirects}
-        self._redirects.retain(self._maps.proxies, waited_for)
+        self._redirects.retain(self._maps.proxies)
         self._report(self._maps.tidy())
         self._subjects |= dict.fromkeys(self._maps.failed)
         self._networks |= dict.fromkeys(self._maps.homeless)
@@ -154,7 +153,7 @@ class PolicyKeeper:
         """Write what changed, in pieces."""
         failed: list[str] = []
         for change in self._pieces():
-            failed += self._maps.apply(change, ready=self._redirects.ready)
+            failed += self._maps.apply(change)
             if self._subjects or self._networks:
                 await asyncio.sleep(0)
         self._report(failed)
