@@ -22,8 +22,11 @@ static __always_inline void count(enum cairn_point point, enum cairn_verdict ver
 	}
 }
 
-/* Write one event, unless this CPU wrote one of the same reason a moment ago. */
-__noinline int observe_drop(struct packet *p, __u32 place, __u32 ifindex, __u32 octets)
+/* Write one event, unless this CPU wrote one of the same reason a moment ago.
+ *
+ * @rule  key of `policy_rules` that decided, or 0
+ */
+__noinline int observe_packet(struct packet *p, __u32 place, __u32 ifindex, __u32 octets, __u32 rule)
 {
 	__u32 verdict = place & 0xff;
 	struct event_gate *gate = bpf_map_lookup_elem(&event_gates, &verdict);
@@ -54,7 +57,7 @@ __noinline int observe_drop(struct packet *p, __u32 place, __u32 ifindex, __u32 
 	event->ifindex = ifindex;
 	event->length = octets;
 	event->suppressed = gate->suppressed;
-	event->rule = 0;
+	event->rule = rule;
 	gate->suppressed = 0;
 	gate->next_ns = now + cairn_config.event_interval_ns;
 	bpf_ringbuf_submit(event, 0);
@@ -66,7 +69,7 @@ static __always_inline int drop(struct __sk_buff *skb, struct packet *p, enum ca
 				enum cairn_verdict reason)
 {
 	count(point, reason, skb->len);
-	observe_drop(p, point << 8 | reason, skb->ifindex, skb->len);
+	observe_packet(p, point << 8 | reason, skb->ifindex, skb->len, 0);
 	return TCX_DROP;
 }
 

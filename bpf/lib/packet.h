@@ -67,7 +67,9 @@ struct packet {
 	bool has_l4; /* false in later fragments */
 	__u8 tcp_flags;
 	__u8 icmp_type;
+	__u8 icmp_code;
 	__u8 ttl;
+	__be16 icmp_id; /* of an echo */
 };
 
 /* Read the IPv4 header of @skb into @p: addresses, protocol, fragment.
@@ -210,7 +212,34 @@ static __always_inline enum cairn_verdict packet_read_ip(struct __sk_buff *skb, 
 						    : packet_read_ip6(skb, p);
 }
 
-/* Fill in the ports of a later fragment, or remember those of a first one. */
+static __always_inline bool packet_is_icmp(const struct packet *p)
+{
+	return p->tuple.protocol == (p->is_v6 ? PROTOCOL_ICMP6 : IPPROTO_ICMP);
+}
+
+/* What the first fragment of a datagram tells the later ones: the ports; of ICMP the identifier,
+ * and type and code. */
+static __always_inline struct cairn_fragment packet_head(const struct packet *p)
+{
+	struct cairn_fragment ports = {p->tuple.source_port, p->tuple.destination_port};
+	struct cairn_fragment icmp = {p->icmp_id, bpf_htons(p->icmp_type << 8 | p->icmp_code)};
+
+	return packet_is_icmp(p) ? icmp : ports;
+}
+
+static __always_inline void packet_take_head(struct packet *p, const struct cairn_fragment *first)
+{
+	if (packet_is_icmp(p)) {
+		p->icmp_id = first->source_port;
+		p->icmp_type = bpf_ntohs(first->destination_port) >> 8;
+		p->icmp_code = bpf_ntohs(first->destination_port);
+	} else {
+		p->tuple.source_port = first->source_port;
+		p->tuple.destination_port = first->destination_port;
+	}
+}
+
+/* Fill in the head of a later fragment, or remember that of a first one. */
 static __always_inline enum cairn_verdict packet_match_fragment(struct packet *p)
 {
 	struct cairn_fragment_key key = {
@@ -221,9 +250,9 @@ static __always_inline enum cairn_verdict packet_match_fragment(struct packet *p
 	};
 
 	if (p->has_l4) {
-		struct cairn_fragment ports = {p->tuple.source_port, p->tuple.destination_port};
+		struct cairn_fragment head = packet_head(p);
 
-		bpf_map_update_elem(&fragments, &key, &ports, BPF_ANY);
+		bpf_map_update_elem(&fragments, &key, &head, BPF_ANY);
 		return CAIRN_PASS;
 	}
 
@@ -231,14 +260,8 @@ static __always_inline enum cairn_verdict packet_match_fragment(struct packet *p
 
 	if (!first)
 		return CAIRN_DROP_FRAGMENT;
-	p->tuple.source_port = first->source_port;
-	p->tuple.destination_port = first->destination_port;
+	packet_take_head(p, first);
 	return CAIRN_PASS;
-}
-
-static __always_inline bool packet_is_icmp(const struct packet *p)
-{
-	return p->tuple.protocol == (p->is_v6 ? PROTOCOL_ICMP6 : IPPROTO_ICMP);
 }
 
 /* Whether the packet's protocol has ports, so that a service may take it. */
@@ -281,6 +304,8 @@ __noinline int packet_read_l4(struct __sk_buff *skb, struct packet *p)
 		return CAIRN_DROP_TRUNCATED_L4;
 	if (packet_is_icmp(p)) {
 		p->icmp_type = head[0];
+		p->icmp_code = head[1];
+		__builtin_memcpy(&p->icmp_id, head + 4, 2);
 	} else {
 		__builtin_memcpy(&p->tuple.source_port, head, 2);
 		__builtin_memcpy(&p->tuple.destination_port, head + 2, 2);

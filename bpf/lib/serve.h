@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "host.h"
 #include "icmp_error.h"
 #include "neighbour.h"
 #include "overlay.h"
@@ -33,29 +34,65 @@ static __always_inline bool is_own_address(const struct cairn_addr *address)
 	       address_equal(address, &cairn_config.node_address6);
 }
 
-/* Look up the pod at the backend's address; a backend without one is the node itself. */
-static __always_inline enum cairn_verdict find_pod(const struct cairn_addr *address, __u32 *ifindex)
+/* Say in @w who is at the backend's address; a backend that is no pod is the node itself. */
+static __always_inline enum cairn_verdict find_backend(const struct packet *p, struct policing *w,
+						       __u32 *ifindex)
 {
-	struct cairn_endpoint *pod = bpf_map_lookup_elem(&endpoints, address);
+	struct cairn_endpoint *pod = bpf_map_lookup_elem(&endpoints, &p->tuple.destination);
 
-	if (pod)
+	if (pod) {
 		*ifindex = pod->ifindex;
-	else if (!is_own_address(address))
+		policing_to_pod(w, pod);
+		return CAIRN_PASS;
+	}
+	if (!is_own_address(&p->tuple.destination))
 		return CAIRN_DROP_BACKEND_UNKNOWN;
+	policing_to_node(w, p);
 	return CAIRN_PASS;
 }
 
-static __always_inline int deliver(struct __sk_buff *skb, struct packet *p, enum cairn_point point,
-				   const struct cairn_backend *backend)
+/* With a frame of its own: the stack is short (512 octets for all calls). */
+__noinline int nat_to_backend(struct __sk_buff *skb, const struct packet *p,
+			      const struct cairn_backend *backend)
 {
-	struct cairn_addr address = backend->address;
-	__u32 ifindex = 0;
-	enum cairn_verdict verdict = find_pod(&address, &ifindex);
+	if (!p || !backend)
+		return CAIRN_DROP_REWRITE;
+	return nat_destination(skb, p, &backend->address, backend->port);
+}
 
+/* Translate the packet to a backend of this node, and let it in as its policy says: of the client
+ * and the backend, not of the service's address. */
+__noinline int deliver_to(struct __sk_buff *skb, struct packet *p, __u32 point,
+			  const struct cairn_backend *backend)
+{
+	struct policing *w = policing_begin(point);
+	struct cairn_addr service;
+	__u32 ifindex = 0;
+	__be16 port;
+	int verdict, policed = CAIRN_PASS;
+
+	if (!p || !backend || !w)
+		return TCX_DROP;
+	service = p->tuple.destination;
+	port = p->tuple.destination_port;
+	p->tuple.destination = backend->address;
+	p->tuple.destination_port = backend->port;
+	verdict = find_backend(p, w, &ifindex);
+	if (verdict == CAIRN_PASS && w->destination_flags & POLICED)
+		policed = police_packet(skb, p, w);
+	if (policed >= CAIRN_FIRST_DROP)
+		return police_drop(skb, p, w, policed);
+	p->tuple.destination = service;
+	p->tuple.destination_port = port;
 	if (verdict == CAIRN_PASS)
-		verdict = nat_destination(skb, p, &address, backend->port);
+		verdict = nat_to_backend(skb, p, backend);
 	if (verdict != CAIRN_PASS)
 		return drop(skb, p, point, verdict);
+	if (policed == CAIRN_TO_PROXY) {
+		p->tuple.destination = backend->address;
+		p->tuple.destination_port = backend->port;
+		return police_to_proxy(skb, p, w);
+	}
 	return forward(skb, point, CAIRN_TO_BACKEND,
 		       ifindex ? bpf_redirect_peer(ifindex, 0) : TCX_NEXT);
 }
@@ -89,7 +126,7 @@ static __always_inline enum cairn_verdict find_known(const struct packet *p, __u
 
 	/* The way back may have been swept: without it answers leave untranslated. */
 	if (now - c->seen_ns > REFRESH_NS && out->backend->flags & CAIRN_BACKEND_LOCAL &&
-	    track_reverse(p, out, service, now) != CAIRN_PASS)
+	    track_reverse(p, out->backend, out->id, service, now) != CAIRN_PASS)
 		return CAIRN_DROP_NO_BACKEND;
 	track_touch(c, p, octets, now);
 	return CAIRN_PASS;
@@ -146,15 +183,15 @@ static __always_inline enum cairn_verdict begin(const struct packet *p, __u32 oc
 	if (!(out->backend->flags & CAIRN_BACKEND_LOCAL)) {
 		/* Maglev finds the backend again: an entry is good to have and no more. */
 		if (track_may_begin(now))
-			track_forward(p, out, service->id, octets, now);
+			track_forward(p, out->backend, out->id, service->id, octets);
 		return CAIRN_PASS;
 	}
-	verdict = track_reverse(p, out, service->id, now);
+	verdict = track_reverse(p, out->backend, out->id, service->id, now);
 	if (verdict != CAIRN_PASS)
 		return verdict;
 	COUNT_BACKEND(out->id, opened);
 	note_inside(p, &out->backend->address);
-	return track_forward(p, out, service->id, octets, now);
+	return track_forward(p, out->backend, out->id, service->id, octets);
 }
 
 /* Refuse for a reason that the client should know; others are dropped without a word. */
@@ -185,7 +222,7 @@ static __always_inline int serve(struct __sk_buff *skb, struct packet *p, enum c
 
 	if (!service)
 		return vip_flags & CAIRN_VIP_SHARED
-			       ? pass(skb, point)
+			       ? enter_node(skb, p, point)
 			       : reject(skb, p, point, CAIRN_DROP_NO_SERVICE);
 	if (!lb_source_allowed(service, &p->tuple.source))
 		return drop(skb, p, point, CAIRN_DROP_SOURCE_RANGE);
@@ -199,7 +236,7 @@ static __always_inline int serve(struct __sk_buff *skb, struct packet *p, enum c
 	if (verdict != CAIRN_PASS || !choice.backend)
 		return reject(skb, p, point, verdict);
 	if (choice.backend->flags & CAIRN_BACKEND_LOCAL)
-		return deliver(skb, p, point, choice.backend);
+		return deliver_to(skb, p, point, choice.backend);
 	return hand_over(skb, p, point, choice.backend);
 }
 
@@ -227,33 +264,46 @@ static __always_inline enum cairn_verdict find_quoted(const struct quote *q, __u
 	return lb_choose(service, hash, handed, out);
 }
 
+/* Translate an ICMP error, and judge it as the packet that it then quotes. */
+static __always_inline int deliver_error(struct __sk_buff *skb, struct packet *p,
+					 enum cairn_point point, const struct quote *q,
+					 const struct cairn_backend *backend)
+{
+	struct policing *w = policing_begin(point);
+	int verdict = icmp_translate(skb, p, q, &backend->address, backend->port), action;
+	__u32 ifindex = 0;
+
+	p->tuple.destination = backend->address;
+	if (!w)
+		return TCX_DROP;
+	if (verdict == CAIRN_PASS)
+		verdict = find_backend(p, w, &ifindex);
+	if (verdict != CAIRN_PASS)
+		return drop(skb, p, point, verdict);
+	if (w->destination_flags & POLICED && !police(skb, p, w, &action))
+		return action;
+	return forward(skb, point, CAIRN_TO_BACKEND,
+		       ifindex ? bpf_redirect_peer(ifindex, 0) : TCX_NEXT);
+}
+
 static __always_inline int serve_icmp_error(struct __sk_buff *skb, struct packet *p,
 					    enum cairn_point point, __u32 vip_flags, bool handed)
 {
 	struct quote q = {};
 	struct choice choice = {};
-	__u32 ifindex = 0;
 	enum cairn_verdict verdict = icmp_read_quote(skb, p, &q);
 
 	if (verdict == CAIRN_PASS)
 		verdict = find_quoted(&q, vip_flags, handed, &choice);
 	if (verdict != CAIRN_PASS)
-		return vip_flags & CAIRN_VIP_SHARED ? pass(skb, point)
+		return vip_flags & CAIRN_VIP_SHARED ? enter_node(skb, p, point)
 						    : drop(skb, p, point, verdict);
 	if (!choice.backend)
 		return drop(skb, p, point, CAIRN_DROP_BACKEND_UNKNOWN);
 	if (!(choice.backend->flags & CAIRN_BACKEND_LOCAL))
 		return hand_over(skb, p, point, choice.backend);
 
-	struct cairn_addr address = choice.backend->address;
-
-	verdict = find_pod(&address, &ifindex);
-	if (verdict == CAIRN_PASS)
-		verdict = icmp_translate(skb, p, &q, &address, choice.backend->port);
-	if (verdict != CAIRN_PASS)
-		return drop(skb, p, point, verdict);
-	return forward(skb, point, CAIRN_TO_BACKEND,
-		       ifindex ? bpf_redirect_peer(ifindex, 0) : TCX_NEXT);
+	return deliver_error(skb, p, point, &q, choice.backend);
 }
 
 static __always_inline int serve_icmp(struct __sk_buff *skb, struct packet *p,
@@ -262,7 +312,7 @@ static __always_inline int serve_icmp(struct __sk_buff *skb, struct packet *p,
 	if (icmp_is_error(p))
 		return serve_icmp_error(skb, p, point, vip_flags, handed);
 	if (vip_flags & CAIRN_VIP_SHARED)
-		return pass(skb, point);
+		return enter_node(skb, p, point);
 	if (is_solicitation(p) && solicits_ours(skb, p))
 		return neighbour_answer(skb, p, point);
 	if (!(vip_flags & CAIRN_VIP_PING) || (p->has_l4 && !packet_is_echo(p)))
@@ -280,13 +330,13 @@ static __always_inline int serve_vip(struct __sk_buff *skb, struct packet *p,
 			return drop(skb, p, point, CAIRN_DROP_GROUP_FRAME);
 	}
 	if (!packet_has_ports(p) && !packet_is_icmp(p))
-		return vip_flags & CAIRN_VIP_SHARED ? pass(skb, point)
+		return vip_flags & CAIRN_VIP_SHARED ? enter_node(skb, p, point)
 						    : drop(skb, p, point, CAIRN_DROP_PROTOCOL);
 
 	enum cairn_verdict verdict = packet_read_l4(skb, p);
 
 	if (verdict != CAIRN_PASS)
-		return vip_flags & CAIRN_VIP_SHARED ? pass(skb, point)
+		return vip_flags & CAIRN_VIP_SHARED ? enter_node(skb, p, point)
 						    : drop(skb, p, point, verdict);
 	if (packet_is_icmp(p))
 		return serve_icmp(skb, p, point, vip_flags, handed);

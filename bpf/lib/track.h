@@ -59,20 +59,21 @@ static __always_inline void track_answer(struct cairn_connection *c, const struc
  * The client may have used the same port towards another frontend of this
  * backend: the newer connection wins.
  */
-static __always_inline enum cairn_verdict track_reverse(const struct packet *p,
-							const struct choice *c, __u32 service,
-							__u64 now)
+__noinline int track_reverse(const struct packet *p, const struct cairn_backend *backend, __u32 id,
+			     __u32 service, __u64 now)
 {
-	struct cairn_tuple key = {
-		.source = c->backend->address,
-		.source_port = c->backend->port,
-		.destination = p->tuple.source,
-		.destination_port = p->tuple.source_port,
-		.protocol = p->tuple.protocol,
-		.direction = CAIRN_REVERSE,
-	};
-	struct cairn_connection *old = bpf_map_lookup_elem(&conntrack, &key);
+	struct cairn_tuple key = {};
+	struct cairn_connection *old;
 
+	if (!p || !backend)
+		return CAIRN_DROP_BACKEND_UNKNOWN;
+	key.source = backend->address;
+	key.source_port = backend->port;
+	key.destination = p->tuple.source;
+	key.destination_port = p->tuple.source_port;
+	key.protocol = p->tuple.protocol;
+	key.direction = CAIRN_REVERSE;
+	old = bpf_map_lookup_elem(&conntrack, &key);
 	if (old && !track_is_new(p) && old->port == p->tuple.destination_port &&
 	    address_equal(&old->address, &p->tuple.destination))
 		return CAIRN_PASS;
@@ -82,7 +83,7 @@ static __always_inline enum cairn_verdict track_reverse(const struct packet *p,
 		.port = p->tuple.destination_port,
 		.state = p->tuple.protocol == IPPROTO_TCP ? CAIRN_STATE_NEW
 							  : CAIRN_STATE_ESTABLISHED,
-		.backend = c->id,
+		.backend = id,
 		.service = service,
 		.created_ns = now,
 		.seen_ns = now,
@@ -93,24 +94,22 @@ static __always_inline enum cairn_verdict track_reverse(const struct packet *p,
 	return CAIRN_PASS;
 }
 
-static __always_inline enum cairn_verdict track_forward(const struct packet *p,
-							const struct choice *c, __u32 service,
-							__u32 octets, __u64 now)
+__noinline int track_forward(const struct packet *p, const struct cairn_backend *backend, __u32 id,
+			     __u32 service, __u32 octets)
 {
-	struct cairn_connection entry = {
-		.address = c->backend->address,
-		.port = c->backend->port,
-		.state = p->tuple.protocol != IPPROTO_TCP || !track_is_new(p)
-				 ? CAIRN_STATE_ESTABLISHED
-				 : CAIRN_STATE_NEW,
-		.backend = c->id,
-		.service = service,
-		.created_ns = now,
-		.seen_ns = now,
-		.packets = 1,
-		.octets = octets,
-	};
+	struct cairn_connection entry = {};
 
+	if (!p || !backend)
+		return CAIRN_DROP_BACKEND_UNKNOWN;
+	entry.address = backend->address;
+	entry.port = backend->port;
+	entry.state = p->tuple.protocol != IPPROTO_TCP || !track_is_new(p) ? CAIRN_STATE_ESTABLISHED
+									   : CAIRN_STATE_NEW;
+	entry.backend = id;
+	entry.service = service;
+	entry.created_ns = entry.seen_ns = bpf_ktime_get_coarse_ns();
+	entry.packets = 1;
+	entry.octets = octets;
 	if (bpf_map_update_elem(&conntrack, &p->tuple, &entry, BPF_ANY) < 0)
 		return CAIRN_DROP_CONNTRACK_FULL;
 	return CAIRN_PASS;

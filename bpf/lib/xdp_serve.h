@@ -27,7 +27,7 @@ static __always_inline int xdp_drop(struct xdp_md *ctx, struct xdp_frame *f,
 				    enum cairn_verdict reason)
 {
 	count(XDP_POINT, reason, f->octets);
-	observe_drop(&f->packet, XDP_POINT << 8 | reason, ctx->ingress_ifindex, f->octets);
+	observe_packet(&f->packet, XDP_POINT << 8 | reason, ctx->ingress_ifindex, f->octets, 0);
 	return XDP_DROP;
 }
 
@@ -103,7 +103,7 @@ static __always_inline void xdp_note(struct xdp_frame *f, __u32 service, __u32 b
 	struct choice choice = {};
 
 	if (choose(backend, &choice) == CAIRN_PASS && choice.backend)
-		track_forward(&f->packet, &choice, service, f->octets, bpf_ktime_get_coarse_ns());
+		track_forward(&f->packet, choice.backend, choice.id, service, f->octets);
 }
 
 /* Begin a connection, as begin() of serve.h does for a backend that is not here. */

@@ -8,10 +8,10 @@
  * The kernel tells the groups of every device that it is there (RFC 3810): nobody's loss, so that
  * is counted and causes no event.
  */
+#include "../lib/identity.h"
 #include "../lib/overlay.h"
 
 #define HERE CAIRN_POINT_HOST
-#define ADDRESS_BITS 128
 
 static __always_inline bool has_key(struct __sk_buff *skb)
 {

@@ -3,7 +3,8 @@
  *
  *   from no node of the cluster  -> dropped
  *   to a service address         -> served here: a node handed it over
- *   to a pod of this node        -> into the pod
+ *   to a pod of this node        -> into the pod, if policy allows it
+ *   to the node itself           -> judged, if policies are about it
  *   anything else                -> the node's own stack
  *
  * Nobody asks by ARP or ND here: the device has neither.
@@ -53,8 +54,8 @@ int overlay_ingress(struct __sk_buff *skb)
 	struct cairn_endpoint *pod = bpf_map_lookup_elem(&endpoints, &p.tuple.destination);
 
 	if (pod)
-		return forward(skb, HERE, CAIRN_TO_POD, bpf_redirect_peer(pod->ifindex, 0));
-	return pass(skb, HERE);
+		return enter_pod(skb, &p, HERE, pod);
+	return enter_node(skb, &p, HERE);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

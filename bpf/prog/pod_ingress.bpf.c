@@ -2,6 +2,8 @@
 /* What a pod sends (tcx ingress on the host side of its veth pair), IPv4 and IPv6 alike.
  *
  *   not from the pod's own addresses, or tagged  -> dropped
+ *   not allowed by policy                        -> dropped
+ *   allowed if a proxy agrees, or for a proxy    -> to the proxy on this node
  *   to a pod of this node                        -> into the pod
  *   to a pod of another node                     -> out of the uplink, or through the overlay
  *   (either translated back before, if the pod serves pods through a service)
@@ -14,13 +16,13 @@
  * ARP goes to the stack, and so do the messages by which IPv6 finds its neighbours and its groups.
  */
 #include "../lib/frame.h"
+#include "../lib/host.h"
 #include "../lib/overlay.h"
 #include "../lib/ping.h"
 #include "../lib/refuse.h"
 #include "../lib/reply.h"
 
 #define HERE CAIRN_POINT_POD
-#define ADDRESS_BITS 128
 
 /* Send an answer to the client: out of the uplink, by the node's routes. */
 static __always_inline int send_reply(struct __sk_buff *skb)
@@ -31,7 +33,7 @@ static __always_inline int send_reply(struct __sk_buff *skb)
 
 /* Whether the pod may send from these addresses. */
 static __always_inline enum cairn_verdict check_source(struct __sk_buff *skb,
-						       const struct packet *p, __u32 *flags)
+						       const struct packet *p, struct policing *w)
 {
 	struct cairn_endpoint *sender = bpf_map_lookup_elem(&endpoints, &p->tuple.source);
 	struct ethernet_ends ends;
@@ -43,7 +45,8 @@ static __always_inline enum cairn_verdict check_source(struct __sk_buff *skb,
 	for (int i = 0; i < ETH_ALEN; i++)
 		if (ends.source[i] != sender->mac[i])
 			return CAIRN_DROP_SOURCE_MAC;
-	*flags = sender->flags;
+	w->source = sender->identity;
+	w->source_flags = sender->flags;
 	return CAIRN_PASS;
 }
 
@@ -81,10 +84,10 @@ static __always_inline int send_to_node(struct __sk_buff *skb, struct packet *p,
 }
 
 /* A pod of the cluster is reached directly, by no route of the kernel's. */
-static __always_inline bool is_inside(struct __sk_buff *skb, struct packet *p, int *action)
+static __always_inline bool is_inside(struct __sk_buff *skb, struct packet *p,
+				      const struct cairn_endpoint *pod, int *action)
 {
 	struct cairn_prefix where = {.bits = ADDRESS_BITS, .address = p->tuple.destination};
-	struct cairn_endpoint *pod = bpf_map_lookup_elem(&endpoints, &where.address);
 	__u32 *node;
 
 	if (pod) {
@@ -117,13 +120,36 @@ static __always_inline int send_outside(struct __sk_buff *skb, struct packet *p)
 	return pass(skb, HERE);
 }
 
+/* Take back what pod_egress turned round, for the proxy. Its source is no address of the pod. */
+static __always_inline int take_back(struct __sk_buff *skb, struct packet *p)
+{
+	struct policing *w = policing_begin(HERE);
+	struct cairn_endpoint *source = bpf_map_lookup_elem(&endpoints, &p->tuple.source);
+	struct cairn_endpoint *pod = bpf_map_lookup_elem(&endpoints, &p->tuple.destination);
+	int action;
+
+	if (!w)
+		return TCX_DROP;
+	w->sender = SENT_FOR_POD;
+	if (source) {
+		w->source = source->identity;
+		w->source_flags = source->flags;
+	}
+	if (pod)
+		policing_to_pod(w, pod);
+	return police(skb, p, w, &action) ? drop(skb, p, HERE, CAIRN_DROP_PROXY_GONE) : action;
+}
+
 SEC("tc")
 int pod_ingress(struct __sk_buff *skb)
 {
+	struct policing *w = policing_begin(HERE);
 	struct packet p = {};
-	__u32 flags = 0;
+	struct cairn_endpoint *pod;
 	int action;
 
+	if (!w)
+		return TCX_DROP;
 	if (!packet_is_ip(skb))
 		return pass(skb, HERE);
 	if (is_foreign_vlan(skb)) /* the tag would go along, into a VLAN that the pod has no part in */
@@ -131,15 +157,26 @@ int pod_ingress(struct __sk_buff *skb)
 
 	enum cairn_verdict verdict = packet_read_ip(skb, &p);
 
+	if (verdict == CAIRN_PASS && (skb->mark & CAIRN_MARK_MASK) == CAIRN_MARK_EGRESS_PROXY)
+		return take_back(skb, &p);
 	if (verdict == CAIRN_PASS && is_link_business(&p))
 		return pass(skb, HERE);
 	if (verdict == CAIRN_PASS)
-		verdict = check_source(skb, &p, &flags);
-	if (verdict == CAIRN_PASS && flags & CAIRN_ENDPOINT_SERVES_INSIDE)
+		verdict = check_source(skb, &p, w);
+	if (verdict != CAIRN_PASS)
+		return drop(skb, &p, HERE, verdict);
+	pod = bpf_map_lookup_elem(&endpoints, &p.tuple.destination);
+	if (pod)
+		policing_to_pod(w, pod);
+	else
+		policing_to_node(w, &p);
+	if ((w->source_flags | w->destination_flags) & POLICED && !police(skb, &p, w, &action))
+		return action;
+	if (w->source_flags & CAIRN_ENDPOINT_SERVES_INSIDE)
 		verdict = reply_translate(skb, &p);
 	if (verdict != CAIRN_PASS && verdict != CAIRN_REPLY)
 		return drop(skb, &p, HERE, verdict);
-	if (is_inside(skb, &p, &action))
+	if (is_inside(skb, &p, pod, &action))
 		return action;
 	return verdict == CAIRN_REPLY ? send_reply(skb) : send_outside(skb, &p);
 }

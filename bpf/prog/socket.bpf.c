@@ -135,7 +135,7 @@ static __always_inline int refuse(struct bpf_sock_addr *ctx, const struct target
 	p.tuple.destination_port = t->port;
 	p.tuple.protocol = t->protocol;
 	count(HERE, reason, 0);
-	observe_drop(&p, HERE << 8 | reason, 0, 0);
+	observe_packet(&p, HERE << 8 | reason, 0, 0, 0);
 	bpf_set_retval(-ECONNREFUSED);
 	return REFUSE;
 }

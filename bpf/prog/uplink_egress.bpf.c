@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /* What leaves on the uplink (tcx egress).
  *
- *   an answer of a backend in the node's own network  -> translated back to the service's address
+ *   of the node itself, and policy forbids it         -> dropped
+ *   an answer of a backend in the node's own network,
+ *   or of a proxy for a pod of this node              -> translated back to the service's address
  *   to an address of a pool that no service holds     -> dropped: the router, which has no way
  *                                                        to it but through a node, would return it
  *
@@ -12,21 +14,53 @@
 
 #define HERE CAIRN_POINT_HOST
 
+/* Whether policy lets the node's own packet out. What a proxy sends was judged for its pod. */
+static __always_inline enum cairn_verdict police_own(struct __sk_buff *skb, struct packet *p,
+						     struct policing *w)
+{
+	struct cairn_policy_state state = policy_state_now();
+	__u32 mark = skb->mark & CAIRN_MARK_MASK;
+
+	if (!(state.flags & HOST_POLICED))
+		return CAIRN_PASS;
+	w->source = CAIRN_IDENTITY_HOST;
+	w->source_flags = host_flags(state.flags);
+	w->sender = mark == CAIRN_MARK_EGRESS_PROXY || mark == CAIRN_MARK_INGRESS_PROXY
+			    ? SENT_FOR_POD
+			    : SENT_BY_NODE;
+
+	enum cairn_verdict verdict = police_unread(skb, p, w);
+
+	/* Here no packet can be given to a socket. */
+	return verdict == CAIRN_TO_PROXY ? CAIRN_DROP_PROXY_GONE : verdict;
+}
+
+static __always_inline bool is_proxy_answer(const struct packet *p)
+{
+	return policy_state_now().flags & CAIRN_POLICY_PROXY_RUNS &&
+	       bpf_map_lookup_elem(&endpoints, &p->tuple.source);
+}
+
 SEC("tc")
 int uplink_egress(struct __sk_buff *skb)
 {
+	struct policing *w = policing_begin(HERE);
 	struct packet p = {};
+	enum cairn_verdict verdict;
 
 	/* What came in by another interface was judged there: only the node's own is left. */
-	if (skb->ingress_ifindex)
+	if (skb->ingress_ifindex || !w)
 		return TCX_NEXT;
 	if (!packet_is_ip(skb) || packet_read_ip(skb, &p) != CAIRN_PASS)
 		return TCX_NEXT;
-	if (!is_own_address(&p.tuple.source))
+	if (is_own_address(&p.tuple.source)) {
+		verdict = police_own(skb, &p, w);
+		if (verdict != CAIRN_PASS)
+			return police_drop(skb, &p, w, verdict);
+	} else if (!is_proxy_answer(&p)) {
 		return TCX_NEXT;
-
-	enum cairn_verdict verdict = reply_translate(skb, &p);
-
+	}
+	verdict = reply_translate(skb, &p);
 	if (verdict == CAIRN_DROP_REWRITE || verdict == CAIRN_DROP_SCTP_PORT)
 		return drop(skb, &p, HERE, verdict);
 	if (verdict == CAIRN_REPLY)

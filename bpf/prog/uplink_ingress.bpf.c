@@ -11,7 +11,9 @@
  *                         nobody listens                        -> refused in words
  *   to a node's address or external IP: a service's port        -> likewise
  *                                       any other               -> the node's own stack
- *   to a pod of this node                                       -> into the pod
+ *   to a pod of this node                                       -> into the pod, if policy allows it
+ *   (likewise what was translated, as client and backend)
+ *   to the node itself, if policies are about it                -> judged
  *   to an address of a pool that no service holds               -> refused in words
  *   anything else                                               -> the node's own stack
  *
@@ -80,12 +82,12 @@ int uplink_ingress(struct __sk_buff *skb)
 	struct cairn_endpoint *pod = bpf_map_lookup_elem(&endpoints, &p.tuple.destination);
 
 	if (pod)
-		return forward(skb, HERE, CAIRN_TO_POD, bpf_redirect_peer(pod->ifindex, 0));
+		return enter_pod(skb, &p, HERE, pod);
 	if (packet_is_icmp(&p) && packet_read_l4(skb, &p) == CAIRN_PASS && is_solicitation(&p))
 		return solicits_ours(skb, &p) ? neighbour_answer(skb, &p, HERE) : pass(skb, HERE);
 	if (is_free_address(&p.tuple.destination))
 		return refuse(skb, &p, HERE, CAIRN_DROP_NO_ADDRESS, REFUSED_ADDRESS);
-	return pass(skb, HERE);
+	return enter_node(skb, &p, HERE);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

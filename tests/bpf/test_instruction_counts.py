@@ -25,6 +25,7 @@ OBJECTS = (
     "uplink_xdp",
     "overlay_ingress",
     "overlay_egress",
+    "pod_egress",
     "pod_ingress",
     "socket",
 )

@@ -50,7 +50,7 @@ NODE_PORT = 30080
 LOCAL_ID, REMOTE_ID, STRAY_ID = 1, 2, 3
 LOCAL_ID6, REMOTE_ID6 = 11, 12
 LOOPBACK = 1
-PROGRAMS = ("uplink_ingress", "uplink_egress", "pod_ingress", "overlay_ingress", "overlay_egress")
+PROGRAMS = ("uplink_ingress", "uplink_egress", "pod_ingress", "pod_egress", "overlay_ingress", "overlay_egress")
 SIZES = {"conntrack": 1024, "fragments": 256, "socket_reverse": 256}
 NEXT, DROP, REDIRECT = -1, 2, 7
 
@@ -62,9 +62,20 @@ class Trial:
     objects: dict[str, Object]
     maps: dict[str, Map]
 
-    def run(self, frame: bytes, program: str = "uplink_ingress", repeat: int = 1) -> TrialRun:
+    def run(
+        self,
+        frame: bytes,
+        program: str = "uplink_ingress",
+        repeat: int = 1,
+        *,
+        came_by: int = 0,
+        mark: int = 0,
+    ) -> TrialRun:
+        """Run a program; `came_by` is the interface where a packet on its way out came in."""
         loaded = self.objects[program].programs[program]
-        return loaded.run_packet(frame, ifindex=LOOPBACK, repeat=repeat)
+        return loaded.run_packet(
+            frame, ifindex=LOOPBACK, ingress_ifindex=came_by, mark=mark, repeat=repeat
+        )
 
     def counted(self) -> dict[tuple[Point, Verdict], int]:
         """Return the counters that are not 0."""

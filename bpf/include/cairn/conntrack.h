@@ -67,7 +67,7 @@ struct cairn_fragment_key {
 	__u8 pad[3];
 };
 
-/* The ports, which only the first fragment carries. */
+/* The ports, which only the first fragment carries; of ICMP the identifier, and type and code. */
 struct cairn_fragment {
 	__be16 source_port;
 	__be16 destination_port;

@@ -19,7 +19,7 @@ enum cairn_point {
 	CAIRN_POINT_UPLINK = 0, /* arriving on the uplink */
 	CAIRN_POINT_POD = 1, /* leaving a pod */
 	CAIRN_POINT_SOCKET = 2, /* connect, sendmsg in a cgroup */
-	CAIRN_POINT_HOST = 3, /* leaving the node itself over the uplink */
+	CAIRN_POINT_HOST = 3, /* leaving the node's own stack, over the uplink or into a pod */
 	CAIRN_POINT_OVERLAY = 4, /* arriving through the overlay */
 	CAIRN_POINT_XDP = 5, /* arriving on the uplink, before the kernel makes a packet of it */
 };

@@ -128,6 +128,8 @@ enum cairn_flow_flag {
 	CAIRN_FLOW_FROM_PROXY = 2, /* the proxy's own connection to the destination */
 	CAIRN_FLOW_ANSWERED = 4, /* the other end has sent, too */
 	CAIRN_FLOW_CLOSING = 8, /* TCP: FIN or RST seen */
+	CAIRN_FLOW_SERVED = 16, /* with FROM_PROXY: a proxy has judged it for who is reached, too */
+	CAIRN_FLOW_AUDITED = 32, /* was counted as one that a policy in audit mode would decide otherwise */
 };
 
 struct cairn_policy_flow {

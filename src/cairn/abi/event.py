@@ -30,7 +30,7 @@ class Point(IntEnum):
     SOCKET = 2
     """Connect, sendmsg in a cgroup."""
     HOST = 3
-    """Leaving the node itself over the uplink."""
+    """Leaving the node's own stack, over the uplink or into a pod."""
     OVERLAY = 4
     """Arriving through the overlay."""
     XDP = 5

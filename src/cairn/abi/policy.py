@@ -72,6 +72,10 @@ class FlowFlag(IntFlag):
     """The other end has sent, too."""
     CLOSING = 8
     """TCP: FIN or RST seen."""
+    SERVED = 16
+    """With FROM_PROXY: a proxy has judged it for who is reached, too."""
+    AUDITED = 32
+    """Was counted as one that a policy in audit mode would decide otherwise."""
 
 
 class PolicyFlag(IntFlag):

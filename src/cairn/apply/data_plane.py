@@ -2,7 +2,8 @@
 
     object files, Uplink, pins left by an earlier agent  ->  programs that run, maps to write
 
-Layout      PINS/MAP; PINS/links/uplink_ingress, uplink_egress, socket_*; PINS/links/pod-IFNAME
+Layout      PINS/MAP; PINS/links/uplink_ingress, uplink_egress, socket_*; PINS/links/pod-IFNAME,
+            pod-egress-IFNAME
 
 Invariants  A program is replaced in place (link update): no packet meets a hook without one.
             What an earlier agent pinned is taken over, never wiped.
@@ -47,7 +48,7 @@ SOCKET_HOOKS = {
     "socket_getpeername6": AttachType.CGROUP_GETPEERNAME6,
 }
 FIXED_MAPS = frozenset(
-    {"metrics", "overlay", "event_gates", "entry_limit", "refusal_limit", "events"}
+    {"metrics", "overlay", "event_gates", "entry_limit", "refusal_limit", "events", "policing"}
 )
 """Maps whose size belongs to the programs."""
 OVERLAY_HOOKS = {
@@ -55,7 +56,11 @@ OVERLAY_HOOKS = {
     "overlay_egress": AttachType.TCX_EGRESS,
 }
 NO_ADDRESS = parse_address("::")
-OBJECTS = ("uplink_ingress", "uplink_egress", "pod_ingress", "socket")
+POD_HOOKS = {
+    "pod_egress": AttachType.TCX_EGRESS,
+    "pod_ingress": AttachType.TCX_INGRESS,
+}
+OBJECTS = (*UPLINK_HOOKS, *POD_HOOKS, "socket")
 _ZERO = bytes(4)
 _NO_FLAGS = ConfigFlag(0)
 
@@ -164,7 +169,7 @@ class DataPlane:
 
         A pod that is new is closed until its policy is in the maps (apply.policy_maps).
         """
-        pin = _pod_pin(endpoint)
+        ingress, egress = _pod_pins(endpoint)
         value = structs.Endpoint(
             ifindex=endpoint.host_ifindex,
             mac=parse_mac(endpoint.mac),
@@ -172,6 +177,7 @@ class DataPlane:
             flags=EndpointFlag.CLOSED,
             identity=Identity.NONE,
         )
+        self._attach("pod_egress", POD_HOOKS["pod_egress"], endpoint.host_ifindex, egress)
         for address in endpoint.addresses:
             key = write_address(address)
             held = self.maps["endpoints"].lookup(key)
@@ -180,16 +186,17 @@ class DataPlane:
             kept = before if same else value  # whose it is, and what the programs noted of it
             entry = replace(value, flags=kept.flags, identity=kept.identity)
             self.maps["endpoints"].update(key, entry.write())
-        self._attach("pod_ingress", AttachType.TCX_INGRESS, endpoint.host_ifindex, pin)
+        self._attach("pod_ingress", POD_HOOKS["pod_ingress"], endpoint.host_ifindex, ingress)
 
     def detach_pod(self, endpoint: PodEndpoint) -> None:
-        """Forget the pod; its link goes with its interface."""
+        """Forget the pod; its links go with its interface."""
         for address in endpoint.addresses:
             key = write_address(address)
             held = self.maps["endpoints"].lookup(key)
             if held and structs.Endpoint.read(held).ifindex == endpoint.host_ifindex:
                 self.maps["endpoints"].delete(key)
-        (self.links / _pod_pin(endpoint)).unlink(missing_ok=True)
+        for pin in _pod_pins(endpoint):
+            (self.links / pin).unlink(missing_ok=True)
 
     def take_over(self, endpoints: Iterable[PodEndpoint]) -> None:
         """Bring the pods of an earlier agent up to date and drop what is left of others."""
@@ -199,7 +206,7 @@ class DataPlane:
                 self.attach_pod(endpoint)
             except BpfError as error:
                 log.error("pod %s/%s: %s", endpoint.namespace, endpoint.pod, error)
-        pins = {_pod_pin(endpoint) for endpoint in known}
+        pins = {pin for endpoint in known for pin in _pod_pins(endpoint)}
         for pin in self.links.glob("pod-*"):
             if pin.name not in pins:
                 pin.unlink(missing_ok=True)
@@ -244,5 +251,5 @@ def _load(
     return objects
 
 
-def _pod_pin(endpoint: PodEndpoint) -> str:
-    return f"pod-{endpoint.host_ifname}"
+def _pod_pins(endpoint: PodEndpoint) -> tuple[str, str]:
+    return f"pod-{endpoint.host_ifname}", f"pod-egress-{endpoint.host_ifname}"

@@ -18,6 +18,8 @@ _INFO_BYTES = 232
 _VERIFIED_AT = 216
 _ROOM = 256
 _SKB_CONTEXT = 192
+_SKB_MARK_AT = 8
+_SKB_INGRESS_IFINDEX_AT = 36
 _SKB_IFINDEX_AT = 40
 _RUN_ATTR_BYTES = 128
 _LIVE_FRAMES = 2
@@ -61,13 +63,24 @@ class Program:
         """How many instructions the verifier processed."""
         return int(struct.unpack_from("<I", self._info(), _VERIFIED_AT)[0])
 
-    def run_packet(self, packet: bytes, *, ifindex: int = 0, repeat: int = 1) -> TrialRun:
+    def run_packet(
+        self,
+        packet: bytes,
+        *,
+        ifindex: int = 0,
+        ingress_ifindex: int = 0,
+        mark: int = 0,
+        repeat: int = 1,
+    ) -> TrialRun:
         """Run a tc program on `packet`, which must have at least 14 octets.
 
-        `ifindex` is where it seems to arrive; it must exist in this thread's network
-        namespace. Effects on maps are real; redirects are not carried out.
+        `ifindex` is where it seems to be; it must exist in this thread's network namespace.
+        `ingress_ifindex` is where it came from; 0: from a socket of this host. Effects on maps are
+        real; redirects are not carried out.
         """
         context = bytearray(_SKB_CONTEXT)
+        struct.pack_into("<I", context, _SKB_MARK_AT, mark)
+        struct.pack_into("<I", context, _SKB_INGRESS_IFINDEX_AT, ingress_ifindex)
         struct.pack_into("<I", context, _SKB_IFINDEX_AT, ifindex)
         return self._run(packet, bytes(context) if ifindex else b"", repeat)
 

@@ -6,6 +6,7 @@ A Service with a selector comes to the pods that it selects; one without to the 
 endpoints, whoever has them. A group comes to its networks, outside the cluster.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -42,7 +43,7 @@ class References:
     def __init__(self) -> None:
         self._services: dict[Key, _Service] = {}
         self._groups: dict[str, CidrGroup] = {}
-        self._users: dict[Reference, set[PolicyRef]] = {}
+        self._users: dict[Reference, Counter[PolicyRef]] = {}
         self._meaning: dict[Reference, Meaning] = {}
 
     def meaning(self, reference: Reference) -> Meaning:
@@ -54,20 +55,19 @@ class References:
         return self._users[reference]
 
     def use(self, reference: Reference, policy: PolicyRef) -> Meaning:
-        """Enter a user; return what is meant that was not before."""
-        users = self._users.setdefault(reference, set())
-        users.add(policy)
+        """Count one use by a policy; return what is meant that was not before."""
+        self._users.setdefault(reference, Counter())[policy] += 1
         if reference in self._meaning:
             return ()
         self._meaning[reference] = self._evaluate(reference)
         return self._meaning[reference]
 
     def release(self, reference: Reference, policy: PolicyRef) -> Meaning:
-        """Strike out a user; return what is no longer meant."""
-        users = self._users.get(reference)
-        if users is None:
-            return ()
-        users.discard(policy)
+        """Take one use back; return what is no longer meant."""
+        users = self._users[reference]
+        users[policy] -= 1
+        if not users[policy]:
+            del users[policy]
         if users:
             return ()
         del self._users[reference]
