@@ -25,12 +25,14 @@ from cairn.agent.drop_log import log_drops
 from cairn.agent.early_drops import EarlyDrops
 from cairn.agent.endpoint_publisher import EndpointPublisher
 from cairn.agent.endpoint_store import EndpointStore
+from cairn.agent.envoy import Envoy
 from cairn.agent.l2 import L2
 from cairn.agent.metrics import PORT, MetricsServer, NodeMetrics
 from cairn.agent.node_record import NodeRecord, wait_for_node
 from cairn.agent.path_proof import PathProof
 from cairn.agent.policies import Policies
 from cairn.agent.reconciler import Reconciler
+from cairn.agent.secret_values import SecretValues
 from cairn.agent.serving import Serving
 from cairn.agent.upkeep import Upkeep
 from cairn.apply import pod_link
@@ -179,12 +181,16 @@ class Agent:
         self._l2 = L2(client, self._cluster.services, facts, uplink, options.run / "speaker.sock")
         self._mtu_bytes = uplink.mtu_bytes
         self._recorder = EventRecorder(client, "cairn-agent")
-        prove = PathProof(self._data_plane, uplink).prove
         self._early = EarlyDrops(
             maps, XdpHook(self._data_plane, uplink, RevisionMap(maps)), options.xdp
         )
         self._serving = Serving(
-            client, self._cluster, node.name, prove, self._recorder, on_serving=self._bgp.services
+            client,
+            self._cluster,
+            node.name,
+            PathProof(self._data_plane, uplink).prove,
+            self._recorder,
+            on_serving=self._bgp.services,
         )
         self._reconciler = Reconciler(
             self._cluster,
@@ -200,16 +206,8 @@ class Agent:
         self._l2.on_neighbours = self._bgp.watch
         self._l2.on_change = self._reconciler.elect_again
         self._reconciler.vips.on_answered = self._l2.answer
-        self._policies = Policies(
-            client,
-            node,
-            uplink.addresses,
-            cluster=self._cluster,
-            endpoints=self._store,
-            maps=maps,
-            run=options.run,
-            recorder=self._recorder,
-        )
+        self._requests = self._request_proxy()
+        self._policies = self._wire_policies()
         self._upkeep = Upkeep(maps, self._tell)
         metrics = NodeMetrics(maps, options.bpf, self._upkeep, self._reconciler.name_backends)
         self._metrics = MetricsServer(metrics, uplink.addresses, options.metrics_port)
@@ -235,6 +233,7 @@ class Agent:
             await self._fill(tasks)
             await self._policies.keeper.start()
             tasks.create_task(self._policies.keeper.run())
+            tasks.create_task(self._requests.run())
             server = await self._serve_cni()
             tasks.create_task(server.serve_forever())
             rules = self._reconciler
@@ -267,6 +266,27 @@ class Agent:
             clock() - read,
         )
         memory.trim()
+
+    def _wire_policies(self) -> Policies:
+        return Policies(
+            self._client,
+            self._node,
+            self._uplink.addresses,
+            cluster=self._cluster,
+            endpoints=self._store,
+            maps=self._data_plane.maps,
+            run=self._options.run,
+            recorder=self._recorder,
+            requests=self._requests,
+        )
+
+    def _request_proxy(self) -> Envoy:
+        return Envoy(
+            self._options.run / "proxy",
+            self._node.name,
+            tell=lambda *words: self._tell(Notice(*words)),
+            read_secret=SecretValues(self._client).read,
+        )
 
     def _tell(self, notice: Notice) -> None:
         name, uid = self._node.name, self._node.metadata.uid
