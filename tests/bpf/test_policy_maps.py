@@ -31,7 +31,7 @@ from cairn.desired.policy import (
     Table,
     Verdict,
 )
-from cairn.kube.policy.rule import HttpRule, PolicyRef, RuleRef
+from cairn.kube.policy.rule import Direction, HttpRule, PolicyRef, RuleRef
 from cairn.libbpf import Map, MapShape, MapType
 from cairn.net import parse_address, parse_network
 
@@ -75,6 +75,9 @@ class Ports:
 
     def ready(self, identity: int, redirect: Redirect) -> bool:
         return self.serves
+
+    def directions(self, identity: int) -> frozenset[Direction]:
+        return self.given.directions(identity)
 
 
 class Node:

@@ -72,6 +72,7 @@ class PolicyKeeper:
         self.ready = False
         """Whether all policies have been brought into force once."""
         redirects.on_served = self._served
+        redirects.on_ended = self._ended
         admission.on_wire = self._wired
 
     async def start(self) -> None:
@@ -120,6 +121,11 @@ class PolicyKeeper:
         if self._maps.waiting:
             self._subjects |= dict.fromkeys(self._maps.waiting)
             self._cluster.changed.set()
+
+    def _ended(self, identity: int) -> None:
+        """Write those of whom no connection is with a proxy any more."""
+        self._subjects[identity] = None
+        self._cluster.changed.set()
 
     async def _wait(self) -> None:
         """Wait for a change, or until something is to be tried again or cleared away."""

@@ -25,7 +25,7 @@ import msgspec
 
 from cairn.compile.redirect_ports import RedirectPorts, Slot
 from cairn.desired.policy import Redirect, SubjectPolicy
-from cairn.kube.policy.rule import FqdnPeer, RuleRef
+from cairn.kube.policy.rule import Direction, FqdnPeer, RuleRef
 
 PORTS = range(15000, 16000)
 PATIENCE_S = 5.0
@@ -91,6 +91,8 @@ class Redirects:
         """Set when proxies must be told."""
         self.on_served: Callable[[], None] = lambda: None
         """Called when they have been."""
+        self.on_ended: Callable[[int], None] = lambda _: None
+        """Called when an identity may have fewer connections at proxies than before."""
 
     def follow(self, identity: int, policy: SubjectPolicy | None) -> None:
         """Take what the policy of an identity says now; None: nobody has the identity."""
@@ -117,6 +119,10 @@ class Redirects:
         """Return whether a verdict may name the port of a redirect."""
         port = self._given.port(identity, redirect)
         return not port or self._told.get(port) == redirect
+
+    def directions(self, identity: int) -> frozenset[Direction]:
+        """Return the directions in which connections of an identity may be with a proxy."""
+        return self._given.directions(identity)
 
     def learn_for(self, selectors: Mapping[FqdnPeer, int]) -> None:
         """Have the addresses of these names learnt."""
@@ -177,9 +183,10 @@ class Redirects:
         now = time.monotonic()
         for port in [port for port, until in self._gone.items() if until <= now]:
             del self._gone[port]
-            del self._given.slots[port]
+            identity = self._given.slots.pop(port).identity
             self._owners.pop(port, None)
             self.changed.set()
+            self.on_ended(identity)
 
     async def _tell(
         self, redirects: Mapping[int, Redirect], leaving: Mapping[int, Redirect]

@@ -25,9 +25,9 @@ from cairn.apply.policy_peers import PeerMap
 from cairn.apply.policy_rules import RuleNumbers
 from cairn.apply.policy_state import PolicyStateMap
 from cairn.apply.policy_subject import Wish, wish_of
-from cairn.apply.policy_table import EncodedTable, Numbers, encode_table
+from cairn.apply.policy_table import EncodedTable, Numbers, PortOf, encode_table
 from cairn.desired.policy import Redirect, SubjectPolicy, Table
-from cairn.kube.policy.rule import RuleRef
+from cairn.kube.policy.rule import Direction, RuleRef
 from cairn.libbpf import Map
 from cairn.net import Address, Network
 
@@ -46,6 +46,32 @@ class ProxyPorts(Protocol):
     def ready(self, identity: int, redirect: Redirect) -> bool:
         """Return whether the redirect is served, or had its time."""
 
+    def directions(self, identity: int) -> Collection[Direction]:
+        """Return the directions in which connections of an identity may be with a proxy."""
+
+
+@dataclass(frozen=True, slots=True)
+class FixedPorts:
+    """Ports of proxies that serve whatever they are asked to."""
+
+    port_of: PortOf
+    """The port of a redirect."""
+
+    def follow(self, identity: int, policy: SubjectPolicy | None) -> None:
+        """Take note of nothing."""
+
+    def port(self, identity: int, redirect: Redirect, rule: RuleRef | None = None) -> int:
+        """Return the port, whoever's redirect it is."""
+        return self.port_of(redirect, rule)
+
+    def ready(self, identity: int, redirect: Redirect) -> bool:
+        """Return that it is."""
+        return True
+
+    def directions(self, identity: int) -> Collection[Direction]:
+        """Return none: connections end with their rules."""
+        return ()
+
 
 @dataclass(frozen=True, slots=True)
 class PolicyChange:
@@ -62,9 +88,12 @@ class PolicyChange:
 class PolicyMaps:
     """What one node's maps hold of policies."""
 
-    def __init__(self, maps: Mapping[str, Map], rules: RuleNumbers, ports: ProxyPorts) -> None:
+    def __init__(
+        self, maps: Mapping[str, Map], rules: RuleNumbers, ports: ProxyPorts | PortOf
+    ) -> None:
+        """`ports`: those of proxies that come and go, or a function where all are there always."""
         self._rules = rules
-        self._ports = ports
+        self._ports: ProxyPorts = FixedPorts(ports) if callable(ports) else ports
         self._peers = PeerMap(maps)
         self._identities = IdentityMap(maps[IDENTITIES])
         self._endpoints = PolicyEndpoints(maps["endpoints"])
@@ -150,7 +179,9 @@ class PolicyMaps:
             self._ports.follow(identity, policy)
             if policy is None:
                 continue
-            wish = wish_of(policy, self._encoder(identity, plain))
+            # What is with a proxy stays there, though nobody isolates its pod any more.
+            held = self._ports.directions(identity)
+            wish = wish_of(policy, self._encoder(identity, plain), held)
             missing = frozenset(r for r in wish.redirects if not self._ports.ready(identity, r))
             if missing:
                 self.waiting[identity] = missing

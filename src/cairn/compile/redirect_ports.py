@@ -81,6 +81,10 @@ class RedirectPorts:
                 return port
         return 0
 
+    def directions(self, identity: int) -> frozenset[Direction]:
+        """Return the directions in which connections of an identity may be with a proxy."""
+        return frozenset(slot.redirect.direction for _, slot in self._of(identity))
+
     def follow(self, identity: int, policy: SubjectPolicy | None) -> bool:
         """Take what an identity's policy says now; return whether it needs ports that are not left.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from datapath_bed import wait_for
-from proxy_bed import (
+from envoy_bed import (
     EGRESS,
     INGRESS,
     NODE,
