@@ -183,12 +183,16 @@ class Agent:
         self._l2 = L2(client, self._cluster.services, facts, uplink, options.run / "speaker.sock")
         self._mtu_bytes = uplink.mtu_bytes
         self._recorder = EventRecorder(client, "cairn-agent")
-        prove = PathProof(self._data_plane, uplink).prove
         self._early = EarlyDrops(
             maps, XdpHook(self._data_plane, uplink, RevisionMap(maps)), options.xdp
         )
         self._serving = Serving(
-            client, self._cluster, node.name, prove, self._recorder, on_serving=self._bgp.services
+            client,
+            self._cluster,
+            node.name,
+            PathProof(self._data_plane, uplink).prove,
+            self._recorder,
+            on_serving=self._bgp.services,
         )
         self._reconciler = Reconciler(
             self._cluster,

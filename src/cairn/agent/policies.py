@@ -69,7 +69,7 @@ class Policies:
         self.redirects.names = self._proxies.names
         self.rules = RuleNumbers(load_rules(run / "policy-rules.json"))
         """Numbers of rules, as drops and counters name them."""
-        self.maps = PolicyMaps(maps, self.rules, self.redirects.port)
+        self.maps = PolicyMaps(maps, self.rules, self.redirects)
         """What the data plane holds."""
         self._store = PolicyStore(run / "policies")
         self.cluster = PolicyCluster(
