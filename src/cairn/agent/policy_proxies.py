@@ -7,12 +7,10 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from cairn.agent.access_log import log_requests
 from cairn.agent.dns_link import DnsLink
 from cairn.agent.envoy import Envoy, Tell
 from cairn.agent.proxy_path import ProxyPath
 from cairn.agent.secret_values import SecretValues
-from cairn.desired.proxy import ACCESS_LOG
 from cairn.drive.kube_client import Client
 
 
@@ -21,7 +19,6 @@ class PolicyProxies:
 
     def __init__(self, client: Client, run: Path, node: str, *, tell: Tell) -> None:
         folder = run / "proxy"
-        self._log = folder / ACCESS_LOG
         path = ProxyPath()
         self.requests = Envoy(
             folder, node, tell=tell, read_secret=SecretValues(client).read, path=path
@@ -35,5 +32,4 @@ class PolicyProxies:
         return [
             self.requests.run(),
             self.names.run(),
-            log_requests(self._log, lambda _: None),
         ]
