@@ -83,7 +83,11 @@ class Policies:
         )
         """The objects."""
         self._admission = Admission(client, self.pods)
-        self.keeper = PolicyKeeper(
+        self.keeper = self._make_keeper(maps)
+        """Who does it."""
+
+    def _make_keeper(self, maps: Mapping[str, Map]) -> PolicyKeeper:
+        return PolicyKeeper(
             self.engine,
             self.cluster,
             self.pods,
@@ -92,7 +96,6 @@ class Policies:
             admission=self._admission,
             troubles=PolicyTroubles(self._tell, maps, self._node),
         )
-        """Who does it."""
 
     def runners(self) -> list[Coroutine[Any, Any, None]]:
         """Return what must run from the beginning."""
