@@ -217,6 +217,19 @@ static __always_inline int flow_outcome(const struct cairn_policy_flow *flow, st
 	return w->proxy ? CAIRN_TO_PROXY : CAIRN_PASS;
 }
 
+/* Note a packet that is let through, and say where it goes. One that is turned back is noted when
+ * it comes again. */
+static __always_inline int flow_end(struct __sk_buff *skb, const struct packet *p,
+				    struct policing *w, struct cairn_policy_flow *flow,
+				    bool forward)
+{
+	int verdict = flow_outcome(flow, w, forward);
+
+	if (verdict == CAIRN_PASS || w->point != CAIRN_POINT_HOST)
+		flow_touch(flow, p, skb->len, forward);
+	return verdict;
+}
+
 /* Whether the packet answers a proxy, though no connection of one is known: the entry was evicted,
  * or what the proxy sent passed no hook. */
 static __always_inline bool answers_proxy(struct __sk_buff *skb, const struct packet *p,
@@ -270,16 +283,19 @@ __noinline int police_new(struct __sk_buff *skb, struct packet *p, struct polici
 	flow->created_ns = flow->seen_ns = bpf_ktime_get_coarse_ns();
 	if (!w->place.from_high != forward)
 		flow->flags |= CAIRN_FLOW_OPENED_HIGH;
-	flow_touch(flow, p, skb->len, forward);
+	verdict = flow_end(skb, p, w, flow, forward);
 	bpf_map_update_elem(&policy_flows, &w->place.key, flow, BPF_ANY);
-	return flow_outcome(flow, w, forward);
+	return verdict;
 }
 
 /* Judge an ICMP message that belongs to no connection: by itself, each time. */
 static __always_inline int police_message(struct packet *p, struct policing *w)
 {
+	int verdict;
+
 	__builtin_memset(&w->fresh, 0, sizeof(w->fresh));
-	return judge(p, w, &w->fresh, true);
+	verdict = judge(p, w, &w->fresh, true);
+	return verdict == CAIRN_PASS && w->proxy ? CAIRN_TO_PROXY : verdict;
 }
 
 /* Put what an ICMP error quotes in the place of the error's own tuple, turned round. */
@@ -351,8 +367,7 @@ static __always_inline int police_flow(struct __sk_buff *skb, struct packet *p, 
 		if (verdict != CAIRN_PASS)
 			return verdict;
 	}
-	flow_touch(flow, p, skb->len, forward);
-	return flow_outcome(flow, w, forward);
+	return flow_end(skb, p, w, flow, forward);
 }
 
 static __always_inline void note_audit(struct __sk_buff *skb, struct packet *p, struct policing *w,
