@@ -11,7 +11,7 @@ import argparse
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,12 +25,14 @@ from cairn.agent.drop_log import log_drops
 from cairn.agent.early_drops import EarlyDrops
 from cairn.agent.endpoint_publisher import EndpointPublisher
 from cairn.agent.endpoint_store import EndpointStore
+from cairn.agent.host_guard import HostGuard
 from cairn.agent.l2 import L2
 from cairn.agent.metrics import PORT, MetricsServer, NodeMetrics
 from cairn.agent.node_record import NodeRecord, wait_for_node
 from cairn.agent.path_proof import PathProof
 from cairn.agent.policies import Policies
 from cairn.agent.policy_metrics import PolicyMetrics
+from cairn.agent.policy_rates import PolicyRates
 from cairn.agent.reconciler import Reconciler
 from cairn.agent.serving import Serving
 from cairn.agent.upkeep import Upkeep
@@ -39,11 +41,13 @@ from cairn.apply.data_plane import FIXED_MAPS, DataPlane
 from cairn.apply.revision import RevisionMap
 from cairn.apply.uplink import NoUplink, Uplink, find_uplink, prepare_node
 from cairn.apply.xdp import XdpHook
+from cairn.compile.announcements import Announced
 from cairn.compile.xdp_form import Wish
 from cairn.desired.endpoint import PodEndpoint
 from cairn.drive.daemon import run_daemon
 from cairn.drive.event_recorder import EventRecorder
 from cairn.drive.kube_client import Client
+from cairn.kube.metadata import Key
 from cairn.kube.node import Node, NodeFacts
 from cairn.libbpf import BpfError, probe
 from cairn.linux import memory
@@ -179,19 +183,23 @@ class Agent:
         self._l2 = L2(client, self._cluster.services, facts, uplink, options.run / "speaker.sock")
         self._mtu_bytes = uplink.mtu_bytes
         self._recorder = EventRecorder(client, "cairn-agent")
-        prove = PathProof(self._data_plane, uplink).prove
         self._early = EarlyDrops(
             maps, XdpHook(self._data_plane, uplink, RevisionMap(maps)), options.xdp
         )
         self._serving = Serving(
-            client, self._cluster, node.name, prove, self._recorder, on_serving=self._bgp.services
+            client,
+            self._cluster,
+            node.name,
+            PathProof(self._data_plane, uplink).prove,
+            self._recorder,
+            on_serving=self._bgp.services,
         )
         self._reconciler = Reconciler(
             self._cluster,
             self._data_plane,
             uplink,
             node.name,
-            on_services=self._serving.services,
+            on_services=self._take_services,
             on_release=self._sockets.release,
             elect=self._l2.elect,
             set_mtu=self._set_mtu,
@@ -211,7 +219,25 @@ class Agent:
             recorder=self._recorder,
         )
         self._publisher = EndpointPublisher(client, node, self._policies.of_endpoint)
-        self._policies.keeper.on_written = self._publisher.changed.set
+        self._guard = HostGuard(
+            node.name,
+            self._policies.engine,
+            self._cluster,
+            segments=uplink.networks,
+            policies=self._policies.about_node,
+            on_change=self._policies.keeper.look_again,
+        )
+        self._policies.keeper.before_compile = self._guard.look
+        self._rates = PolicyRates(
+            self._policies.engine,
+            self._policies.rules,
+            maps,
+            self._early,
+            wired=lambda: self._policies.pods.wired,
+            frontends=self._reconciler.states,
+            nodes=uplink.addresses,
+        )
+        self._policies.keeper.on_written = self._policies_written
         self._upkeep = Upkeep(maps, self._tell)
         self._metrics = self._make_metrics()
 
@@ -246,6 +272,7 @@ class Agent:
             await self._fill(tasks)
             await self._policies.keeper.start()
             tasks.create_task(self._policies.keeper.run())
+            tasks.create_task(self._guard.run())
             server = await self._serve_cni()
             tasks.create_task(server.serve_forever())
             rules = self._reconciler
@@ -303,6 +330,21 @@ class Agent:
         server = await cni.serve(socket)
         write_cni_config(self._options.cni, socket)
         return server
+
+    def _take_services(self, services: Mapping[Key, Announced], changed: Collection[Key]) -> None:
+        self._serving.services(services, changed)
+        if changed and self._policies.keeper.ready:
+            self._limit()
+
+    def _policies_written(self) -> None:
+        self._publisher.changed.set()
+        self._limit()
+
+    def _limit(self) -> None:
+        """Have the rate limits of policies where they belong, and XDP if that needs it."""
+        for text in self._rates.apply():
+            log.error("rate limits of policies: %s", text)
+        self._cluster.changed.set()
 
     def _take_over_pods(self) -> None:
         for endpoint in self._store:

@@ -4,17 +4,17 @@ client, maps, pods of the node  ->  PolicyKeeper with all that it needs
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cairn.abi.structs import EndpointFlag
+from cairn.abi.structs import EndpointFlag, Identity
 from cairn.agent.cluster import Cluster
 from cairn.agent.endpoint_publisher import EndpointPolicy
 from cairn.agent.endpoint_store import EndpointStore
 from cairn.agent.policy import PolicyKeeper
 from cairn.agent.policy_admission import Admission
-from cairn.agent.policy_cluster import PolicyCluster
+from cairn.agent.policy_cluster import ObjectKey, PolicyCluster
 from cairn.agent.policy_pods import PolicyPods
 from cairn.agent.policy_proxies import PolicyProxies
 from cairn.agent.policy_record import keep_records, load_rules
@@ -24,13 +24,13 @@ from cairn.agent.policy_troubles import PolicyTroubles
 from cairn.agent.redirects import Redirects
 from cairn.apply.policy_maps import PolicyMaps
 from cairn.apply.policy_rules import RuleNumbers
-from cairn.apply.proxy_path import prepare_proxy_path
 from cairn.compile.policy.engine import Engine
 from cairn.desired.endpoint import PodEndpoint
 from cairn.drive.event_recorder import EventRecorder
 from cairn.drive.kube_client import Client
-from cairn.kube.metadata import Object
+from cairn.kube.metadata import Key, Object
 from cairn.kube.node import Node
+from cairn.kube.policy.rule import Policy
 from cairn.libbpf import Map
 from cairn.net import Address
 from cairn.observe.drops import Names
@@ -62,18 +62,14 @@ class Policies:
         """What policies come to."""
         self.pods = PolicyPods(node.name, self.engine, endpoints)
         """The pods of the node."""
-        self.redirects = Redirects(
-            run / "redirects.json", absent=self._absent, prepare=prepare_proxy_path
-        )
+        self.redirects = Redirects(run / "redirects.json", absent=self._absent)
         """What proxies serve."""
-        self._proxies = PolicyProxies(
-            client, run, node.name, tell=self._tell_node, way_in_use=lambda: self.redirects.in_use
-        )
+        self._proxies = PolicyProxies(client, run, node.name, tell=self._tell_node)
         self.redirects.requests = self._proxies.requests
         self.redirects.names = self._proxies.names
         self.rules = RuleNumbers(load_rules(run / "policy-rules.json"))
         """Numbers of rules, as drops and counters name them."""
-        self.maps = PolicyMaps(maps, self.rules, self.redirects.port)
+        self.maps = PolicyMaps(maps, self.rules, self.redirects)
         """What the data plane holds."""
         self._store = PolicyStore(run / "policies")
         self.cluster = PolicyCluster(
@@ -112,6 +108,12 @@ class Policies:
             self.redirects.run(),
             record,
         ]
+
+    def about_node(self) -> Iterator[Policy]:
+        """Yield the policies in force that are about this node itself."""
+        for ref in self.engine.policies_of(int(Identity.HOST)):
+            what = ObjectKey(ref.kind, Key(ref.namespace, ref.name))
+            yield from (p for p in self.cluster.policies.get(what, ()) if p.ref == ref)
 
     async def admit(self, endpoint: PodEndpoint) -> None:
         """Return when a new pod's policy is in force; raises NotAdmitted."""
