@@ -22,6 +22,8 @@ from cairn.kube.metadata import Key
 Place = tuple[str, str, str]
 """Kind, namespace, name."""
 
+MANY = 100
+
 log = logging.getLogger("policy")
 
 
@@ -79,10 +81,10 @@ class PolicyStore:
                 database.executemany(
                     "DELETE FROM policy WHERE kind = ? AND namespace = ? AND name = ?", gone
                 )
-                held = {
-                    tuple(row[:3]): row[3]
-                    for row in database.execute("SELECT kind, namespace, name, version FROM policy")
-                }
+                # Most of many are there already, after a restart; of few it is quicker not to look.
+                versions = "SELECT kind, namespace, name, version FROM policy"
+                rows = database.execute(versions) if len(kept) > MANY else ()
+                held = {tuple(row[:3]): row[3] for row in rows}
                 database.executemany(
                     "INSERT OR REPLACE INTO policy VALUES (?, ?, ?, ?, ?)",
                     (
