@@ -17,6 +17,7 @@
 #include "identity.h"
 #include "policy.h"
 #include "proxy.h"
+#include "rate.h"
 
 #define ND_FIRST 133 /* RFC 4861 s4 */
 #define ND_LAST 137
@@ -395,6 +396,19 @@ static __always_inline void note_audit(struct __sk_buff *skb, struct packet *p, 
 			       w->audit_egress ? w->audit_egress : w->audit_ingress);
 }
 
+/* Whether the packet opens more than a policy of the pod lets its source open; XDP has judged what is
+ * plain, where it runs. */
+static __always_inline bool is_too_fast(struct __sk_buff *skb, struct packet *p, struct policing *w)
+{
+	if (!(w->destination_flags & CAIRN_ENDPOINT_INGRESS) || w->sender != SENT_BY_OTHER ||
+	    !source_opens(p) || !(revision_now().flags & CAIRN_REVISION_POLICY_RATES))
+		return false;
+	if (w->point == CAIRN_POINT_UPLINK && source_was_judged(skb, p))
+		return false;
+	w->rule = rate_judge(p);
+	return w->rule;
+}
+
 /* Judge a packet whose transport header has been read. Returns CAIRN_PASS, CAIRN_TO_PROXY, or a drop
  * reason. */
 __noinline int police_packet(struct __sk_buff *skb, struct packet *p, struct policing *w)
@@ -410,6 +424,8 @@ __noinline int police_packet(struct __sk_buff *skb, struct packet *p, struct pol
 		return CAIRN_DROP_POLICY_PENDING;
 	w->revision = state.revision;
 	w->state = state.flags;
+	if (is_too_fast(skb, p, w))
+		return CAIRN_DROP_POLICY_RATE;
 	if (!packet_is_icmp(p) || is_echo_pair(p))
 		verdict = police_flow(skb, p, w);
 	else if (icmp_is_error(p))
