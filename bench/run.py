@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 import apiserver
+import dns
 import ecmp
 import flood
 import ipam
@@ -47,6 +48,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "sweep": sweep.run,
     "ipam": ipam.run,
     "policy-engine": policy_scale.run,
+    "dns": dns.run,
     "apiserver": apiserver.run,
     "operator": operator_rate.run,
     "scale": scale.run,

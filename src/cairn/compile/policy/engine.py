@@ -160,6 +160,10 @@ class Engine:
         self._settle()
         return self._identities.at(address)
 
+    def pod_at(self, address: Address) -> Key | None:
+        """Return the pod that has an address, if one has."""
+        return self._pods.owner(address)
+
     def labels_of(self, identity: int) -> Mapping[str, str]:
         """Return the labels that an identity stands for; none if nobody has it."""
         self._settle()

@@ -150,6 +150,10 @@ class Pods:
         pod = self._pods[owners[0]]
         return pod.groups[pod.workload.addresses.index(address)]
 
+    def owner(self, address: Address) -> Key | None:
+        """Return the pod at an address; of several that claim it the first by name."""
+        return next(iter(self._owners.get(address, ())), None)
+
     def addresses(self) -> Iterator[tuple[Address, Group]]:
         """Yield every address of a pod with its group."""
         for address in self._owners:
