@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 import apiserver
+import dns
 import ecmp
 import flood
 import ipam
@@ -45,6 +46,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "ecmp": ecmp.run,
     "sweep": sweep.run,
     "ipam": ipam.run,
+    "dns": dns.run,
     "apiserver": apiserver.run,
     "operator": operator_rate.run,
     "scale": scale.run,

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from cairn.agent.access_log import log_requests
 from cairn.agent.envoy_refusal import explain_routes
+from cairn.agent.proxy_path import ProxyPath
 from cairn.apply.proxy_files import ProxyFiles, Versions
-from cairn.apply.proxy_path import prepare_proxy_path, remove_proxy_path
 from cairn.apply.proxy_program import DRAIN_S
 from cairn.compile.proxy import bootstrap, compile_proxy, secrets_of
 from cairn.desired.policy import Redirect
@@ -53,8 +53,18 @@ log = logging.getLogger("proxy")
 class Envoy:
     """One node's Envoy."""
 
-    def __init__(self, directory: Path, node: str, *, tell: Tell, read_secret: ReadSecret) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        node: str,
+        *,
+        tell: Tell,
+        read_secret: ReadSecret,
+        path: ProxyPath | None = None,
+    ) -> None:
+        """`path`: shared with the node's other proxies."""
         self._files = ProxyFiles(directory)
+        self._path = path or ProxyPath()
         self._node = node
         self._tell = tell
         self._read_secret = read_secret
@@ -131,7 +141,7 @@ class Envoy:
         await self._report(state, await self._wait(versions, before, patience_s))
 
     async def _prepare(self) -> None:
-        for sentence in await asyncio.to_thread(prepare_proxy_path):
+        for sentence in await self._path.need("requests"):
             self._tell("ProxyPathFailed", sentence, True)
             log.error("%s", sentence)
         self._files.write_bootstrap(bootstrap(self._node, self._files.directory))
@@ -253,7 +263,7 @@ class Envoy:
         if now - self._unused_since < DRAIN_S:
             return
         self._files.clear()
-        for sentence in await asyncio.to_thread(remove_proxy_path):
+        for sentence in await self._path.release("requests"):
             log.warning("%s", sentence)
         self._in_use = False
         self._leaving.clear()

@@ -17,7 +17,7 @@ import logging
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -69,15 +69,17 @@ class Redirects:
         self,
         path: Path,
         *,
-        requests: RequestProxy | None,
-        names: NameProxy | None,
         absent: Callable[[str], None],
         ports: range = LISTENER_PORTS,
     ) -> None:
-        """`absent` is told of a proxy that is needed and not there, in words."""
+        """`absent` is told of a proxy that is needed and not there, in words, and with "" once all
+        are.
+        """
         self._path = path
-        self._requests = requests
-        self._names = names
+        self.requests: RequestProxy | None = None
+        """Who judges requests; None: nobody."""
+        self.names: NameProxy | None = None
+        """Who judges queries; likewise."""
         self._absent = absent
         slots = {port: slot for port, slot in self._load().items() if port in ports}
         self._given = RedirectPorts(ports, slots, max(slots, default=ports.start - 1))
@@ -87,6 +89,7 @@ class Redirects:
         self._gone: dict[int, float] = {}
         self._told: Mapping[int, Redirect] = {}
         self._selectors: Mapping[FqdnPeer, int] = {}
+        self._asked_requests = self._asked_names = False
         self.changed = asyncio.Event()
         """Set when proxies must be told."""
         self.on_served: Callable[[], None] = lambda: None
@@ -191,26 +194,24 @@ class Redirects:
     async def _tell(
         self, redirects: Mapping[int, Redirect], leaving: Mapping[int, Redirect]
     ) -> None:
+        """Tell the proxies, and say what went wrong."""
         names = {port: r for port, r in redirects.items() if r.dns is not None}
         requests = {port: r for port, r in redirects.items() if r.dns is None}
-        waits = []
-        if self._requests is not None:
+        wrong: list[str] = []
+        waits: list[Awaitable[None]] = []
+        if self.requests is not None and (requests or leaving or self._asked_requests):
+            self._asked_requests = True
             owners = {port: tuple(self._owners[port]) for port in requests}
-            waits.append(self._requests.serve(requests, leaving=leaving, owners=owners))
+            waits.append(self.requests.serve(requests, leaving=leaving, owners=owners))
         elif requests:
-            self._absent(
-                "no proxy for requests: connections that rules http or serverNames are for end"
-            )
-        if self._names is not None:
-            waits.append(self._names.serve(names, self._selectors))
+            wrong.append("no proxy for requests: connections under http or serverNames rules end")
+        if self.names is not None and (names or self._selectors or self._asked_names):
+            self._asked_names = True
+            waits.append(self.names.serve(names, self._selectors))
         elif names or self._selectors:
-            self._absent("no proxy for DNS: queries that rules for names are for end")
-        tasks = [asyncio.ensure_future(wait) for wait in waits]
-        if tasks:
-            done, _ = await asyncio.wait(tasks, timeout=PATIENCE_S)
-            for task in done:
-                if (error := task.exception()) is not None:
-                    self._absent(f"a proxy cannot serve: {error}")
+            wrong.append("no proxy for DNS: queries under rules for names end")
+        wrong += await _in_time(waits)
+        self._absent("; ".join(wrong))
 
     def _load(self) -> dict[int, Slot]:
         try:
@@ -228,3 +229,13 @@ class Redirects:
             os.replace(aside, self._path)
         except OSError as error:
             log.error("%s: %s; ports of proxies may change at a restart", self._path, error)
+
+
+async def _in_time(waits: Iterable[Awaitable[None]]) -> list[str]:
+    """Wait for proxies, but not for ever; return what went wrong."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    if not tasks:
+        return []
+    done, late = await asyncio.wait(tasks, timeout=PATIENCE_S)
+    wrong = [str(error) for task in done if (error := task.exception()) is not None]
+    return wrong + ["a proxy takes too long" for _ in late]

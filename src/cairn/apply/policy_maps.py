@@ -101,6 +101,8 @@ class PolicyMaps:
         self._cut: frozenset[int] = frozenset()
         self.waiting: dict[int, frozenset[Redirect]] = {}
         """Subjects that wait for a proxy, and for what."""
+        self.with_proxies: Callable[[], bool] = lambda: True
+        """Whether connections may be with a proxy that no verdict names any more."""
 
     @property
     def subjects(self) -> Collection[int]:
@@ -136,6 +138,15 @@ class PolicyMaps:
         """Return whether the maps hold a subject whole, as this agent was told."""
         subject = self._peers.subjects.get(identity)
         return subject is not None and subject.flags is not None and not self._is_closed(identity)
+
+    def identity(self, address: Address) -> int | None:
+        """Return who a pod's entry says it is, if that is so."""
+        return self._endpoints.written(address)
+
+    def flags(self, identity: int) -> EndpointFlag:
+        """Return how pods of an identity are judged; CLOSED if its policy is not in the maps."""
+        flags = self._flags(identity)
+        return EndpointFlag.CLOSED if flags is None else flags
 
     def is_open(self, address: Address) -> bool:
         """Return whether a pod's entry says who it is, and the maps hold its policy whole."""
@@ -236,6 +247,8 @@ class PolicyMaps:
         flags = self._state.flags & PolicyFlag.PROXY_RUNS
         if self._peers.proxies.numbers:
             flags |= PolicyFlag.PROXY_RUNS
+        elif not self.with_proxies():
+            flags = PolicyFlag(0)
         host = self._peers.subjects.get(Identity.HOST)
         if host is None:
             return flags
