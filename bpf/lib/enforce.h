@@ -17,6 +17,7 @@
 #include "identity.h"
 #include "policy.h"
 #include "proxy.h"
+#include "rate.h"
 
 #define ND_FIRST 133 /* RFC 4861 s4 */
 #define ND_LAST 137
@@ -217,6 +218,19 @@ static __always_inline int flow_outcome(const struct cairn_policy_flow *flow, st
 	return w->proxy ? CAIRN_TO_PROXY : CAIRN_PASS;
 }
 
+/* Note a packet that is let through, and say where it goes. One that is turned back is noted when
+ * it comes again. */
+static __always_inline int flow_end(struct __sk_buff *skb, const struct packet *p,
+				    struct policing *w, struct cairn_policy_flow *flow,
+				    bool forward)
+{
+	int verdict = flow_outcome(flow, w, forward);
+
+	if (verdict == CAIRN_PASS || w->point != CAIRN_POINT_HOST)
+		flow_touch(flow, p, skb->len, forward);
+	return verdict;
+}
+
 /* Whether the packet answers a proxy, though no connection of one is known: the entry was evicted,
  * or what the proxy sent passed no hook. */
 static __always_inline bool answers_proxy(struct __sk_buff *skb, const struct packet *p,
@@ -270,16 +284,19 @@ __noinline int police_new(struct __sk_buff *skb, struct packet *p, struct polici
 	flow->created_ns = flow->seen_ns = bpf_ktime_get_coarse_ns();
 	if (!w->place.from_high != forward)
 		flow->flags |= CAIRN_FLOW_OPENED_HIGH;
-	flow_touch(flow, p, skb->len, forward);
+	verdict = flow_end(skb, p, w, flow, forward);
 	bpf_map_update_elem(&policy_flows, &w->place.key, flow, BPF_ANY);
-	return flow_outcome(flow, w, forward);
+	return verdict;
 }
 
 /* Judge an ICMP message that belongs to no connection: by itself, each time. */
 static __always_inline int police_message(struct packet *p, struct policing *w)
 {
+	int verdict;
+
 	__builtin_memset(&w->fresh, 0, sizeof(w->fresh));
-	return judge(p, w, &w->fresh, true);
+	verdict = judge(p, w, &w->fresh, true);
+	return verdict == CAIRN_PASS && w->proxy ? CAIRN_TO_PROXY : verdict;
 }
 
 /* Put what an ICMP error quotes in the place of the error's own tuple, turned round. */
@@ -351,8 +368,7 @@ static __always_inline int police_flow(struct __sk_buff *skb, struct packet *p, 
 		if (verdict != CAIRN_PASS)
 			return verdict;
 	}
-	flow_touch(flow, p, skb->len, forward);
-	return flow_outcome(flow, w, forward);
+	return flow_end(skb, p, w, flow, forward);
 }
 
 static __always_inline void note_audit(struct __sk_buff *skb, struct packet *p, struct policing *w,
@@ -363,6 +379,19 @@ static __always_inline void note_audit(struct __sk_buff *skb, struct packet *p, 
 	if (verdict < CAIRN_FIRST_DROP)
 		observe_packet(p, w->point << 8 | CAIRN_AUDITED, skb->ifindex, skb->len,
 			       w->audit_egress ? w->audit_egress : w->audit_ingress);
+}
+
+/* Whether the packet opens more than a policy of the pod lets its source open; XDP has judged what is
+ * plain, where it runs. */
+static __always_inline bool is_too_fast(struct __sk_buff *skb, struct packet *p, struct policing *w)
+{
+	if (!(w->destination_flags & CAIRN_ENDPOINT_INGRESS) || w->sender != SENT_BY_OTHER ||
+	    !source_opens(p) || !(revision_now().flags & CAIRN_REVISION_POLICY_RATES))
+		return false;
+	if (w->point == CAIRN_POINT_UPLINK && source_was_judged(skb, p))
+		return false;
+	w->rule = rate_judge(p);
+	return w->rule;
 }
 
 /* Judge a packet whose transport header has been read. Returns CAIRN_PASS, CAIRN_TO_PROXY, or a drop
@@ -380,6 +409,8 @@ __noinline int police_packet(struct __sk_buff *skb, struct packet *p, struct pol
 		return CAIRN_DROP_POLICY_PENDING;
 	w->revision = state.revision;
 	w->state = state.flags;
+	if (is_too_fast(skb, p, w))
+		return CAIRN_DROP_POLICY_RATE;
 	if (!packet_is_icmp(p) || is_echo_pair(p))
 		verdict = police_flow(skb, p, w);
 	else if (icmp_is_error(p))

@@ -44,6 +44,10 @@ NETWORKS = {
     f"{trial.NODE}/32": HOST,
     f"{trial.NODE6}/128": HOST,
     f"{trial.CLIENT}/32": STRANGER,
+    f"{trial.POD}/32": WEB,
+    f"{trial.POD6}/128": WEB,
+    f"{trial.OTHER_POD}/32": DATABASE,
+    f"{trial.OTHER_POD6}/128": DATABASE,
 }
 FORWARDED = 1
 
@@ -63,9 +67,7 @@ class Policed:
     ring: Ring
     networks: dict[str, int] = field(default_factory=dict)
 
-    def apply(
-        self, *policies: SubjectPolicy, networks: Mapping[str, int] | None = None
-    ) -> None:
+    def apply(self, *policies: SubjectPolicy, networks: Mapping[str, int] | None = None) -> None:
         """Put policies in force."""
         change = PolicyChange(
             subjects={policy.identity: policy for policy in policies},

@@ -50,7 +50,14 @@ NODE_PORT = 30080
 LOCAL_ID, REMOTE_ID, STRAY_ID = 1, 2, 3
 LOCAL_ID6, REMOTE_ID6 = 11, 12
 LOOPBACK = 1
-PROGRAMS = ("uplink_ingress", "uplink_egress", "pod_ingress", "pod_egress", "overlay_ingress", "overlay_egress")
+PROGRAMS = (
+    "uplink_ingress",
+    "uplink_egress",
+    "pod_ingress",
+    "pod_egress",
+    "overlay_ingress",
+    "overlay_egress",
+)
 SIZES = {"conntrack": 1024, "fragments": 256, "socket_reverse": 256}
 NEXT, DROP, REDIRECT = -1, 2, 7
 

@@ -194,7 +194,7 @@ class NodeBed:
             ip_address(self.address), ip_address("::"), uplink, 0, 0, self.mac, 0
         ).write()
         shared: dict[str, Map] = {}
-        for name in ("uplink_ingress", "uplink_egress", "pod_ingress"):
+        for name in ("uplink_ingress", "uplink_egress", "pod_ingress", "pod_egress"):
             loaded = load_object(
                 OBJECTS / f"{name}.o",
                 sizes=SIZES,
@@ -340,6 +340,7 @@ def add_pod(node: NodeBed, number: int, prefix: str) -> Pod:
     ifindex = namespace.call_in(node.ns, socket.if_nametoindex, device)
     pod = Pod(name, address, ns, ifindex, serial)
     namespace.call_in(node.ns, node.attach, "pod_ingress", AttachType.TCX_INGRESS, ifindex)
+    namespace.call_in(node.ns, node.attach, "pod_egress", AttachType.TCX_EGRESS, ifindex)
     node.maps["endpoints"].update(
         ServiceKey(ip_address(address), 0, 0).write()[:16], pod.endpoint().write()
     )

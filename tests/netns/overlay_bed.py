@@ -28,9 +28,12 @@ from cairn.agent.reach import Reach
 from cairn.apply import pod_link
 from cairn.apply.data_plane import DataPlane
 from cairn.apply.load_balancer import LoadBalancer
+from cairn.apply.policy_maps import PolicyChange, PolicyMaps
+from cairn.apply.policy_rules import RuleNumbers
 from cairn.apply.uplink import Uplink, find_uplink, prepare_node
 from cairn.desired.endpoint import PodEndpoint
 from cairn.desired.load_balancer import Backend, Frontend, Kind
+from cairn.desired.policy import SubjectPolicy
 from cairn.kube.node import NodeFacts
 from cairn.linux import namespace
 from cairn.net import Address, L4Address, Protocol, parse_network
@@ -39,6 +42,8 @@ VIPS = {4: "192.0.2.100", 6: "2001:db8:100::100"}
 CLIENTS = {4: "192.168.50.10", 6: "fd00:50::10"}
 WEB, ECHO = 8080, 5353
 TIMEOUT_S = 3.0
+FREE = 256
+"""The identity of all pods: no policy is about them."""
 
 
 @dataclass
@@ -291,8 +296,16 @@ def add_pod(made: Bed, station: Station, number: int) -> None:
         mac=pod_link.random_mac(),
         host_ifindex=0,
     )
-    wired = namespace.call_in(station.ns, pod_link.connect, endpoint, mtu_bytes=1500)
-    namespace.call_in(station.ns, station.plane.attach_pod, wired)
+    wired = namespace.call_in(
+        station.ns,
+        pod_link.connect,
+        endpoint,
+        mtu_bytes=1500,
+        before_up=station.plane.attach_pod,
+    )
+    policies = PolicyMaps(station.plane.maps, RuleNumbers({}), lambda _redirect, _rule: 0)
+    free = PolicyChange({FREE: SubjectPolicy(FREE)}, {}, dict.fromkeys(addresses, FREE))
+    assert policies.apply(free) == []
     pod = Pod(wired, ns)
     serve(name, ns, pod.sockets)
     station.pods.append(pod)

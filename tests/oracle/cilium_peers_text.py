@@ -7,7 +7,6 @@ Standards   docs.cilium.io "Layer 3 Policies", "Using Kubernetes Constructs In P
 
 import re
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
 from typing import Any
 
 from label_selector import selects
@@ -15,10 +14,10 @@ from world import (
     End,
     Object,
     World,
+    address_of,
     labels_of,
     name_of,
     namespace_labels,
-    node_addresses,
 )
 
 NAMESPACE = "io.kubernetes.pod.namespace"
@@ -66,7 +65,7 @@ def is_peer(
 
 
 def flat_labels(world: World, pod: Object) -> dict[str, str]:
-    """ "Using Kubernetes Constructs": the labels by which an endpoint is known."""
+    """Using Kubernetes Constructs: the labels by which an endpoint is known."""
     namespace = pod["metadata"]["namespace"]
     mine = dict(labels_of(pod))
     for key, value in namespace_labels(world, namespace).items():
@@ -83,8 +82,8 @@ def bare(key: str) -> str:
 
 
 def meant(selector: Mapping[str, Any], namespace: str) -> Object:
-    """ "k8s_namespaces": "If a rule does not name a namespace, it is limited to the namespace of the
-    policy": written out here, with bare keys.
+    """A selector that names no namespace is "limited to the namespace of the policy": written out
+    here, with bare keys.
     """
     plain: Object = {
         "matchLabels": {bare(k): v for k, v in (selector.get("matchLabels") or {}).items()},
@@ -115,7 +114,7 @@ def is_endpoint(selector: Mapping[str, Any], world: World, other: End) -> bool:
 
 
 def reserved_labels(world: World, other: End) -> dict[str, str]:
-    """ "Special Identities": host, remote-node, world, kube-apiserver."""
+    """Special Identities: host, remote-node, world, kube-apiserver."""
     if other.node is None:
         mine = {"reserved:world": ""}
     elif other.node["metadata"]["name"] == world.here:
@@ -205,7 +204,7 @@ def serves(service: Object, world: World, other: End) -> bool:
         if labels_of(piece).get("kubernetes.io/service-name") != service["metadata"]["name"]:
             continue
         for endpoint in piece["endpoints"]:
-            if other.outside and other.address in map(ip_address, endpoint["addresses"]):
+            if other.outside and other.address in map(address_of, endpoint["addresses"]):
                 return True
     return False
 
@@ -233,6 +232,3 @@ def fits(pattern: str, name: str) -> bool:
         spelled, pattern = r"([-a-z0-9_]+\.)+", pattern[3:]
     spelled += "".join("[-a-z0-9_]*" if letter == "*" else re.escape(letter) for letter in pattern)
     return re.fullmatch(spelled, name) is not None
-
-
-__all__ = ["flat_labels", "is_peer", "meant", "node_addresses", "peers_of"]

@@ -93,11 +93,6 @@ def denies(
     return any(rule_matches(rule, policy, world, pod, other, asked, []) for rule in rules)
 
 
-def by_name(spec: Object) -> bool:
-    """Return whether a spec has rules by names."""
-    return any("toFQDNs" in rule for rule in spec.get("egress") or ())
-
-
 def implied(policy: Object) -> list[Object]:
     """D8: "queries for just the names of the policy are let through to the cluster DNS", where no
     rule of the policy is about DNS. A policy that leaves egress open leaves the DNS open.

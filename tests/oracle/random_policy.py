@@ -139,14 +139,13 @@ def random_policy(dice: Dice, number: int, priority: int) -> Object:
     maker = dice.random.choices((*makers, None), (30, 30, 12, 8, 20))[0]
     made = cluster_policy(dice, priority) if maker is None else maker(dice)
     made["metadata"] = {"name": f"policy-{number}", "uid": f"uid-{number}", **made["metadata"]}
-    if made["apiVersion"] == "cilium.io/v2":
-        notes = {}
-        if dice.chance(0.05):
-            notes["policy.cilium.io/disabled"] = "true"
-        if dice.chance(0.1):
-            notes["policy.cilium.io/audit-mode"] = "true"
-        if notes:
-            made["metadata"]["annotations"] = notes
+    notes = {}
+    if dice.chance(0.05):
+        notes["policy.cilium.io/disabled"] = "true"
+    if dice.chance(0.1):
+        notes["policy.cilium.io/audit-mode"] = "true"
+    if notes:
+        made["metadata"]["annotations"] = notes
     return made
 
 
@@ -460,13 +459,16 @@ def icmp(dice: Dice) -> Object:
 
 def cilium_ports(dice: Dice, direction: str, *, content: bool) -> Object:
     """Return a PortRule, perhaps with rules above the ports."""
-    if content and dice.chance(0.15):
-        ports = [{"port": str(dice.pick(PORTS)), "protocol": "TCP"}]
+    if content and dice.chance(0.3):
+        ports = [
+            {"port": str(port), "protocol": "TCP"}
+            for port in dice.some(PORTS, at_most=5, at_least=1)
+        ]
         return {"ports": ports, "rules": {"http": [{"method": "GET", "path": "/public.*"}]}}
-    if content and direction == "egress" and dice.chance(0.1):
+    if content and direction == "egress" and dice.chance(0.2):
         ports = [{"port": "53", "protocol": dice.pick(("UDP", "ANY"))}]
         return {"ports": ports, "rules": {"dns": [{"matchPattern": "*"}]}}
-    if content and direction == "egress" and dice.chance(0.05):
+    if content and direction == "egress" and dice.chance(0.1):
         ports = [{"port": "443", "protocol": "TCP"}]
         return {"ports": ports, "serverNames": ["api.example.com"]}
     return {"ports": [cilium_port(dice) for _ in range(dice.pick((1, 1, 2)))]}

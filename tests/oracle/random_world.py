@@ -44,12 +44,11 @@ def random_world(seed: int) -> World:
     objects += services(dice, pods)
     objects += cidr_groups(dice)
     apiserver = dice.some(["192.168.1.11", "203.0.113.100", "2001:db8:9::1"], at_most=2)
-    learnt = {address: dice.some(NAMES, at_most=3) for address in OUTSIDE if dice.chance(0.5)}
-    made = World("node-1", objects, apiserver, {a: n for a, n in learnt.items() if n})
+    learnt = {address: dice.some(NAMES, at_most=3) for address in OUTSIDE if dice.chance(0.8)}
     priorities = dice.random.sample(range(1001), 12)
     for number in range(dice.pick((1, 2, 3, 4, 5, 6, 8))):
-        made.objects.append(random_policy(dice, number, priorities.pop()))
-    return made
+        objects.append(random_policy(dice, number, priorities.pop()))
+    return World("node-1", objects, apiserver, {a: n for a, n in learnt.items() if n})
 
 
 def namespaces(dice: Dice) -> list[Object]:
@@ -227,7 +226,7 @@ def questions(world: World, seed: int, count: int) -> list[Question]:
     hosts = [e["address"] for item in world.of_kind("Node") for e in item["status"]["addresses"]]
     host_policies = any("nodeSelector" in str(item) for item in world.objects)
     ports = interesting_ports()
-    found = []
+    found: list[Question] = []
     while len(found) < count:
         subject = "" if host_policies and dice.chance(0.2) else dice.pick(here)
         kind = dice.random.random()

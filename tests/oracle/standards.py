@@ -25,41 +25,65 @@ POLICY_KINDS = ("NetworkPolicy", "ClusterNetworkPolicy", *CILIUM_KINDS)
 
 def answer(world: World, asked: Question, *, audit: bool = False) -> Answer:
     """Return what becomes of a connection; `audit`: with the policies in audit mode in force."""
-    world = in_force(world, audit=audit)
+    return judged(in_force(world, audit=audit), asked)
+
+
+def judged(world: World, asked: Question) -> Answer:
+    """Return what becomes of a connection where every policy is in force."""
     other = end_at(world, asked.other)
     if not asked.subject:
         return for_node(world, other, asked)
     pod = pod_named(world, asked.subject)
     found = for_pod(world, pod, other, asked)
-    nameless = for_pod(replace(world, learnt={}), pod, other, asked)
+    named = asked.other in world.learnt
+    nameless = for_pod(replace(world, learnt={}), pod, other, asked) if named else found
     if found.action in PASSES and nameless.action in PASSES:
         # Names are asked only where the address alone is denied: what passes without them passes
         # as it would without them.
         because = found.because | nameless.because
-        found = Answer(nameless.action, because, found.isolated and nameless.isolated)
+        isolated = found.isolated and nameless.isolated
+        found = Answer(nameless.action, because, isolated=isolated)
+    elif found.action in PASSES:
+        others = with_names(world, pod)
+        found = replace(
+            found,
+            because=found.because.union(others),
+            by_name=True,
+            instead=nameless.because if len(others) > 1 else frozenset(),
+        )
     if found.action == "allow" and looks_up_names(world, pod, asked):
-        return Answer("proxy", found.because, found.isolated)
+        return replace(found, action="proxy")
     return found
 
 
 def looks_up_names(world: World, pod: Object, asked: Question) -> bool:
-    """ "DNS based": names are known from "all DNS responses seen": so whoever has rules by name asks
-    through the DNS proxy, whatever lets the question through.
+    """Names are collected "from all DNS responses seen": so whoever has rules by name asks through
+    the DNS proxy, whatever lets the question through.
     """
     if asked.direction != "egress" or asked.port != 53 or asked.protocol not in (TCP, UDP):
         return False
-    if any(cilium.by_name(spec) for _, spec in cilium_about(world, pod)):
-        return True
-    return any(
-        "domainNames" in peer
+    return bool(with_names(world, pod))
+
+
+def with_names(world: World, pod: Object) -> list[str]:
+    """Return the policies about a pod that have rules by names, once for each such rule."""
+    found = [
+        ref_of(policy)
+        for policy, spec in cilium_about(world, pod)
+        for rule in spec.get("egress") or ()
+        if "toFQDNs" in rule
+    ]
+    found += [
+        ref_of(policy)
         for policy in world.of_kind("ClusterNetworkPolicy")
         if cluster.is_about(policy, world, pod)
         for rule in policy["spec"].get("egress") or ()
-        for peer in rule["to"]
-    )
+        if any("domainNames" in peer for peer in rule["to"])
+    ]
+    return found
 
 
-def in_force(world: World, *, audit: bool) -> World:
+def in_force(world: World, *, audit: bool = False) -> World:
     """Return the world without the policies that are not enforced.
 
     D14: "the policy is not enforced while it stands". Audit mode: verdicts are recorded, not
@@ -118,7 +142,7 @@ def of_tier(tier: str, world: World, pod: Object, other: End, asked: Question) -
 
 
 def normal_tier(world: World, pod: Object, other: End, asked: Question) -> Answer | None:
-    """ "Deny policies take precedence over allow policies, regardless of whether they are a Cilium
+    """Deny policies "take precedence over allow policies, regardless of whether they are a Cilium
     Network Policy, a Clusterwide Cilium Network Policy or even a Kubernetes Network Policy."
     Then what any allows; then the default deny of those that isolate.
     """
@@ -179,7 +203,7 @@ def cilium_about(world: World, pod: Object) -> Iterator[tuple[Object, Object]]:
 
 
 def for_node(world: World, other: End, asked: Question) -> Answer:
-    """ "Host Policies": policies with a nodeSelector, for the node's own connections."""
+    """Host Policies: policies with a nodeSelector, for the node's own connections."""
     node = next(item for item in world.of_kind("Node") if item["metadata"]["name"] == world.here)
     about = [
         (policy, spec)

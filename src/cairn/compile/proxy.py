@@ -115,10 +115,20 @@ def listener(port: int, redirect: Redirect, directory: Path) -> dict[str, Any]:
     }
 
 
+# Envoy refuses expressions of more than a hundred steps unless told otherwise: `[a-z-]{1,63}` has
+# more. What policies hold was bounded when they were read (kube.policy.regex).
+_RUNTIME = {
+    "layers": [
+        {"name": "cairn", "static_layer": {"re2.max_program_size.error_level": 1_000_000}},
+    ]
+}
+
+
 def bootstrap(node: str, directory: Path) -> dict[str, Any]:
     """Return the file that Envoy starts from: all else is in files that it watches."""
     return {
         "node": {"id": node, "cluster": "cairn"},
+        "layered_runtime": _RUNTIME,
         "admin": {"address": {"pipe": {"path": str(directory / ADMIN), "mode": 0o600}}},
         "dynamic_resources": {"lds_config": _watched(directory, LISTENERS)},
         "static_resources": {"clusters": [_origin()]},
@@ -136,6 +146,7 @@ def trial(routes: Resource) -> dict[str, Any]:
         http_filters=[_filter("extensions.filters.http", "router", "Router")],
     )
     return {
+        "layered_runtime": _RUNTIME,
         "static_resources": {
             "clusters": [_origin()],
             "listeners": [
@@ -145,7 +156,7 @@ def trial(routes: Resource) -> dict[str, Any]:
                     "filter_chains": [{"filters": [manager]}],
                 }
             ],
-        }
+        },
     }
 
 

@@ -74,6 +74,8 @@ def decide(candidates: Sequence[Candidate], isolated_by: RuleRef | None) -> Deci
         return _final(first, allows, asked=asked, names=names)
     asked += len(normal) - len(plain)
     if isolated_by is not None:
+        # Names of the Baseline tier say nothing of who is isolated.
+        names = sum(needs_name and ranked.tier < Tier.BASELINE for ranked, needs_name in candidates)
         return Decision(_denial(PolicyAction.DEFAULT_DENY, asked, names), isolated_by)
     for ranked, needs_name in candidates:
         if ranked.tier is not Tier.BASELINE:
@@ -81,6 +83,7 @@ def decide(candidates: Sequence[Candidate], isolated_by: RuleRef | None) -> Deci
         if needs_name:
             asked += 1
         elif ranked.rule.action is Action.PASS:
+            passed_by = ranked.ref
             break
         else:
             return _final(ranked, (), asked=asked, names=names)

@@ -7,7 +7,7 @@ Cost        compiled once in proportion to the groups that its rules mean; after
             proportion to the groups that came or went
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from cairn.abi.structs import Identity, PolicyAction
@@ -24,6 +24,10 @@ from cairn.net import Protocol
 _DNS: tuple[Span, ...] = ((int(Protocol.TCP), 53, 53), (int(Protocol.UDP), 53, 53))
 _ANY_NAME = Redirect(dns=(DnsRule(pattern="*"),), direction=Direction.EGRESS)
 _OPEN = Table(Verdict(PolicyAction.ALLOW, None))
+
+
+Places = tuple[int, ...]
+"""Rules of a side, by their place in the order."""
 
 
 class _Matching(NamedTuple):
@@ -66,10 +70,11 @@ class Side:
                 found.setdefault(group, []).extend(self._rules_of[atom])
         return found
 
-    def rules_for(self, group: Group) -> list[int]:
+    def rules_for(self, group: Group) -> Places:
         """Return the rules that tell a group from everyone."""
-        meaning = (self._rules_of[atom] for atom, groups in self._groups.items() if group in groups)
-        return [place for places in meaning for place in places]
+        rules_of = self._rules_of
+        meaning = [rules_of[atom] for atom, groups in self._groups.items() if group in groups]
+        return tuple(place for places in meaning for place in places)
 
     def matching(self, special: Iterable[int], *, is_name: bool) -> _Matching:
         """Return which rules match a group that the rules `special` tell from everyone."""
@@ -101,55 +106,53 @@ class CompiledDirection:
         self._named = named_ports(r for side in sides for r in side.ruleset.rules)
         self._tables: dict[object, Table] = {}
         self._distinct: dict[Table, Table] = {}
-        self._rest = self._table(None, [()] * len(sides))
-        self._peers: dict[Group, Table] = {}
+        nothing: tuple[Places, ...] = ((),) * len(sides)
+        self._rest = self._table(None, nothing)
+        self._peers: dict[int, Table] = {}
         told_apart = [side.told_apart() for side in sides]
         for group in set().union(*told_apart):
-            self._judge(group, [found.get(group, ()) for found in told_apart])
+            self._judge(group, tuple(tuple(found.get(group, ())) for found in told_apart))
 
     def close(self) -> None:
         """Follow nothing any more."""
         for side in self._sides:
             side.close()
 
-    def update(self, groups: Iterable[Group]) -> None:
-        """Judge groups anew that may be meant by other peers than before."""
+    def update(self, numbers: Iterable[int], groups: Iterable[Group]) -> None:
+        """Forget what had these numbers, and judge groups anew that may be meant otherwise now."""
+        for number in numbers:
+            self._peers.pop(number, None)
         for group in groups:
-            self._judge(group, [side.rules_for(group) for side in self._sides])
-
-    def forget(self, groups: Iterable[Group]) -> None:
-        """Forget groups that are gone."""
-        for group in groups:
-            self._peers.pop(group, None)
+            self._judge(group, tuple(side.rules_for(group) for side in self._sides))
 
     def policy(self) -> DirectionPolicy:
         """Return the verdicts as they are now."""
-        peers = {group.number: table for group, table in self._peers.items()}
+        peers = self._peers.copy()
         if self._own_node_passes:
             peers[int(Identity.HOST)] = _OPEN
         return DirectionPolicy(self._rest, peers)
 
-    def _judge(self, group: Group, special: Sequence[Iterable[int]]) -> None:
-        table = self._table(group, special)
-        told_apart = group.name is None or any(special)
-        if told_apart and (table is not self._rest or group.name is not None):
-            self._peers[group] = table
-        else:
-            self._peers.pop(group, None)
+    def _judge(self, group: Group, special: tuple[Places, ...]) -> None:
+        if any(special):
+            table = self._table(group, special)
+            if table is not self._rest or group.name is not None:
+                self._peers[group.number] = table
 
-    def _table(self, group: Group | None, special: Sequence[Iterable[int]]) -> Table:
+    def _table(self, group: Group | None, special: tuple[Places, ...]) -> Table:
+        """Return the table of a group that these rules tell from everyone."""
+        is_name = group is not None and group.name is not None
         ports = self._ports
         if self._direction is Direction.EGRESS:
-            ports = group.ports if group is not None else ()
-            ports = tuple(port for port in ports if port.name in self._named)
-        is_name = group is not None and group.name is not None
-        matching = tuple(
-            side.matching(found, is_name=is_name)
-            for side, found in zip(self._sides, special, strict=True)
-        )
-        key = (matching, ports, is_name)
+            ports = ()
+            if self._named and group is not None:
+                ports = tuple(port for port in group.ports if port.name in self._named)
+        key = (special, ports, is_name)
         table = self._tables.get(key)
         if table is None:
+            matching = tuple(
+                side.matching(places, is_name=is_name)
+                for side, places in zip(self._sides, special, strict=True)
+            )
             table = self._build(matching, ports, is_name=is_name)
             table = self._tables[key] = self._distinct.setdefault(table, table)
         return table

@@ -23,7 +23,6 @@ from cairn.compile.policy.group import (
     KUBE_APISERVER,
     REMOTE_NODE,
     Group,
-    host_network,
     reserved_labels,
     world_natures,
 )
@@ -180,7 +179,7 @@ class Nodes:
         after = self.addresses()
         for address in before.keys() | after.keys():
             if before.get(address) != after.get(address):
-                self._journal.networks.add(host_network(address))
+                self._journal.addresses.add(address)
 
     def _regroup(self, wanted: set[Facts], fixed: dict[Facts, int]) -> None:
         kept = {

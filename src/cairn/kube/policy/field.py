@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cairn.kube.policy.rule import NAMESPACE_LABEL, InvalidPolicy
+from cairn.kube.policy.share import share
 from cairn.kube.selector import Operator, Requirement, Selector
 from cairn.net import Network, parse_network
 
@@ -133,8 +134,10 @@ def selector(raw: object, path: str, rename: Callable[[str, str], str] = plain_k
     if not isinstance(labels, Mapping):
         raise InvalidPolicy(where, f"{show(labels)} is not an object")
     requirements = [
-        Requirement(
-            _key(key, where, rename), Operator.IN, frozenset({_value(value, f"{where}.{key}")})
+        share(
+            Requirement(
+                _key(key, where, rename), Operator.IN, frozenset({_value(value, f"{where}.{key}")})
+            )
         )
         for key, value in sorted(labels.items(), key=lambda pair: str(pair[0]))
     ]
@@ -156,7 +159,7 @@ def _requirement(raw: object, path: str, rename: Callable[[str, str], str]) -> R
     if bool(values) != (operator in (Operator.IN, Operator.NOT_IN)):
         rule = "takes no values" if values else "needs values"
         raise InvalidPolicy(where, f"operator {operator} {rule}")
-    return Requirement(key, operator, values)
+    return share(Requirement(key, operator, values))
 
 
 def _key(raw: object, path: str, rename: Callable[[str, str], str]) -> str:

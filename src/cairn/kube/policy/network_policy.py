@@ -7,6 +7,8 @@ Invariants  A policy that closes egress allows the pod's own node, as the API's 
 Standards   Kubernetes networking.k8s.io/v1 NetworkPolicySpec; KEP-2079 (endPort)
 """
 
+from sys import intern
+
 from cairn.kube.finding import Finding
 from cairn.kube.metadata import Object, metadata_of
 from cairn.kube.policy.field import Fields, choice, fields, items, network, networks, selector
@@ -27,12 +29,18 @@ from cairn.kube.policy.rule import (
     PortMatch,
     Rule,
 )
+from cairn.kube.policy.share import share
 from cairn.kube.selector import Operator, Requirement, Selector
 from cairn.net import Protocol
 
 KIND = "NetworkPolicy"
 NAME_LABEL = "kubernetes.io/metadata.name"
 """Label that the API server gives every namespace: its name."""
+
+OWN_NODE = Rule(
+    "implied.host", Direction.EGRESS, Action.ALLOW, peers=(EntityPeer("host"),), implied=True
+)
+"""What a policy that closes egress lets through all the same."""
 
 _SPEC = frozenset({"podSelector", "policyTypes", "ingress", "egress"})
 _PEER = frozenset({"podSelector", "namespaceSelector", "ipBlock"})
@@ -57,15 +65,7 @@ def read_network_policy(obj: Object) -> Policy:
             text = f"spec.{direction.value} is not in force: policyTypes does not name it; add it"
             findings.append(Finding("PolicyTypeMissing", text))
     if Direction.EGRESS in isolates:
-        rules.append(
-            Rule(
-                "implied.host",
-                Direction.EGRESS,
-                Action.ALLOW,
-                peers=(EntityPeer("host"),),
-                implied=True,
-            )
-        )
+        rules.append(OWN_NODE)
     return Policy(
         ref=PolicyRef(KIND, namespace, metadata.name),
         uid=metadata.uid,
@@ -80,17 +80,19 @@ def read_network_policy(obj: Object) -> Policy:
 
 def in_namespace(pods: Selector, namespace: str) -> Selector:
     """Return the selector, of pods in one namespace."""
-    home = Requirement(NAMESPACE, Operator.IN, frozenset({namespace}))
+    home = share(Requirement(NAMESPACE, Operator.IN, frozenset({namespace})))
     return Selector((home, *pods.requirements))
 
 
 def of_namespaces(chosen: Selector) -> tuple[Requirement, ...]:
     """Return what a selector of namespaces demands of the flat labels of their pods."""
     return tuple(
-        Requirement(
-            NAMESPACE if each.key == NAME_LABEL else NAMESPACE_LABEL + each.key,
-            each.operator,
-            each.values,
+        share(
+            Requirement(
+                NAMESPACE if each.key == NAME_LABEL else NAMESPACE_LABEL + each.key,
+                each.operator,
+                each.values,
+            )
         )
         for each in chosen.requirements
     )
@@ -122,7 +124,7 @@ def _rules(spec: Fields, direction: Direction, word: str, namespace: str) -> lis
             _port(port, f"{path}.ports[{number}]")
             for number, port in enumerate(items(found.get("ports"), f"{path}.ports"))
         )
-        rules.append(Rule(f"{side}[{place}]", direction, Action.ALLOW, peers, matches))
+        rules.append(Rule(intern(f"{side}[{place}]"), direction, Action.ALLOW, peers, matches))
     return rules
 
 
