@@ -229,6 +229,34 @@ def test_a_peer_that_lives_is_removed_at_once(node: Node) -> None:
     assert node.action(DATABASE) == PolicyAction.DEFAULT_DENY
 
 
+def test_what_was_left_for_later_goes_once_it_is_found_again(node: Node) -> None:
+    """A policy goes and another comes, before anybody has tidied up."""
+    node.applier.apply(web(_1001=PORT_80))
+    node.applier.apply(PolicyChange({WEB: SubjectPolicy(WEB)}))
+    assert node.applier.untidy
+    revision = node.state().revision
+    node.applier.apply(PolicyChange({WEB: ingress(WEB)}))
+    assert node.action(DATABASE) == PolicyAction.DEFAULT_DENY
+    assert node.state().revision != revision
+
+
+def test_a_peer_that_comes_back_is_not_judged_as_before(node: Node) -> None:
+    database = parse_network("10.244.2.9/32")
+    node.applier.apply(web(_1001=PORT_80))
+    node.applier.apply(PolicyChange({WEB: ingress(WEB)}, {database: None}))
+    node.applier.apply(PolicyChange({}, {database: DATABASE}))
+    assert node.action(DATABASE) == PolicyAction.DEFAULT_DENY
+
+
+def test_a_subject_that_comes_back_has_its_new_policy_only(node: Node) -> None:
+    node.applier.apply(web(_1001=PORT_80))
+    node.applier.apply(PolicyChange({WEB: None}))
+    node.applier.apply(PolicyChange({WEB: ingress(WEB)}))
+    assert node.action(DATABASE) == PolicyAction.DEFAULT_DENY
+    node.applier.tidy()
+    assert node.action(DATABASE) == PolicyAction.DEFAULT_DENY
+
+
 def test_a_pod_that_changes_its_labels(node: Node) -> None:
     node.wire(str(POD))
     node.applier.apply(web(_1001=PORT_80))

@@ -91,21 +91,26 @@ class PeerMap:
         `leads_to` tells whether a network has an identity. Returns whether any were removed at
         once, and what went wrong.
         """
-        now: list[bytes] = []
         for identity, wish in wishes.items():
             if identity == Identity.HOST and identity in self.failed:
                 continue
             entries = self.subjects[identity].entries
             for place in entries.keys() - wish.tables.keys():
-                key, value = key_of(identity, place), entries.pop(place)
-                remote = place >> 1
-                lives = remote < OWN_FROM or remote >= NAMES_FROM or leads_to(remote)
-                if wish.flags & ISOLATED[PolicyDirection(place & 1)] and lives:
-                    now.append(key)
-                    self._release(value)
-                else:
-                    self._late[key] = value
+                self._late[key_of(identity, place)] = entries.pop(place)
+        # Those that were left for later may lead somewhere again.
+        now = [key for key in self._late if self._is_found(key, leads_to)]
+        for key in now:
+            self._release(self._late.pop(key))
         return bool(now), remove_entries(self._map, now)
+
+    def _is_found(self, key: bytes, leads_to: Callable[[int], bool]) -> bool:
+        """Return whether a program comes upon an entry when it judges a packet that is to come."""
+        identity, place = read_key(key)
+        subject, remote = self.subjects.get(identity), place >> 1
+        if subject is None or subject.flags is None:
+            return False
+        isolated = subject.flags & ISOLATED[PolicyDirection(place & 1)]
+        return bool(isolated) and (remote < OWN_FROM or remote >= NAMES_FROM or leads_to(remote))
 
     def forget(self, identity: int) -> None:
         """Let a subject go that no pod has any more."""
