@@ -28,6 +28,7 @@ import maglev
 import memory
 import operator_rate
 import paths
+import policy
 import running
 import scale
 import service_delay
@@ -42,6 +43,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "xdp": xdp.run,
     "flood": flood.run,
     "uplink": uplink.run,
+    "policy": policy.run,
     "maglev": maglev.run,
     "ecmp": ecmp.run,
     "sweep": sweep.run,
