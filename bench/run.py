@@ -29,6 +29,7 @@ import memory
 import operator_rate
 import paths
 import policy
+import policy_scale
 import running
 import scale
 import service_delay
@@ -48,6 +49,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "ecmp": ecmp.run,
     "sweep": sweep.run,
     "ipam": ipam.run,
+    "policy-engine": policy_scale.run,
     "dns": dns.run,
     "apiserver": apiserver.run,
     "operator": operator_rate.run,
