@@ -29,6 +29,7 @@ import memory
 import operator_rate
 import paths
 import policy
+import policy_delay
 import policy_scale
 import running
 import scale
@@ -50,6 +51,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "sweep": sweep.run,
     "ipam": ipam.run,
     "policy-engine": policy_scale.run,
+    "policy-delay": policy_delay.run,
     "dns": dns.run,
     "apiserver": apiserver.run,
     "operator": operator_rate.run,

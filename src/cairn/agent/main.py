@@ -44,7 +44,7 @@ from cairn.apply.xdp import XdpHook
 from cairn.compile.announcements import Announced
 from cairn.compile.xdp_form import Wish
 from cairn.desired.endpoint import PodEndpoint
-from cairn.drive.daemon import run_daemon
+from cairn.drive.daemon import collect_once, run_daemon
 from cairn.drive.event_recorder import EventRecorder
 from cairn.drive.kube_client import Client
 from cairn.kube.metadata import Key
@@ -271,6 +271,8 @@ class Agent:
                 tasks.create_task(runner)
             await self._fill(tasks)
             await self._policies.keeper.start()
+            collect_once()
+            memory.trim()
             tasks.create_task(self._policies.keeper.run())
             tasks.create_task(self._guard.run())
             server = await self._serve_cni()
@@ -304,7 +306,6 @@ class Agent:
             self._reconciler.frontends,
             clock() - read,
         )
-        memory.trim()
 
     def _tell(self, notice: Notice) -> None:
         name, uid = self._node.name, self._node.metadata.uid
