@@ -23,6 +23,7 @@ import dns
 import ecmp
 import flood
 import ipam
+import l7
 import lab_up
 import maglev
 import memory
@@ -47,6 +48,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "sweep": sweep.run,
     "ipam": ipam.run,
     "dns": dns.run,
+    "l7": l7.run,
     "apiserver": apiserver.run,
     "operator": operator_rate.run,
     "scale": scale.run,
