@@ -29,6 +29,7 @@ import maglev
 import memory
 import operator_rate
 import paths
+import policy_scale
 import running
 import scale
 import service_delay
@@ -47,6 +48,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "ecmp": ecmp.run,
     "sweep": sweep.run,
     "ipam": ipam.run,
+    "policy-engine": policy_scale.run,
     "dns": dns.run,
     "l7": l7.run,
     "apiserver": apiserver.run,
