@@ -223,7 +223,7 @@ def test_headers_are_asked_for_and_mended(bed: ProxyBed, agent: AgentSide) -> No
 
 
 def ask_from_port(bed: ProxyBed, port: int) -> bytes:
-    """Return the answer to a request from a port of the client, of which the server closes first."""
+    """Return the answer to a request from a port of the client; the server closes first."""
     client = namespace.call_in(bed.ns("a"), socket.socket)
     with client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -369,6 +369,13 @@ def test_rules_that_envoy_refuses_are_told_with_their_policy(
     assert answer_of(bed.curl("a", url(B, 0, "/json")))[0] == 200, "the last good rules stay"
     agent.serve({EGRESS: PUBLIC, INGRESS: REACHED})
     assert agent.envoy.failures == {}
+
+
+def test_there_may_be_many_listeners(bed: ProxyBed, agent: AgentSide) -> None:
+    many = dict.fromkeys(range(15100, 15300), PUBLIC)
+    agent.serve({EGRESS: PUBLIC, INGRESS: REACHED, **many})
+    assert agent.envoy.failures == {}
+    agent.serve({EGRESS: PUBLIC, INGRESS: REACHED})
 
 
 def test_a_listener_that_goes_lets_its_connections_end_as_told(
