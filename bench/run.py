@@ -23,6 +23,7 @@ import dns
 import ecmp
 import flood
 import ipam
+import l7
 import lab_up
 import maglev
 import memory
@@ -53,6 +54,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "policy-engine": policy_scale.run,
     "policy-delay": policy_delay.run,
     "dns": dns.run,
+    "l7": l7.run,
     "apiserver": apiserver.run,
     "operator": operator_rate.run,
     "scale": scale.run,
