@@ -30,18 +30,22 @@ from envoy_bed import (
 )
 
 from cairn.desired.policy import Redirect
-from cairn.kube.policy.rule import Direction, HttpRule, PolicyRef, RuleRef
+from cairn.desired.proxy import PROXY_PORTS
+from cairn.kube.policy.rule import Direction, HeaderMatch, HttpRule, PolicyRef, RuleRef
 from cairn.linux import namespace
 
 pytestmark = pytest.mark.root
 
 PUBLIC = Redirect(http=(HttpRule(method="GET|HEAD", path="/(json|public/.*)"),))
 REACHED = Redirect(http=(HttpRule(path="/json"),), direction=Direction.INGRESS)
+NAMES = 15003
+NAMED = Redirect(server_names=("*.allowed.example", "exact.example"))
 FAMILIES = pytest.mark.parametrize("family", [0, 1], ids=["IPv4", "IPv6"])
 
 
 STEERING = (
     *tproxy('iifname "va" tcp dport { 8080, 50051 }', EGRESS),
+    *tproxy('iifname "va" tcp dport 8443', NAMES),
     *tproxy('iifname "eth1" tcp dport 8080', INGRESS),
 )
 
@@ -52,11 +56,13 @@ def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyBed]:
         for name in ("b", "world"):
             made.start(name, sys.executable, "-m", "cairn.lab.images.web", PORT="8080")
         made.start("b", sys.executable, str(Path(__file__).with_name("h2_server.py")), "50051")
+        made.start("b", sys.executable, str(Path(__file__).with_name("tls_server.py")), "8443")
         made.start_proxy()
         made.steer(*STEERING)
         for name, address, port in (
             ("b", B[0], 8080),
             ("b", B[0], 50051),
+            ("b", B[0], 8443),
             ("world", WORLD[0], 8080),
         ):
             wait_for(partial(accepts, made.ns(name), address, port), "the servers")
@@ -165,6 +171,98 @@ def test_no_spelling_of_a_path_gets_by(
 ) -> None:
     said = bed.curl("a", url(B, 0, path))
     assert answer_of(said)[0] == status, said
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("one.allowed.example", True),
+        ("exact.example", True),
+        ("EXACT.example", True),
+        ("two.one.allowed.example", False),
+        ("allowed.example", False),
+        ("other.example", False),
+        ("exact.example.org", False),
+    ],
+)
+def test_tls_is_judged_by_the_name_that_is_asked_for(
+    bed: ProxyBed, agent: AgentSide, name: str, allowed: bool
+) -> None:
+    agent.serve({EGRESS: PUBLIC, INGRESS: REACHED, NAMES: NAMED})
+    to = ("-k", "--resolve", f"{name}:8443:{B[0]}")
+    said = bed.curl("a", f"https://{name}:8443/", *to)
+    assert said.endswith(A[0]) is allowed, said
+    if not allowed:
+        asked = name.lower()
+        wait_for(lambda: asked in {line.server_name for line in bed.log_lines()}, "the log's line")
+        assert next(line for line in bed.log_lines() if line.server_name == asked).denied
+
+
+def test_what_is_no_tls_does_not_pass_where_names_are_asked_for(
+    bed: ProxyBed, agent: AgentSide
+) -> None:
+    agent.serve({EGRESS: PUBLIC, INGRESS: REACHED, NAMES: NAMED})
+    assert "HTTP/" not in bed.curl("a", f"http://{B[0]}:8443/")
+    wait_for(lambda: "NR" in {line.flags for line in bed.log_lines()}, "the log's line")
+    assert next(line for line in bed.log_lines() if line.flags == "NR").denied
+
+
+def test_headers_are_asked_for_and_mended(bed: ProxyBed, agent: AgentSide) -> None:
+    agent.secrets[("shop", "token")] = "hidden"
+    rules = (
+        HttpRule(path="/a", headers=(HeaderMatch("x-token", None, secret=("shop", "token")),)),
+        HttpRule(path="/json", headers=(HeaderMatch("accept", "text/plain", "REPLACE"),)),
+    )
+    agent.serve({EGRESS: Redirect(http=rules), INGRESS: REACHED})
+    replies = [
+        answer_of(bed.curl("a", url(B, 0, "/a"), "-H", f"x-token: {token}"))[0]
+        for token in ("hidden", "wrong")
+    ]
+    agent.serve({EGRESS: PUBLIC, INGRESS: REACHED})
+    assert replies == [200, 403]
+
+
+def test_a_port_that_is_used_again_at_once_is_heard(bed: ProxyBed, agent: AgentSide) -> None:
+    again = ("--local-port", "23456", "-H", "Connection: close")
+    for _ in range(3):
+        assert answer_of(bed.curl("a", url(B, 0, "/json"), *again))[0] == 200
+
+
+def test_the_proxy_connects_from_ports_that_clients_do_not_get(
+    bed: ProxyBed, agent: AgentSide
+) -> None:
+    _, said = answer_of(bed.curl("a", url(B, 0, "/json")))
+    assert said["clientPort"] >= PROXY_PORTS[0]
+
+
+def test_other_protocols_go_on_after_an_allowed_upgrade(bed: ProxyBed, agent: AgentSide) -> None:
+    listener = namespace.call_in(bed.ns("b"), lambda: socket.create_server((B[0], 50052)))
+    bed.steer(*STEERING, *tproxy('iifname "va" tcp dport 50052', EGRESS))
+    switched = (
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    )
+
+    def echo() -> None:
+        conn, _ = listener.accept()
+        with conn:
+            conn.recv(65536)
+            conn.sendall(switched)
+            conn.sendall(conn.recv(65536))
+
+    thread = threading.Thread(target=echo, daemon=True)
+    thread.start()
+    client = namespace.call_in(bed.ns("a"), socket.create_connection, (B[0], 50052), 5)
+    with client:
+        client.sendall(
+            b"GET /json HTTP/1.1\r\nHost: b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        assert b"101" in client.recv(65536)
+        client.sendall(b"ping")
+        assert client.recv(65536) == b"ping"
+    thread.join(5)
+    listener.close()
+    bed.steer(*STEERING)
 
 
 def test_headers_stay_as_they_were_sent(bed: ProxyBed, agent: AgentSide) -> None:

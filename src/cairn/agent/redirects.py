@@ -25,9 +25,9 @@ import msgspec
 
 from cairn.compile.redirect_ports import RedirectPorts, Slot
 from cairn.desired.policy import Redirect, SubjectPolicy
+from cairn.desired.proxy import LISTENER_PORTS
 from cairn.kube.policy.rule import Direction, FqdnPeer, RuleRef
 
-PORTS = range(15000, 16000)
 PATIENCE_S = 5.0
 """How long a proxy is waited for, whatever it has promised."""
 UNUSED_S = 2.0
@@ -70,7 +70,7 @@ class Redirects:
         path: Path,
         *,
         absent: Callable[[str], None],
-        ports: range = PORTS,
+        ports: range = LISTENER_PORTS,
     ) -> None:
         """`absent` is told of a proxy that is needed and not there, in words, and with "" once all
         are.

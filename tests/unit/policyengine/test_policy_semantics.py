@@ -539,6 +539,17 @@ def test_nodes_differ_where_a_policy_tells_them_apart() -> None:
     assert found.identity_at(parse_address(ENDS["node-3"])) == Identity.REMOTE_NODE
 
 
+def test_an_api_server_outside_is_in_the_networks_around_it() -> None:
+    found = engine(policy("out", ON_WEB, rule(OUT, EntityPeer("none"))))
+    assert passing(found, OUT) == set()
+    found.put_policy(policy("net", ON_WEB, rule(OUT, cidr("192.168.1.0/24"))))
+    assert passing(found, OUT) == {"apiserver"}
+    found.put_policy(policy("net", ON_WEB, rule(OUT, cidr("192.168.1.0/24", "192.168.1.4/30"))))
+    assert passing(found, OUT) == set()
+    found.drop_policy(PolicyRef("NetworkPolicy", "default", "net"))
+    assert found.identity_at(parse_address(ENDS["apiserver"])) == Identity.KUBE_APISERVER
+
+
 def test_an_api_server_on_a_node_is_both() -> None:
     for entity in ("kube-apiserver", "remote-node", "cluster"):
         found = engine(policy("out", ON_WEB, rule(OUT, EntityPeer(entity))))

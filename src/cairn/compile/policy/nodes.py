@@ -127,8 +127,10 @@ class Nodes:
 
     def put_apiserver(self, addresses: Iterable[Address]) -> None:
         """Take up where the API server is."""
-        self._apiserver = frozenset(addresses)
-        self._dirty = True
+        found = frozenset(addresses)
+        if found != self._apiserver:
+            self._apiserver = found
+            self._dirty = True
 
     def select(self, selector: Selector, count: int) -> None:
         """Count policies that select nodes so."""

@@ -98,7 +98,7 @@ def read_section(found: Fields, path: str, place: str, namespace: str, *, nodes:
                 _fits_nodes(made, where)
             rules += made
             findings += _advice(made, item, where, kind)
-    return Section(tuple(rules), tuple(requires), tuple(findings))
+    return Section(tuple(rules), tuple(requires), (*scope.notes, *findings))
 
 
 def _rules(item: Fields, where: str, spot: str, kind: SectionKind, scope: Scope) -> Iterator[Rule]:
@@ -160,8 +160,8 @@ def _advice(
     if any(rule.rate is not None for rule in made):
         yield Finding(
             "RateLimitOwn",
-            f"{where}: rateLimit is Cairn's own addition, a limit per source address (scope: total "
-            "for all together): other systems do not know it",
+            f"{where}: rateLimit is Cairn's own addition, a limit per source address at this port, "
+            "whoever the rule is for (scope: total for all together): other systems do not know it",
         )
 
 

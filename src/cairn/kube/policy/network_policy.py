@@ -11,7 +11,16 @@ from sys import intern
 
 from cairn.kube.finding import Finding
 from cairn.kube.metadata import Object, metadata_of
-from cairn.kube.policy.field import Fields, choice, fields, items, network, networks, selector
+from cairn.kube.policy.field import (
+    Fields,
+    Notes,
+    choice,
+    fields,
+    items,
+    network,
+    networks,
+    selector,
+)
 from cairn.kube.policy.mode import mode_of
 from cairn.kube.policy.port import port_range
 from cairn.kube.policy.rule import (
@@ -56,9 +65,9 @@ def read_network_policy(obj: Object) -> Policy:
     namespace = metadata.namespace or "default"
     isolates = _isolates(spec)
     rules: list[Rule] = []
-    findings: list[Finding] = list(mode.findings)
+    findings: Notes = list(mode.findings)
     for direction, word in _SIDES:
-        read = _rules(spec, direction, word, namespace)
+        read = _rules(spec, direction, word, namespace, findings)
         if direction in isolates:
             rules += read
         elif read:
@@ -110,14 +119,16 @@ def _isolates(spec: Fields) -> frozenset[Direction]:
     return frozenset({Direction.INGRESS})
 
 
-def _rules(spec: Fields, direction: Direction, word: str, namespace: str) -> list[Rule]:
+def _rules(
+    spec: Fields, direction: Direction, word: str, namespace: str, notes: Notes
+) -> list[Rule]:
     rules = []
     side = direction.value
     for place, raw in enumerate(items(spec.get(side), f"spec.{side}")):
         path = f"spec.{side}[{place}]"
         found = fields(raw, path, frozenset({word, "ports"}))
         peers = tuple(
-            _peer(peer, f"{path}.{word}[{number}]", namespace)
+            _peer(peer, f"{path}.{word}[{number}]", namespace, notes)
             for number, peer in enumerate(items(found.get(word), f"{path}.{word}"))
         )
         matches = tuple(
@@ -128,14 +139,14 @@ def _rules(spec: Fields, direction: Direction, word: str, namespace: str) -> lis
     return rules
 
 
-def _peer(raw: object, path: str, namespace: str) -> Peer:
+def _peer(raw: object, path: str, namespace: str, notes: Notes) -> Peer:
     found = fields(raw, path, _PEER)
     if not found:
         raise InvalidPolicy(path, "is empty: write podSelector, namespaceSelector or ipBlock")
     if "ipBlock" in found:
         if len(found) > 1:
             raise InvalidPolicy(path, "ipBlock stands alone: write the selectors as another item")
-        return _block(found["ipBlock"], f"{path}.ipBlock")
+        return _block(found["ipBlock"], f"{path}.ipBlock", notes)
     pods = selector(found.get("podSelector", {}), f"{path}.podSelector")
     if "namespaceSelector" not in found:
         return LabelPeer(in_namespace(pods, namespace))
@@ -143,10 +154,11 @@ def _peer(raw: object, path: str, namespace: str) -> Peer:
     return LabelPeer(Selector((*of_namespaces(chosen), *pods.requirements)))
 
 
-def _block(raw: object, path: str) -> CidrPeer:
+def _block(raw: object, path: str, notes: Notes) -> CidrPeer:
     found = fields(raw, path, frozenset({"cidr", "except"}))
-    whole = network(found.get("cidr"), f"{path}.cidr")
-    return CidrPeer(whole, networks(found.get("except"), f"{path}.except", whole), inside=True)
+    whole = network(found.get("cidr"), f"{path}.cidr", notes)
+    excepts = networks(found.get("except"), f"{path}.except", notes, whole)
+    return CidrPeer(whole, excepts, inside=True)
 
 
 def _port(raw: object, path: str) -> PortMatch:
