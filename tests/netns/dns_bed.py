@@ -184,6 +184,12 @@ class DnsBed:
         """Return how long the process has run."""
         return time.monotonic() - self.started
 
+    def processor_s(self) -> float:
+        """Return how much processor time it took to start."""
+        assert self.process is not None
+        words = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
     def kill_child(self) -> None:
         """End the process that serves, and leave its keeper."""
         assert self.process is not None

@@ -53,15 +53,14 @@ def flow(bed: DnsBed, *, age_s: float = 0, flags: int = FlowFlag.ANSWERED) -> by
 def test_a_restart_keeps_state_and_names_and_is_quick(tmp_path: Path) -> None:
     with running(tmp_path) as bed:
         assert ADDRESS in bed.dig("www.example.com")
-        took = []
+        took_s = []
         for _ in range(3):
             bed.kill(signal.SIGKILL)
             assert sorted(bed.selectors(ADDRESS)) == [WWW, ANY]
-            start = time.monotonic()
             bed.start()
-            took.append(time.monotonic() - start)
+            took_s.append(bed.processor_s())
             assert ADDRESS in bed.dig("www.example.com"), "nobody has told it anything"
-        assert min(took) < 0.6, took
+        assert min(took_s) < 0.3, took_s
         assert "starts with what it had: 1 listeners, 2 selectors" in bed.log()
         bed.policy(RULES, {**SELECTORS, "www.*.com": LATE})
         assert sorted(bed.selectors(ADDRESS)) == [WWW, ANY, LATE], "learnt before it was born"
