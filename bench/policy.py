@@ -164,9 +164,7 @@ def traffic_rows(rounds: int) -> Iterator[Row]:
             ("connection", "ns", connection_ns, None, TRIP_ROUNDS),
         ):
 
-            def taken(
-                measure: Callable[[Place, str], float] = measure, *, many: bool
-            ) -> float:
+            def taken(measure: Callable[[Place, str], float] = measure, *, many: bool) -> float:
                 policies.set(many=many)
                 return measure(source, address)
 

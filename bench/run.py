@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 import apiserver
+import dns
 import ecmp
 import flood
 import ipam
@@ -27,6 +28,7 @@ import maglev
 import memory
 import operator_rate
 import paths
+import policy_scale
 import running
 import scale
 import service_delay
@@ -45,6 +47,8 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "ecmp": ecmp.run,
     "sweep": sweep.run,
     "ipam": ipam.run,
+    "policy-engine": policy_scale.run,
+    "dns": dns.run,
     "apiserver": apiserver.run,
     "operator": operator_rate.run,
     "scale": scale.run,

@@ -17,6 +17,7 @@
 #include "identity.h"
 #include "policy.h"
 #include "proxy.h"
+#include "rate.h"
 
 #define ND_FIRST 133 /* RFC 4861 s4 */
 #define ND_LAST 137
@@ -55,6 +56,9 @@ struct policing {
 	struct flow_place place;
 	struct cairn_tuple error; /* of an ICMP message, while what it quotes is judged */
 	struct cairn_policy_flow fresh;
+	/* The coarse clock, and the jiffy that it was read in. */
+	__u64 jiffy;
+	__u64 now_ns;
 };
 CAIRN_MAP(policing, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct policing, 0);
 
@@ -69,6 +73,18 @@ static __always_inline struct policing *policing_begin(enum cairn_point point)
 		w->point = point;
 	}
 	return w;
+}
+
+/* The coarse clock goes by jiffies, which cost a load and no call. */
+static __always_inline __u64 clock_now(struct policing *w)
+{
+	__u64 jiffy = bpf_jiffies64();
+
+	if (w->jiffy != jiffy) {
+		w->jiffy = jiffy;
+		w->now_ns = bpf_ktime_get_coarse_ns();
+	}
+	return w->now_ns;
 }
 
 /* The port that policy speaks of: that of the end which is reached. */
@@ -226,7 +242,7 @@ static __always_inline int flow_end(struct __sk_buff *skb, const struct packet *
 	int verdict = flow_outcome(flow, w, forward);
 
 	if (verdict == CAIRN_PASS || w->point != CAIRN_POINT_HOST)
-		flow_touch(flow, p, skb->len, forward);
+		flow_touch(flow, p, skb->len, forward, clock_now(w));
 	return verdict;
 }
 
@@ -380,6 +396,19 @@ static __always_inline void note_audit(struct __sk_buff *skb, struct packet *p, 
 			       w->audit_egress ? w->audit_egress : w->audit_ingress);
 }
 
+/* Whether the packet opens more than a policy of the pod lets its source open; XDP has judged what is
+ * plain, where it runs. */
+static __always_inline bool is_too_fast(struct __sk_buff *skb, struct packet *p, struct policing *w)
+{
+	if (!(w->destination_flags & CAIRN_ENDPOINT_INGRESS) || w->sender != SENT_BY_OTHER ||
+	    !source_opens(p) || !(revision_now().flags & CAIRN_REVISION_POLICY_RATES))
+		return false;
+	if (w->point == CAIRN_POINT_UPLINK && source_was_judged(skb, p))
+		return false;
+	w->rule = rate_judge(p);
+	return w->rule;
+}
+
 /* Judge a packet whose transport header has been read. Returns CAIRN_PASS, CAIRN_TO_PROXY, or a drop
  * reason. */
 __noinline int police_packet(struct __sk_buff *skb, struct packet *p, struct policing *w)
@@ -395,6 +424,8 @@ __noinline int police_packet(struct __sk_buff *skb, struct packet *p, struct pol
 		return CAIRN_DROP_POLICY_PENDING;
 	w->revision = state.revision;
 	w->state = state.flags;
+	if (is_too_fast(skb, p, w))
+		return CAIRN_DROP_POLICY_RATE;
 	if (!packet_is_icmp(p) || is_echo_pair(p))
 		verdict = police_flow(skb, p, w);
 	else if (icmp_is_error(p))
@@ -446,6 +477,12 @@ static __always_inline bool police(struct __sk_buff *skb, struct packet *p, stru
 	*action = verdict == CAIRN_TO_PROXY ? police_to_proxy(skb, p, w)
 					    : police_drop(skb, p, w, verdict);
 	return false;
+}
+
+static __always_inline void policing_from_pod(struct policing *w, const struct cairn_endpoint *pod)
+{
+	w->source = pod->identity;
+	w->source_flags = pod->flags;
 }
 
 static __always_inline void policing_to_pod(struct policing *w, const struct cairn_endpoint *pod)

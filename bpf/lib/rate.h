@@ -2,6 +2,7 @@
 /* Limits of policies on new traffic, looked up for what opens something and nothing else. */
 #pragma once
 
+#include "policy.h"
 #include "source.h"
 
 /* The limit at the packet's destination; NULL if it has none. */
@@ -44,8 +45,9 @@ __noinline int rate_judge(const struct packet *p)
 		source_fill_key(&key, p);
 	key.service = rate->rule;
 	rate_ns = NS_PER_S / rate->per_second;
-	return source_take_from(&policy_buckets, &key, rate_ns, rate_ns * rate->burst,
-				bpf_ktime_get_coarse_ns())
-		       ? 0
-		       : rate->rule;
+	if (source_take_from(&policy_buckets, &key, rate_ns, rate_ns * rate->burst,
+			     bpf_ktime_get_coarse_ns()))
+		return 0;
+	COUNT_RULE(rate->rule, denied);
+	return rate->rule;
 }

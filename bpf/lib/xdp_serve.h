@@ -23,12 +23,18 @@
 
 CAIRN_MAP(xdp_entry_limit, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct limit, 0);
 
+static __always_inline int xdp_drop_by(struct xdp_md *ctx, struct xdp_frame *f,
+				       enum cairn_verdict reason, __u32 rule)
+{
+	count(XDP_POINT, reason, f->octets);
+	observe_packet(&f->packet, XDP_POINT << 8 | reason, ctx->ingress_ifindex, f->octets, rule);
+	return XDP_DROP;
+}
+
 static __always_inline int xdp_drop(struct xdp_md *ctx, struct xdp_frame *f,
 				    enum cairn_verdict reason)
 {
-	count(XDP_POINT, reason, f->octets);
-	observe_packet(&f->packet, XDP_POINT << 8 | reason, ctx->ingress_ifindex, f->octets, 0);
-	return XDP_DROP;
+	return xdp_drop_by(ctx, f, reason, 0);
 }
 
 /* Send the frame on to the next node, whose address is @next and @next_end. */
@@ -182,25 +188,30 @@ static __always_inline int xdp_serve(struct xdp_md *ctx, struct xdp_frame *f, __
 	return xdp_hand_over(ctx, f, moment, &service);
 }
 
-/* Whether the frame exceeds the limit of a policy. */
-static __always_inline bool xdp_is_too_fast(const struct cairn_revision *now,
+/* The rule whose limit the frame exceeds, or 0. What a peer handed over counts here as well: there
+ * it may have met no limit, and each node has buckets of its own. */
+static __always_inline __u32 xdp_find_limit(const struct cairn_revision *now,
 					    const struct xdp_frame *f)
 {
-	return now->flags & CAIRN_REVISION_POLICY_RATES && f->has_ports && rate_judge(&f->packet);
+	if (!(now->flags & CAIRN_REVISION_POLICY_RATES) || !f->has_ports)
+		return 0;
+	return rate_judge(&f->packet);
 }
 
 /* A frame to an address that is no service's. */
 static __always_inline int xdp_judge_other(struct xdp_md *ctx, const struct cairn_revision *now)
 {
 	struct xdp_frame f = {};
+	__u32 rule;
 
 	if (!(now->flags & (CAIRN_REVISION_DENIED | CAIRN_REVISION_POLICY_RATES)) ||
 	    !xdp_read(ctx, &f))
 		return XDP_PASS;
 	if (source_is_denied(now, &f.packet.tuple.source))
 		return xdp_drop(ctx, &f, CAIRN_DROP_DENIED);
-	if (xdp_is_too_fast(now, &f))
-		return xdp_drop(ctx, &f, CAIRN_DROP_POLICY_RATE);
+	rule = xdp_find_limit(now, &f);
+	if (rule)
+		return xdp_drop_by(ctx, &f, CAIRN_DROP_POLICY_RATE, rule);
 	return XDP_PASS;
 }
 
@@ -215,7 +226,7 @@ static __always_inline bool xdp_may_remember(const struct cairn_revision *now,
 static __always_inline int xdp_judge(struct xdp_md *ctx)
 {
 	struct cairn_revision now = revision_now();
-	__u32 moment = flow_moment(&now), vip_flags;
+	__u32 moment = flow_moment(&now), vip_flags, rule;
 	struct cairn_addr destination;
 	struct xdp_frame f = {};
 
@@ -239,7 +250,8 @@ static __always_inline int xdp_judge(struct xdp_md *ctx)
 		return xdp_drop(ctx, &f, CAIRN_DROP_DENIED);
 	if (!f.has_ports)
 		return XDP_PASS;
-	if (!fact_is_peer(&f, moment) && xdp_is_too_fast(&now, &f))
-		return xdp_drop(ctx, &f, CAIRN_DROP_POLICY_RATE);
+	rule = xdp_find_limit(&now, &f);
+	if (rule)
+		return xdp_drop_by(ctx, &f, CAIRN_DROP_POLICY_RATE, rule);
 	return xdp_serve(ctx, &f, vip_flags, moment);
 }

@@ -43,7 +43,7 @@ def name_backends(numbers: Collection[int]) -> dict[int, BackendName]:
 async def serving(trial: Trial, port: int, pins: Path) -> AsyncIterator[Upkeep]:
     upkeep = Upkeep(trial.maps, lambda _: None)
     metrics = NodeMetrics(trial.maps, pins, upkeep, name_backends)
-    server = MetricsServer(metrics, [parse_address(LOOPBACK)], port)
+    server = MetricsServer([metrics], [parse_address(LOOPBACK)], port)
     task = asyncio.create_task(server.run())
     try:
         yield upkeep

@@ -21,6 +21,7 @@ SHAPES = {
     "affinity": MapShape(MapType.LRU_HASH, 4, 4, 16, 0),
     "denied": MapShape(MapType.LPM_TRIE, 20, 4, 16, 1),
     "metrics": MapShape(MapType.PERCPU_ARRAY, 4, 16, 16, 0),
+    "policy_flows": MapShape(MapType.LRU_HASH, 40, 72, 64, 0),
 }
 
 
@@ -82,6 +83,7 @@ def test_every_bounded_map_is_counted(maps: dict[str, Map]) -> None:
         "backends": (1, 16, False),
         "conntrack": (0, 400, False),
         "denied": (3, 16, False),
+        "policy_flows": (0, 64, True),
         "services": (1, 16, False),
     }
     assert MapType.PERCPU_ARRAY not in COUNTED

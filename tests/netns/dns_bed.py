@@ -9,6 +9,7 @@ sockets meet what they meet under tc; the maps are real, pinned, and without a p
 import contextlib
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -35,7 +36,9 @@ from cairn.linux import namespace
 
 POD4, POD6 = "10.244.1.5", "fd00:10:244:1::5"
 SERVER4, SERVER6 = "192.0.2.53", "2001:db8:53::53"
+FAMILIES = ((SERVER4, socket.AF_INET), (SERVER6, socket.AF_INET6))
 PORT = 15000
+MISTAKE = re.compile("Traceback|mistake at")
 STEER = """
 table inet steer {
   chain pre {
@@ -56,14 +59,14 @@ table inet steer {
 class Server:
     """A name server in a namespace of its own: answers from a table, or as a test says."""
 
-    def __init__(self, ns: str) -> None:
+    def __init__(self, ns: str, serves: bool = True) -> None:
         self.records: dict[tuple[str, int], list[Record]] = {}
         self.asked: list[tuple[str, str, int]] = []
         """Who asked for what, by UDP (0) or TCP (1)."""
         self.before: Callable[[bytes, Any, socket.socket], bool] | None = None
         """Called with each datagram first; True: it has dealt with it."""
         self._socks: list[socket.socket] = []
-        for address, family in ((SERVER4, socket.AF_INET), (SERVER6, socket.AF_INET6)):
+        for address, family in FAMILIES if serves else ():
             datagrams = namespace.call_in(ns, socket.socket, family, socket.SOCK_DGRAM)
             datagrams.bind((address, 53))
             stream = namespace.call_in(ns, socket.socket, family, socket.SOCK_STREAM)
@@ -156,6 +159,8 @@ class DnsBed:
     options: Sequence[str] = ()
     maps: dict[str, Map] = field(default_factory=dict)
     process: "subprocess.Popen[bytes] | None" = None
+    started: float = 0.0
+    stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def start(self) -> None:
         """Start the proxy."""
@@ -165,6 +170,7 @@ class DnsBed:
         self.process = subprocess.Popen(argv, stderr=log)
         os.close(log)
         wait_for(self.is_up, "the proxy's socket")
+        self.started = time.monotonic()
 
     def is_up(self) -> bool:
         with contextlib.suppress(OSError):
@@ -173,6 +179,17 @@ class DnsBed:
         assert self.process is not None
         assert self.process.poll() is None, self.log()
         return False
+
+    def age_s(self) -> float:
+        """Return how long the process has run."""
+        return time.monotonic() - self.started
+
+    def kill_child(self) -> None:
+        """End the process that serves, and leave its keeper."""
+        assert self.process is not None
+        pid = self.process.pid
+        (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        os.kill(int(child), signal.SIGKILL)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """End the proxy."""
@@ -236,6 +253,10 @@ class DnsBed:
         done = self.run_in_pod("unshare", "-m", "sh", "-c", mounted, timeout_s=40)
         return list(dict.fromkeys(line.split()[0] for line in done.stdout.splitlines()))
 
+    def node_listener(self, port: int) -> socket.socket:
+        """Return a listener of another process of the node."""
+        return namespace.call_in(self.node, socket.create_server, ("127.0.0.1", port))
+
     def pod_socket(self, family: int = socket.AF_INET) -> socket.socket:
         """Return a UDP socket of the pod."""
         sock = namespace.call_in(self.pod, socket.socket, family, socket.SOCK_DGRAM)
@@ -249,8 +270,13 @@ def spelled(text: str) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def dns_bed(run: Path, *options: str) -> Iterator[DnsBed]:
-    """Build a bed with the proxy running, and take it down."""
+def dns_bed(
+    run: Path, *options: str, serves: bool = True, steer: "Callable[[DnsBed], None] | None" = None
+) -> Iterator[DnsBed]:
+    """Build a bed with the proxy running, and take it down.
+
+    `serves`: with the name server. `steer`: makes the maps and brings queries to the proxy.
+    """
     prefix = f"ct-{secrets.token_hex(3)}"
     names = [f"{prefix}-{part}" for part in ("node", "pod", "srv")]
     pins = Path("/sys/fs/bpf") / prefix
@@ -263,14 +289,18 @@ def dns_bed(run: Path, *options: str) -> Iterator[DnsBed]:
         _wire(*names)
         pins.mkdir()
         node, pod, outside = names
-        bed = DnsBed(node, pod, outside, run, pins, Server(outside), options, pinned_maps(pins))
+        bed = DnsBed(node, pod, outside, run, pins, Server(outside, serves), options)
         try:
+            (steer or steer_by_nft)(bed)
             bed.start()
             yield bed
+            wrong = [line for line in bed.log().splitlines() if MISTAKE.search(line)]
+            assert wrong == []
         finally:
             if bed.process is not None and bed.process.poll() is None:
                 bed.kill(signal.SIGTERM)
             bed.server.close()
+            bed.stack.close()
             for held in bed.maps.values():
                 held.close()
     finally:
@@ -341,8 +371,13 @@ def _wire(node: str, pod: str, outside: str) -> None:
     )  # fmt: skip
     rule = "rule add fwmark 0x200/0xf00 lookup 2005"
     subprocess.run(["ip", "-6", "-n", node, *rule.split()], check=True)
+
+
+def steer_by_nft(bed: DnsBed) -> None:
+    """Give the pod's queries to the proxy as the kernel's own transparent proxying does."""
+    bed.maps = pinned_maps(bed.pins)
     subprocess.run(
-        ["nsenter", f"--net=/run/netns/{node}", "nft", "-f", "-"],
+        ["nsenter", f"--net=/run/netns/{bed.node}", "nft", "-f", "-"],
         input=STEER.replace("PORT", str(PORT)), text=True, check=True,
     )  # fmt: skip
 

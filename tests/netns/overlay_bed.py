@@ -13,7 +13,7 @@ import struct
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -22,15 +22,18 @@ from datapath_bed import batch, set_sysctl, tx_checksum_off
 
 from cairn.abi.address import write_address
 from cairn.abi.records import METRIC
-from cairn.abi.structs import VERDICT_SPACE, Endpoint, Point, Vip, VipFlag
+from cairn.abi.structs import VERDICT_SPACE, Point, Vip, VipFlag
 from cairn.abi.verdicts import Verdict
 from cairn.agent.reach import Reach
 from cairn.apply import pod_link
 from cairn.apply.data_plane import DataPlane
 from cairn.apply.load_balancer import LoadBalancer
+from cairn.apply.policy_maps import PolicyChange, PolicyMaps
+from cairn.apply.policy_rules import RuleNumbers
 from cairn.apply.uplink import Uplink, find_uplink, prepare_node
 from cairn.desired.endpoint import PodEndpoint
 from cairn.desired.load_balancer import Backend, Frontend, Kind
+from cairn.desired.policy import SubjectPolicy
 from cairn.kube.node import NodeFacts
 from cairn.linux import namespace
 from cairn.net import Address, L4Address, Protocol, parse_network
@@ -39,8 +42,8 @@ VIPS = {4: "192.0.2.100", 6: "2001:db8:100::100"}
 CLIENTS = {4: "192.168.50.10", 6: "fd00:50::10"}
 WEB, ECHO = 8080, 5353
 TIMEOUT_S = 3.0
-FIRST_POD = 256
-"""The least identity of a pod."""
+FREE = 256
+"""The identity of all pods: no policy is about them."""
 
 
 @dataclass
@@ -222,9 +225,7 @@ def exchange(ns: str, address: str, data: bytes, port: int = ECHO) -> list[str]:
     return head.decode().split()
 
 
-def add_station(
-    made: Bed, number: int, far: bool, versions: tuple[int, ...], pins: Path
-) -> Station:
+def add_station(made: Bed, number: int, far: bool, versions: tuple[int, ...], pins: Path) -> None:
     """Make a node and the parts of its agent."""
     name, subnet = f"n{number}", 2 if far else 1
     ns, mac = f"{made.prefix}-{name}", f"02:ca:18:00:00:{number:02x}"
@@ -264,7 +265,8 @@ def add_station(
     station.balancer = LoadBalancer(plane.maps, name, station.reach.peers)
     namespace.call_in(ns, plane.attach_uplink)
     made.stations.append(station)
-    return station
+    add_pod(made, station, number)
+    serve(name, ns, station.sockets)
 
 
 def set_mtu(station: Station, mtu_bytes: int) -> list[str]:
@@ -273,43 +275,40 @@ def set_mtu(station: Station, mtu_bytes: int) -> list[str]:
     return []
 
 
-def add_pod(made: Bed, station: Station, name: str, number: int, home: str = "default") -> Pod:
-    """Wire a pod of that name and namespace with address NUMBER of its node's networks."""
-    ns = f"{made.prefix}-{home[:1]}{name}"
+def add_pod(made: Bed, station: Station, number: int) -> None:
+    name = f"pod-{number}"
+    ns = f"{made.prefix}-{name}"
     namespace.create(ns)
-    addresses: tuple[Address, ...] = tuple(
-        network[number] for network in station.facts.pod_networks
+    addresses: tuple[Address, ...] = (
+        ip_address(f"10.244.{number}.5"),
+        ip_address(f"fd00:244:{number}::5"),
     )
     endpoint = PodEndpoint(
-        container_id=f"{home}-{name}",
+        container_id=name,
         ifname="eth0",
         netns=str(namespace.netns_path(ns)),
-        namespace=home,
+        namespace="default",
         pod=name,
         uid="",
         addresses=addresses,
-        host_ifname=pod_link.host_name_of(f"{home}-{name}", "eth0"),
+        host_ifname=pod_link.host_name_of(name, "eth0"),
         host_mac=pod_link.random_mac(),
         mac=pod_link.random_mac(),
         host_ifindex=0,
     )
-    wired = namespace.call_in(station.ns, pod_link.connect, endpoint, mtu_bytes=1500)
-    namespace.call_in(station.ns, station.plane.attach_pod, wired)
+    wired = namespace.call_in(
+        station.ns,
+        pod_link.connect,
+        endpoint,
+        mtu_bytes=1500,
+        before_up=station.plane.attach_pod,
+    )
+    policies = PolicyMaps(station.plane.maps, RuleNumbers({}), lambda _redirect, _rule: 0)
+    free = PolicyChange({FREE: SubjectPolicy(FREE)}, {}, dict.fromkeys(addresses, FREE))
+    assert policies.apply(free) == []
     pod = Pod(wired, ns)
+    serve(name, ns, pod.sockets)
     station.pods.append(pod)
-    lift_policy(station, pod)
-    return pod
-
-
-def lift_policy(station: Station, pod: Pod) -> None:
-    """Say that no policy is about a pod: until somebody says so it is closed."""
-    for address in pod.endpoint.addresses:
-        key = write_address(address)
-        held = station.plane.maps["endpoints"].lookup(key)
-        assert held is not None
-        station.plane.maps["endpoints"].update(
-            key, replace(Endpoint.read(held), flags=0, identity=FIRST_POD).write()
-        )
 
 
 def add_router(made: Bed) -> None:
@@ -356,10 +355,7 @@ def bed(versions: tuple[int, ...] = (4, 6)) -> Iterator[Bed]:
             namespace.create(name)
         add_router(made)
         for number, far in ((1, False), (2, False), (3, True)):
-            station = add_station(made, number, far, versions, pins)
-            pod = add_pod(made, station, f"pod-{number}", 5)
-            serve(pod.name, pod.ns, pod.sockets)
-            serve(station.name, station.ns, station.sockets)
+            add_station(made, number, far, versions, pins)
         for station in made.stations:
             assert station.apply(made.facts) == []
         yield made

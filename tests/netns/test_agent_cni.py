@@ -15,6 +15,7 @@ import pytest
 
 from cairn.agent.cni_server import CniServer
 from cairn.agent.endpoint_store import EndpointStore
+from cairn.agent.policy_admission import NotAdmitted
 from cairn.desired.endpoint import PodEndpoint
 from cairn.linux import namespace
 from cairn.linux.system_call import Clone
@@ -32,8 +33,11 @@ class Bed:
     def __init__(self, prefix: str, folder: Path) -> None:
         self.prefix = prefix
         self.folder = folder
+        self.created: list[PodEndpoint] = []
         self.added: list[PodEndpoint] = []
         self.deleted: list[PodEndpoint] = []
+        self.refused = ""
+        """Why no pod's policy comes into force."""
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -42,8 +46,10 @@ class Bed:
             store,
             NETWORKS,
             mtu_bytes=lambda: 1450,
+            on_create=self.created.append,
             on_add=self.added.append,
             on_delete=self.deleted.append,
+            admit=self.admit,
         )
         listening = await server.serve(self.folder / "agent.sock")
         try:
@@ -51,6 +57,11 @@ class Bed:
         finally:
             listening.close()
             await listening.wait_closed()
+
+    async def admit(self, endpoint: PodEndpoint) -> None:
+        assert endpoint in self.added, "it is admitted once it is wired"
+        if self.refused:
+            raise NotAdmitted(self.refused)
 
     async def call(self, command: str, pod: str, **more: str) -> tuple[int, dict[str, Any]]:
         """Run the plugin as a kubelet does; return its status and what it printed."""
@@ -236,3 +247,15 @@ async def test_an_add_that_was_broken_off_is_done_again(bed: Bed) -> None:
         assert (await bed.call("CHECK", "a"))[0] == 0
     assert bed.added[-1].host_ifindex > 0
     assert len(links()) == 1
+
+
+async def test_a_pod_whose_policy_is_not_in_force_is_unwired_and_tried_again(bed: Bed) -> None:
+    bed.refused = "the API server does not answer"
+    async with bed.serving():
+        status, answer = await bed.call("ADD", "a")
+        assert status == 1
+        assert (answer["code"], answer["msg"]) == (11, bed.refused)
+        assert links() == []
+        assert [e.pod for e in bed.deleted] == ["a"]
+        bed.refused = ""
+        assert (await bed.call("ADD", "a"))[0] == 0

@@ -58,13 +58,16 @@ class CniServer:
         networks: tuple[Network, ...],
         *,
         mtu_bytes: Callable[[], int],
+        on_create: Callable[[PodEndpoint], None],
         on_add: Callable[[PodEndpoint], None],
         on_delete: Callable[[PodEndpoint], None],
         admit: Callable[[PodEndpoint], Awaitable[None]],
     ) -> None:
-        """`on_add` and `on_delete` are called in a thread, once a pod is wired and before it is
-        unwired; `admit` returns when its policy is in force, or raises NotAdmitted.
+        """Three are called in a thread: `on_create` before a pod's link passes anything, `on_add`
+        once it is wired, `on_delete` before it is unwired. `admit` returns when the pod's policy
+        is in force, or raises NotAdmitted.
         """
+        self._on_create = on_create
         self._store = store
         self._networks = networks
         self._mtu_bytes = mtu_bytes
@@ -139,12 +142,18 @@ class CniServer:
             self._remove(known)
         endpoint = self._new_endpoint(call)
         self._store.put(endpoint)
+        made = [endpoint]
+
+        def before_up(created: PodEndpoint) -> None:
+            made.append(created)
+            self._on_create(created)
+
         try:
-            wired = pod_link.connect(endpoint, mtu_bytes=self._mtu_bytes())
+            wired = pod_link.connect(endpoint, mtu_bytes=self._mtu_bytes(), before_up=before_up)
             self._store.put(wired)
             self._on_add(wired)
         except BaseException:
-            self._remove(self._store.get(call["containerID"], call["ifname"]) or endpoint)
+            self._remove(made[-1])
             raise
         log.info(
             "pod %s/%s wired: %s on %s",

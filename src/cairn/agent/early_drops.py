@@ -39,6 +39,7 @@ class EarlyDrops:
         self._hook = hook
         self._wish = wish
         self._denies = False
+        self._rated = False
         self._limited: set[Key] = set()
         self._device: Device | None = None
         self._form: Form | None = None
@@ -70,13 +71,19 @@ class EarlyDrops:
         self._form = None if self._failed else self._form
         return [*wanted.refused, *failed]
 
+    def set_policy_rates(self, *, on: bool) -> None:
+        """Have programs look at the limits of policies, or not."""
+        self._rated = on
+        self._revision.set(RevisionFlag.POLICY_RATES, on=on)
+        self._revision.advance()
+
     async def apply_hook(self) -> list[str]:
         """Have the XDP program where it is needed; return what failed."""
         if self._hook is None:
             return []
         if self._device is None:
             self._device = await asyncio.to_thread(device_of, self._hook.uplink)
-        drops = self._denies or bool(self._limited)
+        drops = self._denies or self._rated or bool(self._limited)
         form = choose_form(self._device, self._wish, drops=drops)
         if form != self._form:
             self._failed = await asyncio.to_thread(self._hook.apply, form)

@@ -50,6 +50,10 @@ class FrontendTable:
         """Return an object's frontends as they were last told."""
         return self._states.get(name, _NOTHING)
 
+    def states(self) -> LbState:
+        """Return the frontends of all objects, each address by who claims it last."""
+        return {where: one for state in self._states.values() for where, one in state.items()}
+
     def claimants(self, where: L4Address) -> tuple[str, ...]:
         """Return the names of the objects that claim an address."""
         name = self._names.get(where)

@@ -11,7 +11,7 @@ import argparse
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,11 +25,14 @@ from cairn.agent.drop_log import log_drops
 from cairn.agent.early_drops import EarlyDrops
 from cairn.agent.endpoint_publisher import EndpointPublisher
 from cairn.agent.endpoint_store import EndpointStore
+from cairn.agent.host_guard import HostGuard
 from cairn.agent.l2 import L2
 from cairn.agent.metrics import PORT, MetricsServer, NodeMetrics
 from cairn.agent.node_record import NodeRecord, wait_for_node
 from cairn.agent.path_proof import PathProof
 from cairn.agent.policies import Policies
+from cairn.agent.policy_metrics import PolicyMetrics
+from cairn.agent.policy_rates import PolicyRates
 from cairn.agent.reconciler import Reconciler
 from cairn.agent.serving import Serving
 from cairn.agent.upkeep import Upkeep
@@ -38,11 +41,13 @@ from cairn.apply.data_plane import FIXED_MAPS, DataPlane
 from cairn.apply.revision import RevisionMap
 from cairn.apply.uplink import NoUplink, Uplink, find_uplink, prepare_node
 from cairn.apply.xdp import XdpHook
+from cairn.compile.announcements import Announced
 from cairn.compile.xdp_form import Wish
 from cairn.desired.endpoint import PodEndpoint
 from cairn.drive.daemon import run_daemon
 from cairn.drive.event_recorder import EventRecorder
 from cairn.drive.kube_client import Client
+from cairn.kube.metadata import Key
 from cairn.kube.node import Node, NodeFacts
 from cairn.libbpf import BpfError, probe
 from cairn.linux import memory
@@ -171,7 +176,6 @@ class Agent:
         self._data_plane = DataPlane.load(options.bpf, uplink, options.map_sizes)
         self._store = EndpointStore(options.run / "endpoints")
         self._cluster = Cluster(client, node.name)
-        self._publisher = EndpointPublisher(client, node)
         facts = NodeFacts(node.name, node.internal_ips, node.pod_networks, uplink.mac)
         self._bgp = BgpLink(client, self._cluster, facts, options.run / "speaker.sock")
         maps = self._data_plane.maps
@@ -179,19 +183,23 @@ class Agent:
         self._l2 = L2(client, self._cluster.services, facts, uplink, options.run / "speaker.sock")
         self._mtu_bytes = uplink.mtu_bytes
         self._recorder = EventRecorder(client, "cairn-agent")
-        prove = PathProof(self._data_plane, uplink).prove
         self._early = EarlyDrops(
             maps, XdpHook(self._data_plane, uplink, RevisionMap(maps)), options.xdp
         )
         self._serving = Serving(
-            client, self._cluster, node.name, prove, self._recorder, on_serving=self._bgp.services
+            client,
+            self._cluster,
+            node.name,
+            PathProof(self._data_plane, uplink).prove,
+            self._recorder,
+            on_serving=self._bgp.services,
         )
         self._reconciler = Reconciler(
             self._cluster,
             self._data_plane,
             uplink,
             node.name,
-            on_services=self._serving.services,
+            on_services=self._take_services,
             on_release=self._sockets.release,
             elect=self._l2.elect,
             set_mtu=self._set_mtu,
@@ -210,9 +218,38 @@ class Agent:
             run=options.run,
             recorder=self._recorder,
         )
+        self._publisher = EndpointPublisher(client, node, self._policies.of_endpoint)
+        self._guard = HostGuard(
+            node.name,
+            self._policies.engine,
+            self._cluster,
+            segments=uplink.networks,
+            policies=self._policies.about_node,
+            on_change=self._policies.keeper.look_again,
+        )
+        self._policies.keeper.before_compile = self._guard.look
+        self._rates = PolicyRates(
+            self._policies.engine,
+            self._policies.rules,
+            maps,
+            self._early,
+            wired=lambda: self._policies.pods.wired,
+            frontends=self._reconciler.states,
+            nodes=uplink.addresses,
+        )
+        self._policies.keeper.on_written = self._policies_written
         self._upkeep = Upkeep(maps, self._tell)
-        metrics = NodeMetrics(maps, options.bpf, self._upkeep, self._reconciler.name_backends)
-        self._metrics = MetricsServer(metrics, uplink.addresses, options.metrics_port)
+        self._metrics = self._make_metrics()
+
+    def _make_metrics(self) -> MetricsServer:
+        maps, upkeep = self._data_plane.maps, self._upkeep
+        self._policies.maps.with_proxies = lambda: upkeep.flows is None or upkeep.flows.proxied > 0
+        node = NodeMetrics(maps, self._options.bpf, upkeep, self._reconciler.name_backends)
+        return MetricsServer(
+            (node, PolicyMetrics(maps, self._policies)),
+            self._uplink.addresses,
+            self._options.metrics_port,
+        )
 
     async def run(self) -> None:
         """Start in order, then follow the cluster until cancelled."""
@@ -235,6 +272,7 @@ class Agent:
             await self._fill(tasks)
             await self._policies.keeper.start()
             tasks.create_task(self._policies.keeper.run())
+            tasks.create_task(self._guard.run())
             server = await self._serve_cni()
             tasks.create_task(server.serve_forever())
             rules = self._reconciler
@@ -248,7 +286,7 @@ class Agent:
             tasks.create_task(self._upkeep.run())
             tasks.create_task(self._metrics.run())
             tasks.create_task(self._sockets.run(self._reconciler.serves))
-            tasks.create_task(log_drops(self._data_plane.maps["events"]))
+            tasks.create_task(log_drops(self._data_plane.maps["events"], self._policies.names))
             log.info("ready")
 
     async def _fill(self, tasks: asyncio.TaskGroup) -> None:
@@ -283,6 +321,7 @@ class Agent:
             self._store,
             self._node.pod_networks,
             mtu_bytes=lambda: self._mtu_bytes,
+            on_create=self._data_plane.attach_pod,
             on_add=self._add_pod,
             on_delete=partial(self._delete_pod, asyncio.get_running_loop()),
             admit=self._policies.admit,
@@ -291,6 +330,21 @@ class Agent:
         server = await cni.serve(socket)
         write_cni_config(self._options.cni, socket)
         return server
+
+    def _take_services(self, services: Mapping[Key, Announced], changed: Collection[Key]) -> None:
+        self._serving.services(services, changed)
+        if changed and self._policies.keeper.ready:
+            self._limit()
+
+    def _policies_written(self) -> None:
+        self._publisher.changed.set()
+        self._limit()
+
+    def _limit(self) -> None:
+        """Have the rate limits of policies where they belong, and XDP if that needs it."""
+        for text in self._rates.apply():
+            log.error("rate limits of policies: %s", text)
+        self._cluster.changed.set()
 
     def _take_over_pods(self) -> None:
         for endpoint in self._store:
@@ -325,7 +379,6 @@ class Agent:
 
     def _add_pod(self, endpoint: PodEndpoint) -> None:
         pod_link.set_mtu(endpoint, self._mtu_bytes)  # it may have changed since it was wired
-        self._data_plane.attach_pod(endpoint)
         self._publisher.changed.set()
 
     def _delete_pod(self, loop: asyncio.AbstractEventLoop, endpoint: PodEndpoint) -> None:

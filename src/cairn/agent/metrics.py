@@ -175,9 +175,12 @@ class NodeMetrics(Collector):
 class MetricsServer:
     """Answers GET /metrics at the node's addresses."""
 
-    def __init__(self, metrics: NodeMetrics, addresses: Iterable[Address], port: int) -> None:
+    def __init__(
+        self, collectors: Iterable[Collector], addresses: Iterable[Address], port: int
+    ) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(metrics)
+        for collector in collectors:
+            self._registry.register(collector)
         ProcessCollector(registry=self._registry)
         self._addresses = tuple(addresses)
         self._port = port

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import TypeVar
 
@@ -29,6 +29,7 @@ from cairn.compile.policy.engine import Engine
 from cairn.desired.endpoint import PodEndpoint
 from cairn.desired.policy import SubjectPolicy
 from cairn.kube.metadata import Key
+from cairn.libbpf import BpfError
 from cairn.net import Address, Network
 
 BUDGET_S = 0.01
@@ -37,7 +38,7 @@ AT_ONCE = 1000
 """Networks that are written together."""
 TIDY_S = 0.25
 RETRY_S = 1.0
-HOST = int(Identity.HOST)
+HOST, UNMANAGED = int(Identity.HOST), int(Identity.UNMANAGED)
 
 T = TypeVar("T")
 
@@ -71,7 +72,12 @@ class PolicyKeeper:
         self._failed: frozenset[str] = frozenset()
         self.ready = False
         """Whether all policies have been brought into force once."""
+        self.before_compile: Callable[[], None] = lambda: None
+        """Called when objects have changed, before what follows from them is compiled."""
+        self.on_written: Callable[[], None] = lambda: None
+        """Called when what changed has been written."""
         redirects.on_served = self._served
+        redirects.on_ended = self._ended
         admission.on_wire = self._wired
 
     async def start(self) -> None:
@@ -79,13 +85,10 @@ class PolicyKeeper:
         began = time.monotonic()
         await self._cluster.synced()
         read = time.monotonic()
-        self._engine.changes()
-        self._redirects.learn_for(self._engine.selectors())
-        self._subjects = dict.fromkeys((*self._engine.subjects(), HOST))
-        self._networks = dict.fromkeys(self._engine.identities())
-        self._moved = dict.fromkeys(self._pods.wired)
+        self._take_changes()
+        self._everything()
         await self._write()
-        self._maps.keep_networks(self._engine.identities())
+        self._maps.keep_networks((*self._engine.identities(), *self._cluster.pod_networks()))
         self.ready = True
         log.info(
             "%d policies: read in %.2f s, in force after %.2f s more",
@@ -97,19 +100,36 @@ class PolicyKeeper:
     async def run(self) -> None:
         """Follow the cluster until cancelled."""
         while True:
-            await self._wait()
-            more = True
-            while more:
-                more = self._cluster.drain(BUDGET_S)
-                self._take_changes()
-                await self._write()
-                await asyncio.sleep(0)
+            try:
+                await self._wait()
+                more = True
+                while more:
+                    more = self._cluster.drain(BUDGET_S)
+                    self._take_changes()
+                    await self._write()
+                    await asyncio.sleep(0)
+            except (BpfError, ValueError, LookupError) as error:
+                # What was half done is not known: the next pass does everything.
+                self._report([f"policies are not as they should be: {error}"])
+                self._everything()
+                await asyncio.sleep(RETRY_S)
+                self._cluster.changed.set()
+
+    def look_again(self) -> None:
+        """Compile and write what changed in the engine: somebody else changed something."""
+        self._cluster.changed.set()
 
     def unwire(self, endpoint: PodEndpoint) -> None:
         """Take note that a wire is gone."""
         self._pods.unwire(endpoint)
         self._maps.apply(PolicyChange(endpoints=dict.fromkeys(endpoint.addresses)))
         self._cluster.changed.set()
+
+    def _everything(self) -> None:
+        self._subjects = dict.fromkeys((*self._engine.subjects(), HOST))
+        self._networks |= dict.fromkeys(self._engine.identities())
+        self._networks |= dict.fromkeys(self._cluster.pod_networks())
+        self._moved = dict.fromkeys(self._pods.wired)
 
     def _wired(self, key: Key) -> None:
         self._moved[key] = None
@@ -120,6 +140,11 @@ class PolicyKeeper:
         if self._maps.waiting:
             self._subjects |= dict.fromkeys(self._maps.waiting)
             self._cluster.changed.set()
+
+    def _ended(self, identity: int) -> None:
+        """Write those of whom no connection is with a proxy any more."""
+        self._subjects[identity] = None
+        self._cluster.changed.set()
 
     async def _wait(self) -> None:
         """Wait for a change, or until something is to be tried again or cleared away."""
@@ -137,16 +162,18 @@ class PolicyKeeper:
 
     def _clear_away(self) -> None:
         """Remove what nobody needs, and try again what did not fit."""
-        waited_for = {r for redirects in self._maps.waiting.values() for r in redirects}
-        self._redirects.retain(self._maps.proxies, waited_for)
+        self._redirects.retain(self._maps.proxies)
         self._report(self._maps.tidy())
         self._subjects |= dict.fromkeys(self._maps.failed)
         self._networks |= dict.fromkeys(self._maps.homeless)
 
     def _take_changes(self) -> None:
+        self.before_compile()
         changes = self._engine.changes()
         self._subjects |= dict.fromkeys(changes.subjects)
         self._networks |= dict.fromkeys(changes.networks)
+        self._networks |= dict.fromkeys(self._cluster.moved_networks)
+        self._cluster.moved_networks.clear()
         self._moved |= dict.fromkeys(changes.pods & self._pods.wired.keys())
         self._redirects.learn_for(self._engine.selectors())
 
@@ -154,12 +181,13 @@ class PolicyKeeper:
         """Write what changed, in pieces."""
         failed: list[str] = []
         for change in self._pieces():
-            failed += self._maps.apply(change, ready=self._redirects.ready)
+            failed += self._maps.apply(change)
             if self._subjects or self._networks:
                 await asyncio.sleep(0)
         self._report(failed)
         self._troubles.look(self._maps, self._pods.wired, self._engine.identity_at)
         self._admission.look(self._maps.is_open)
+        self.on_written()
 
     def _pieces(self) -> Iterator[PolicyChange]:
         """Yield what is to be written, one piece after the other."""
@@ -204,11 +232,17 @@ class PolicyKeeper:
         return found
 
     def _some_networks(self) -> dict[Network, int | None]:
-        identities = self._engine.identities()
+        """Return the identities of some of the networks that changed.
+
+        An address in a network of pods that is no pod's yet is nobody's, and not of the world.
+        """
+        identities, pods = self._engine.identities(), self._cluster.pod_networks()
         some = list(islice(self._networks, AT_ONCE))
         for network in some:
             del self._networks[network]
-        return {network: identities.get(network) for network in some}
+        return {
+            network: UNMANAGED if network in pods else identities.get(network) for network in some
+        }
 
     def _report(self, failed: Iterable[str]) -> None:
         now = frozenset(failed)

@@ -36,7 +36,7 @@ from cairn.kube.resource import (
     SERVICES,
     Resource,
 )
-from cairn.net import Address
+from cairn.net import Address, Network
 
 APISERVER = Key("default", "kubernetes")
 """The Service whose endpoints are the API servers."""
@@ -73,6 +73,9 @@ class PolicyCluster:
         """Objects that are not understood, with the reason."""
         self.changed = asyncio.Event()
         """Set when there is something to hand over."""
+        self.moved_networks: set[Network] = set()
+        """Networks of pods that came or went since somebody emptied this."""
+        self._pod_networks: dict[str, tuple[Network, ...]] = {}
         self._own = own
         self._engine = engine
         self._cluster = cluster
@@ -88,8 +91,8 @@ class PolicyCluster:
             CIDR_GROUPS.kind: self._group,
         }
         self._informers = tuple(self._followed(client))
-        cluster.on_service = lambda key: self._note(SERVICES.kind, key, None)
-        cluster.on_group = lambda key: self._note(CIDR_GROUPS.kind, key, None)
+        cluster.on_service = lambda key: self.note(SERVICES.kind, key, None)
+        cluster.on_group = lambda key: self.note(CIDR_GROUPS.kind, key, None)
 
     def runners(self) -> list[Coroutine[Any, Any, None]]:
         """Return what must run for the engine to follow the cluster."""
@@ -100,6 +103,15 @@ class PolicyCluster:
         while self.drain(0.01) or not all(i.synced.is_set() for i in self._informers):
             await asyncio.sleep(0 if self._pending else 0.01)
         self._store.keep((kind, key) for kind, key in {**self.policies, **self.invalid})
+
+    def in_force(self) -> Iterator[Policy]:
+        """Yield every policy that is understood, or was."""
+        for policies in self.policies.values():
+            yield from policies
+
+    def pod_networks(self) -> set[Network]:
+        """Return the networks that nodes give their pods' addresses from."""
+        return {network for networks in self._pod_networks.values() for network in networks}
 
     def drain(self, budget_s: float) -> bool:
         """Hand over what changed, for so long; return whether there is more."""
@@ -114,7 +126,7 @@ class PolicyCluster:
     def _followed(self, client: Client) -> Iterator[Informer]:
         def follow(resource: Resource, *, optional: bool = False) -> Informer:
             def on_change(key: Key, _old: RawObject | None, new: RawObject | None) -> None:
-                self._note(resource.kind, key, new)
+                self.note(resource.kind, key, new)
 
             return Informer(client, resource, on_change=on_change, keep=False, optional=optional)
 
@@ -123,7 +135,7 @@ class PolicyCluster:
             if new is not None:
                 pod = PodSeen(metadata_of(new).uid, Workload.from_object(new))
             self._pods.seen(key, pod)
-            self._note(PODS.kind, key, pod)
+            self.note(PODS.kind, key, pod)
 
         yield Informer(client, PODS, on_change=on_pod, keep=False)
         yield follow(NAMESPACES)
@@ -131,7 +143,8 @@ class PolicyCluster:
         for resource in POLICY_KINDS:
             yield follow(resource, optional=True)
 
-    def _note(self, kind: str, key: Key, obj: Any) -> None:
+    def note(self, kind: str, key: Key, obj: Any) -> None:
+        """Take note of an object as it is now, None if it is gone; `drain` hands it over."""
         self._pending[ObjectKey(kind, key)] = obj
         self.changed.set()
 
@@ -154,12 +167,21 @@ class PolicyCluster:
     def _node(self, key: Key, obj: RawObject | None) -> None:
         if obj is None:
             self._engine.drop_node(key.name)
+            self._take_pod_networks(key.name, ())
             return
         node = Node.from_object(obj)
         name, addresses = self._own
         more = addresses if name == node.name else ()
         every = tuple(dict.fromkeys((*node.internal_ips, *more)))
         self._engine.put_node(node.name, node.metadata.labels, every)
+        self._take_pod_networks(key.name, node.pod_networks)
+
+    def _take_pod_networks(self, name: str, networks: tuple[Network, ...]) -> None:
+        before = self._pod_networks.pop(name, ())
+        if networks:
+            self._pod_networks[name] = networks
+        if before != networks:
+            self.moved_networks |= {*before, *networks}
 
     def _service(self, key: Key, _: None) -> None:
         slices = tuple(self._cluster.slices.get(key, {}).values())

@@ -107,6 +107,10 @@ class Reconciler:
         self._early.advance()
         self._report("XDP", await self._early.apply_hook())
 
+    def states(self) -> LbState:
+        """Return the frontends of all Services and pods."""
+        return self._frontends.states()
+
     @property
     def frontends(self) -> int:
         """How many frontends the maps hold."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from cairn.apply.connection_sweeper import Swept, sweep
 from cairn.apply.map_usage import MapUsage
+from cairn.apply.policy_flow_sweeper import FlowsSwept, sweep_flows
 from cairn.libbpf import BpfError, Map
 from cairn.observe.expiry import PRESSURE_FROM
 from cairn.observe.map_fill import Fill, FillWatch, Notice
@@ -52,6 +53,8 @@ class Upkeep:
         self._said = ""
         self.sweeps: SweepFigures | None = None
         """None until the first run."""
+        self.flows: FlowsSwept | None = None
+        """Connections that policies judged; likewise."""
 
     @property
     def fills(self) -> list[Fill]:
@@ -78,6 +81,7 @@ class Upkeep:
         """Sweep, count, and return what is to be told; raises BpfError."""
         start = time.monotonic()
         done = sweep(self._maps, time.monotonic_ns())
+        self.flows = sweep_flows(self._maps["policy_flows"], time.monotonic_ns())
         took_s = time.monotonic() - start
         before = self.sweeps.removed if self.sweeps else 0
         self.sweeps = SweepFigures(done, took_s, before + done.removed)

@@ -12,6 +12,7 @@ Standards   CNI 1.1; rtnetlink(7), veth(4)
 import contextlib
 import hashlib
 import secrets
+from collections.abc import Callable
 from dataclasses import replace
 
 from cairn.desired.endpoint import PodEndpoint
@@ -42,13 +43,20 @@ def random_mac() -> str:
     return ":".join(f"{octet:02x}" for octet in octets)
 
 
-def connect(endpoint: PodEndpoint, *, mtu_bytes: int) -> PodEndpoint:
-    """Create the pair and both ends' addresses and routes; return it with its ifindex."""
+def connect(
+    endpoint: PodEndpoint, *, mtu_bytes: int, before_up: Callable[[PodEndpoint], None]
+) -> PodEndpoint:
+    """Create the pair and both ends' addresses and routes; return it with its ifindex.
+
+    `before_up` is called when the pair is there and nothing passes yet: what is to police the very
+    first packet is put there then.
+    """
     with IPRoute() as host:
         _create_pair(host, endpoint, mtu_bytes)
         try:
             index = _index(host, endpoint.host_ifname)
             wired = replace(endpoint, host_ifindex=index)
+            before_up(wired)
             _configure_host(host, wired)
             namespace.call_at(endpoint.netns, _configure_pod, wired)
         except BaseException:

@@ -19,9 +19,9 @@ from cairn.kube.resource import (
     ENDPOINT_SLICES,
     L2_POLICIES,
     NAMESPACES,
-    NETWORK_POLICY_KINDS,
     NODES,
     PODS,
+    POLICY_KINDS,
     POOLS,
     REPLICA_SETS,
     SERVICES,
@@ -40,7 +40,7 @@ POLICY_INPUTS = (
     DEPLOYMENTS,
     REPLICA_SETS,
     DAEMON_SETS,
-    *NETWORK_POLICY_KINDS,
+    *POLICY_KINDS,
 )
 """What verdicts follow from."""
 LINTED = tuple(dict.fromkeys((POOLS, BGP_PEERING_POLICIES, L2_POLICIES, *STORED_KINDS)))

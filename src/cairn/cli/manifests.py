@@ -35,6 +35,7 @@ NAMESPACED = frozenset(
                 resource.DEPLOYMENTS,
                 resource.REPLICA_SETS,
                 resource.DAEMON_SETS,
+                *resource.POLICY_KINDS,
                 *resource.STORED_KINDS,
             )
             if kind.namespaced

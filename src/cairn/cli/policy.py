@@ -1,4 +1,4 @@
-"""`cairn policy get|trace|plan|replay|suggest|apply|confirm`: policies, before and while they bite.
+"""`cairn policy COMMAND`: what policies do, before and while they do it.
 
     arguments, a cluster's objects or files  ->  diagnose.policy  ->  table | JSON | YAML
 
@@ -9,7 +9,16 @@ Invariants  Exit status 0: it holds (for trace: the connection passes; for plan 
 import argparse
 from collections.abc import Callable
 
-from cairn.cli import policy_get, policy_plan, policy_replay, policy_trace, policy_used
+from cairn.cli import (
+    policy_apply,
+    policy_confirm,
+    policy_get,
+    policy_plan,
+    policy_replay,
+    policy_suggest,
+    policy_trace,
+    policy_used,
+)
 from cairn.cli.manifests import BadManifest
 from cairn.cli.policy_options import FAILED, USAGE, complain
 from cairn.diagnose.policy.ends import NoSuchEnd
@@ -25,6 +34,10 @@ COMMANDS: dict[str, Add] = {
     "trace": policy_trace.add,
     "plan": policy_plan.add,
     "replay": policy_replay.add,
+    "suggest": policy_suggest.add,
+    "apply": policy_apply.add,
+    "confirm": policy_confirm.add_confirm,
+    "revert": policy_confirm.add_revert,
 }
 
 

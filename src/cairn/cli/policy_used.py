@@ -22,7 +22,7 @@ from cairn.cli.cluster_objects import connect
 from cairn.cli.lb_cluster import ClusterView, NoAgent
 from cairn.cli.policy_options import FAILED, OK, add_output, complain, show
 from cairn.diagnose.policy.listing import Uses
-from cairn.drive.kube_client import ApiError
+from cairn.drive.kube_client import ApiError, Client
 from cairn.kube.policy.rule import PolicyRef, RuleRef
 
 PAGE = "http://127.0.0.1:9962/metrics"
@@ -119,23 +119,27 @@ def read_used(kubeconfig: str | None) -> tuple[dict[RuleRef, Uses] | None, list[
 
     None if no node said.
     """
+
+    async def run() -> tuple[dict[RuleRef, Uses] | None, list[str]]:
+        async with connect(kubeconfig) as client:
+            return await ask_used(client)
+
     try:
-        pages, failed = asyncio.run(_ask(kubeconfig))
+        return asyncio.run(run())
     except (ApiError, NoAgent) as error:
         return None, [str(error)]
-    return (_sum(row for rows in pages for row in rows) if pages else None), failed
 
 
-async def _ask(kubeconfig: str | None) -> tuple[list[list[UsedRow]], list[str]]:
-    async with connect(kubeconfig) as client:
-        answers = await ClusterView(client).run(["policy", "used", "--local"])
+async def ask_used(client: Client) -> tuple[dict[RuleRef, Uses] | None, list[str]]:
+    """Return the same of a cluster; raises ApiError, NoAgent."""
+    answers = await ClusterView(client).run(["policy", "used", "--local"])
     pages: list[list[UsedRow]] = []
     for node, said in answers.by_node.items():
         try:
             pages.append(msgspec.convert(said, list[UsedRow]))
         except msgspec.ValidationError as error:
             answers.failed.append(f"{node}: {error}")
-    return pages, answers.failed
+    return (_sum(row for rows in pages for row in rows) if pages else None), answers.failed
 
 
 def _sum(rows: Iterable[UsedRow]) -> dict[RuleRef, Uses]:

@@ -31,7 +31,7 @@ from cairn.kube.policy.rule import (
     Tier,
 )
 from cairn.kube.selector import Selector
-from cairn.net import Address, L4Address, Protocol
+from cairn.net import Address, L4Address, Network, Protocol
 
 GUARD = PolicyRef("HostGuard", "", "cairn")
 """What events and counters call it."""
@@ -51,6 +51,8 @@ class HostNeeds:
 
     api_servers: tuple[L4Address, ...] = ()
     """Where the API server listens."""
+    segments: tuple[Network, ...] = ()
+    """The node's own subnets: the API server may come from another address than it listens at."""
     bgp_peers: tuple[tuple[Address, int], ...] = ()
     """Routers, with the TCP port that they listen on."""
     nodes: tuple[Address, ...] = ()
@@ -84,18 +86,19 @@ def wants_guard(policies: Iterable[Policy]) -> bool:
 
 def _ways_in(needs: HostNeeds) -> Iterable[Rule]:
     servers = [server.address for server in needs.api_servers]
+    kubelet = (*_peers(servers), *(CidrPeer(network, inside=True) for network in needs.segments))
     routers = [address for address, _ in needs.bgp_peers]
     beside = [*routers, *needs.nodes]
-    ways: tuple[tuple[str, Iterable[Address], tuple[Match, ...]], ...] = (
-        ("administrator's session", needs.sessions, (_tcp(SSH_PORT),)),
-        ("API server to kubelet", servers, (_tcp(KUBELET_PORT),)),
-        ("BGP", routers, (_tcp(BGP_PORT),)),
-        ("BFD", beside, (_udp(BFD_PORT),)),
-        ("overlay", needs.nodes, (_udp(OVERLAY_PORT),)),
+    ways: tuple[tuple[str, tuple[Peer, ...], Match], ...] = (
+        ("administrator's session", _peers(needs.sessions), _tcp(SSH_PORT)),
+        ("API server to kubelet", kubelet, _tcp(KUBELET_PORT)),
+        ("BGP", _peers(routers), _tcp(BGP_PORT)),
+        ("BFD", _peers(beside), _udp(BFD_PORT)),
+        ("overlay", _peers(needs.nodes), _udp(OVERLAY_PORT)),
     )
-    for name, addresses, matches in ways:
-        if peers := _peers(addresses):
-            yield _rule(name, Direction.INGRESS, peers, matches)
+    for name, peers, match in ways:
+        if peers:
+            yield _rule(name, Direction.INGRESS, peers, (match,))
 
 
 def _ways_out(needs: HostNeeds) -> Iterable[Rule]:

@@ -8,16 +8,17 @@ Names that no selector wants are kept as well, so that one that comes later find
 Shapes      an address: 16 octets, IPv4 mapped
 Invariants  `changes` and `news` drain; `changes` names every address whose selectors differ from
             what it said last.
-            At most `capacity` pairs of name and address are held: who would expire first goes
-            first, of names without a selector before the others.
+            At most `capacity` pairs of name and address are held. When there are more, one goes of
+            him who has learnt most: the next to expire, of names without a selector first.
             An address has at most MOST_SELECTORS; over that those of the names that expire first
             are left out, and `overflows` counts it.
+Standards   RFC 2181 s8 (TTL)
 Units       times in seconds of the driver's clock
 """
 
 import heapq
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cairn.abi.policy import NAME_PAGES, NAME_SELECTORS
 from cairn.dns.pattern import Selection
@@ -25,6 +26,7 @@ from cairn.dns.pattern import Selection
 MOST_SELECTORS = NAME_PAGES * NAME_SELECTORS
 STEP_S = 5.0
 """A time that grows by less is not told again; the grace makes up for it."""
+_Due = tuple[float, bytes, str]
 UNKNOWN = (0,)
 """Selectors that no address has: what the data plane holds is not known."""
 ADOPTED = " "
@@ -61,6 +63,24 @@ class Lease:
     """That the name belongs to."""
 
 
+@dataclass(slots=True)
+class _Pair:
+    until: float
+    owner: str
+
+
+@dataclass(slots=True)
+class _Share:
+    """What one owner has learnt: how much, and what is to expire when.
+
+    `heaps`: of names without a selector, and of the others. Every pair that is not due just now
+    stands on one of them, with a time that may since have been put off.
+    """
+
+    pairs: int = 0
+    heaps: tuple[list[_Due], list[_Due]] = field(default_factory=lambda: ([], []))
+
+
 class Names:
     """The table of what was learnt."""
 
@@ -69,8 +89,8 @@ class Names:
         self._selection = Selection(())
         self._selectors: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, set[bytes]] = {}
-        self._names: dict[bytes, dict[str, float]] = {}
-        self._heaps: tuple[list[tuple[float, bytes, str]], ...] = ([], [])
+        self._names: dict[bytes, dict[str, _Pair]] = {}
+        self._shares: dict[str, _Share] = {}
         self._said: dict[bytes, tuple[int, ...]] = {}
         self._dirty: set[bytes] = set()
         self._news: list[Lease] = []
@@ -98,28 +118,33 @@ class Names:
                 self._dirty |= self._addresses[name]
         self._rebuild()
 
-    def learn(self, name: str, addresses: Collection[bytes], until: float) -> int:
-        """Take what a name resolves to; return how many addresses are new or kept longer."""
+    def learn(
+        self, name: str, addresses: Collection[bytes], until: float, *, owner: str = ""
+    ) -> int:
+        """Take what a name resolves to; return how many addresses are new or kept longer.
+
+        `owner`: who asked, and so takes the room.
+        """
         if not addresses:
             return 0
         held = self._addresses.get(name)
         if held is None:
             held = self._addresses[name] = set()
             self._selectors.setdefault(name, self._selection.of(name))
-        heap = self._heap_of(name)
         fresh = []
         for address in addresses:
             names = self._names.setdefault(address, {})
-            before = names.get(name)
-            if before is None:
+            pair = names.get(name)
+            if pair is None:
+                pair = names[name] = _Pair(until, owner)
                 self._pairs += 1
+                self._shares.setdefault(owner, _Share()).pairs += 1
                 self._dirty.add(address)
                 held.add(address)
-                heapq.heappush(heap, (until, address, name))
-                names[name] = until
+                self._push(address, name, pair)
                 fresh.append(address)
-            elif until > before + STEP_S:
-                names[name] = until
+            elif until > pair.until + STEP_S:
+                pair.until = until
                 fresh.append(address)
         while self._pairs > self._capacity and self._evict():
             self.evicted += 1
@@ -154,6 +179,8 @@ class Names:
 
     def changes(self) -> dict[bytes, tuple[int, ...]]:
         """Return the selectors of each address where they changed; () where it is to go."""
+        if not self._dirty:
+            return {}
         changed = {}
         for address in self._dirty:
             selectors = self._selectors_of(address)
@@ -174,39 +201,42 @@ class Names:
 
     def next_due(self) -> float | None:
         """Return when `due` has something to say at the earliest; None: nothing is held."""
-        return min((heap[0][0] for heap in self._heaps if heap), default=None)
+        heaps = (heap for share in self._shares.values() for heap in share.heaps)
+        return min((heap[0][0] for heap in heaps if heap), default=None)
 
     def due(self, now: float, most: int = 4096) -> dict[bytes, set[str]]:
         """Return addresses with the names whose time has passed, and think of them no more:
         each is to be given to `keep` or `forget`."""
         found: dict[bytes, set[str]] = {}
-        for heap in self._heaps:
-            while heap and heap[0][0] <= now and len(found) < most:
-                _, address, name = heapq.heappop(heap)
-                until = self._names.get(address, {}).get(name)
-                if until is None:
-                    continue
-                if until > now:
-                    heapq.heappush(heap, (until, address, name))
-                else:
-                    found.setdefault(address, set()).add(name)
+        for share in self._shares.values():
+            for heap in share.heaps:
+                while heap and heap[0][0] <= now and len(found) < most:
+                    _, address, name = heapq.heappop(heap)
+                    pair = self._names.get(address, {}).get(name)
+                    if pair is None:
+                        continue
+                    if pair.until > now:
+                        heapq.heappush(heap, (pair.until, address, name))
+                    else:
+                        found.setdefault(address, set()).add(name)
         return found
 
     def keep(self, address: bytes, names: Iterable[str], until: float) -> None:
         """Keep what was due: a connection lives."""
         for name in names:
-            if name in self._names.get(address, ()):
-                self._names[address][name] = until
-                heapq.heappush(self._heap_of(name), (until, address, name))
+            pair = self._names.get(address, {}).get(name)
+            if pair is not None:
+                pair.until = max(pair.until, until)
+                self._push(address, name, pair)
 
     def forget(self, address: bytes, names: Iterable[str], now: float) -> int:
         """Forget what was due, unless it was learnt again meanwhile; return how much went."""
         gone = 0
         for name in names:
-            until = self._names.get(address, {}).get(name)
-            if until is not None and until > now:
-                heapq.heappush(self._heap_of(name), (until, address, name))
-            elif until is not None:
+            pair = self._names.get(address, {}).get(name)
+            if pair is not None and pair.until > now:
+                self._push(address, name, pair)
+            elif pair is not None:
                 self._remove(address, name)
                 gone += 1
         return gone
@@ -214,13 +244,8 @@ class Names:
     def leases(self) -> Iterable[Lease]:
         """Yield all that is held."""
         for address, names in self._names.items():
-            for name, until in names.items():
-                yield Lease(name, (address,), until, self._selectors[name])
-
-    def selectors(self, name: str) -> tuple[int, ...]:
-        """Return the selectors that a folded name belongs to."""
-        known = self._selectors.get(name)
-        return self._selection.of(name) if known is None else known
+            for name, pair in names.items():
+                yield Lease(name, (address,), pair.until, self._selectors[name])
 
     def _selectors_of(self, address: bytes) -> tuple[int, ...]:
         """Return the selectors in the order in which they stood, new ones behind."""
@@ -229,7 +254,7 @@ class Names:
             return ()
         wanted = dict.fromkeys(
             identity
-            for name in sorted(names, key=lambda name: (-names[name], name))
+            for name in sorted(names, key=lambda name: (-names[name].until, name))
             for identity in self._selectors[name]
         )
         if len(wanted) > MOST_SELECTORS:
@@ -238,28 +263,31 @@ class Names:
         stood = [identity for identity in self._said.get(address, ()) if identity in wanted]
         return tuple(dict.fromkeys((*stood, *wanted)))
 
-    def _heap_of(self, name: str) -> list[tuple[float, bytes, str]]:
-        return self._heaps[bool(self._selectors[name])]
+    def _push(self, address: bytes, name: str, pair: _Pair) -> None:
+        heap = self._shares[pair.owner].heaps[bool(self._selectors[name])]
+        heapq.heappush(heap, (pair.until, address, name))
 
     def _evict(self) -> bool:
-        for heap in self._heaps:
+        """Make room for one; return whether there was one to go."""
+        share = max(self._shares.values(), key=lambda share: share.pairs)
+        for heap in share.heaps:
             while heap:
                 until, address, name = heapq.heappop(heap)
-                true = self._names.get(address, {}).get(name)
-                if true is None:
-                    continue
-                if true > until:
-                    heapq.heappush(heap, (true, address, name))
-                    continue
-                self._remove(address, name)
-                return True
+                pair = self._names.get(address, {}).get(name)
+                if pair is not None and pair.until <= until:
+                    self._remove(address, name)
+                    return True
+                if pair is not None:
+                    heapq.heappush(heap, (pair.until, address, name))
         return False  # all the others are due just now
 
     def _remove(self, address: bytes, name: str) -> None:
-        names = self._names.get(address)
-        if names is None or names.pop(name, None) is None:
-            return
+        names = self._names[address]
+        owner = names.pop(name).owner
         self._pairs -= 1
+        self._shares[owner].pairs -= 1
+        if not self._shares[owner].pairs:
+            del self._shares[owner]
         self._dirty.add(address)
         if not names:
             del self._names[address]
@@ -271,10 +299,9 @@ class Names:
 
     def _rebuild(self) -> None:
         """Put each pair on the heap that fits its name's selectors now."""
-        for heap in self._heaps:
-            heap.clear()
+        for share in self._shares.values():
+            for heap in share.heaps:
+                heap.clear()
         for address, names in self._names.items():
-            for name, until in names.items():
-                self._heap_of(name).append((until, address, name))
-        for heap in self._heaps:
-            heapq.heapify(heap)
+            for name, pair in names.items():
+                self._push(address, name, pair)

@@ -5,6 +5,7 @@
 Invariants  Octets that pass are never changed, but for the id on the way to the server.
             An answer is let go only when what it says is learnt: the driver writes
             `names.changes()` to the data plane first.
+Standards   RFC 1035 s4.1.1 (rcodes), RFC 2181 s9 (truncation)
 Cost        a decision for a name asked before: one look into a dictionary
 Not here    Sockets (cairn.dnsproxy), whom the answer belongs to (pending.py).
 """
@@ -19,17 +20,9 @@ from cairn.dns.pattern import NameSet
 from cairn.dns.query import Query, Refusal, read_query, refuse
 from cairn.wire import Malformed
 
-MOST_DECISIONS = 16384
-"""Names whose verdict is remembered, per listener."""
+MOST_DECISIONS = 65536
+"""Names whose verdict is remembered, of all listeners."""
 WHY = "network policy does not allow this name"
-
-
-class _Listener:
-    """The rules of one port, with the verdicts found so far."""
-
-    def __init__(self, rules: NameSet) -> None:
-        self.rules = rules
-        self.decisions: dict[bytes, bool] = {}
 
 
 class Proxy:
@@ -44,19 +37,19 @@ class Proxy:
         """What happened how often."""
         self._keeping = keeping
         self._refuse_with = refuse_with
-        self._listeners: dict[int, _Listener] = {}
-        self._rules: dict[int, tuple[tuple[str, str], ...]] = {}
+        self._rules: dict[int, NameSet] = {}
+        self._written: dict[int, tuple[tuple[str, str], ...]] = {}
+        self._decisions: dict[tuple[int, bytes], bool] = {}
 
     def listen(self, listeners: Mapping[int, Iterable[tuple[str, str]]]) -> None:
         """Take the rules of each port: pairs (name, pattern)."""
-        rules = {port: tuple(pairs) for port, pairs in listeners.items()}
-        self._listeners = {
-            port: self._listeners[port]
-            if self._rules.get(port) == pairs
-            else _Listener(NameSet(pairs))
-            for port, pairs in rules.items()
+        written = {port: tuple(pairs) for port, pairs in listeners.items()}
+        self._rules = {
+            port: self._rules[port] if self._written.get(port) == pairs else NameSet(pairs)
+            for port, pairs in written.items()
         }
-        self._rules = rules
+        self._written = written
+        self._decisions.clear()
 
     def ask(self, port: int, octets: bytes) -> Query | Refusal:
         """Return the query if it may be passed on, else why not and what to send back."""
@@ -65,21 +58,23 @@ class Proxy:
         if isinstance(query, Refusal):
             self.counts[f"rejected: {query.reason}"] += 1
             return query
-        listener = self._listeners.get(port)
-        if listener is None:
-            self.counts["rejected: no such listener"] += 1
-            return Refusal(refuse(query, Rcode.REFUSED, WHY), "no such listener")
-        allowed = listener.decisions.get(query.folded)
+        allowed = self._decisions.get((port, query.folded))
         if allowed is None:
-            if len(listener.decisions) >= MOST_DECISIONS:
-                listener.decisions.clear()
-            allowed = listener.decisions[query.folded] = listener.rules.holds(query.name)
+            rules = self._rules.get(port)
+            if rules is None:
+                self.counts["rejected: no such listener"] += 1
+                return Refusal(refuse(query, Rcode.REFUSED, WHY), "no such listener")
+            if len(self._decisions) >= MOST_DECISIONS:
+                self._decisions.clear()
+            allowed = self._decisions[port, query.folded] = rules.holds(query.name)
         if allowed:
             return query
         self.counts["refused"] += 1
         return Refusal(refuse(query, self._refuse_with, WHY), "refused", query.name)
 
-    def learn(self, query: Query, question: bytes, octets: bytes, now: float) -> tuple[bytes, ...]:
+    def learn(
+        self, query: Query, question: bytes, octets: bytes, now: float, *, client: str = ""
+    ) -> tuple[bytes, ...]:
         """Learn from an answer that belongs to the query; return the addresses in it.
 
         Raises Malformed if the answer cannot be read: then it must not be passed on.
@@ -90,7 +85,9 @@ class Proxy:
             self.counts["strays"] += answer.strays
         if answer.addresses:
             until = self._keeping.until(answer.ttl_s, now)
-            self.counts["learnt"] += self.names.learn(query.name, answer.addresses, until)
+            self.counts["learnt"] += self.names.learn(
+                query.name, answer.addresses, until, owner=client
+            )
         return answer.addresses
 
     def _read(self, question: bytes, octets: bytes) -> Answer:

@@ -11,7 +11,6 @@ Units       times in seconds of the monotonic clock
 
 import os
 import socket
-from collections import OrderedDict
 from collections.abc import Callable
 
 from cairn.dns.pending import Pending, Place, Unasked
@@ -19,11 +18,11 @@ from cairn.dns.proxy import Proxy
 from cairn.dns.query import Refusal
 from cairn.dnsproxy.loop import Loop
 from cairn.dnsproxy.sampled_log import SampledLog, say_refusal
+from cairn.dnsproxy.senders import Senders
 from cairn.dnsproxy.store import Store
 from cairn.dnsproxy.transparent import (
     ANCILLARY_BYTES,
     LOOPBACK,
-    answer_as,
     ask_as,
     listen_both,
     listen_datagrams,
@@ -38,8 +37,6 @@ BURST = 64
 """Datagrams of one socket before the others have their turn."""
 ROTATE_S = 10.0
 ROTATE_QUERIES = 2000
-MOST_SENDERS = 256
-"""Sockets kept that answer, one for each server."""
 
 
 class _Asker:
@@ -66,7 +63,7 @@ class Datagrams:
         self._listeners: dict[int, list[socket.socket]] = {}
         self._askers: dict[str, _Asker] = {}
         self._leaving: list[_Asker] = []
-        self._senders: OrderedDict[Place, socket.socket] = OrderedDict()
+        self._senders = Senders()
         self._buffer = bytearray(ANSWER_BYTES)
 
     @property
@@ -186,7 +183,9 @@ class Datagrams:
             )  # fmt: skip
             return
         try:
-            addresses = self._proxy.learn(waiting.query, waiting.question, octets, self._loop.now)
+            addresses = self._proxy.learn(
+                waiting.query, waiting.question, octets, self._loop.now, client=waiting.client[0]
+            )
         except Malformed as error:
             asker.pending.reopen(octets, waiting)
             self._log.warn(
@@ -203,12 +202,7 @@ class Datagrams:
 
     def _send(self, octets: bytes, client: Place, server: Place) -> None:
         try:
-            sender = self._senders.get(server)
-            if sender is None:
-                sender = self._senders[server] = answer_as(server)
-                if len(self._senders) > MOST_SENDERS:
-                    self._senders.popitem(last=False)[1].close()
-            sender.sendto(octets, client)
+            self._senders.send(octets, client, server)
         except OSError as error:
             self._proxy.counts["unsent"] += 1
             self._log.warn(

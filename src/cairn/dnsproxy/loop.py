@@ -1,6 +1,6 @@
 """The proxy's event loop: descriptors that are ready, timers that are due.
 
-    epoll  ->  ready(events), at the latest every `tick`  ->  tick(now)
+    epoll  ->  ready(events);  every TICK_S  ->  tick(now)
 
 A loop of its own and not asyncio's: a query costs four system calls, and little should stand
 between them.
@@ -8,7 +8,14 @@ between them.
 
 import select
 import time
+import traceback
 from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from cairn.dnsproxy.sampled_log import SampledLog
+
+T = TypeVar("T")
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 TICK_S = 0.25
@@ -23,6 +30,7 @@ class Loop:
         self._epoll = select.epoll()
         self._ready: dict[int, Ready] = {}
         self._stopping = False
+        self._log = SampledLog()
         self.now = time.monotonic()
         """The time of this round, seconds of the monotonic clock."""
 
@@ -54,7 +62,17 @@ class Loop:
             for fd, mask in events:
                 ready = self._ready.get(fd)  # one before it may have closed it
                 if ready is not None:
-                    ready(mask)
+                    self._guard(ready, mask)
             if self.now >= next_tick:
-                tick(self.now)
+                self._guard(tick, self.now)
                 next_tick = self.now + TICK_S
+
+    def _guard(self, call: Callable[[T], None], argument: T) -> None:
+        """Call; a mistake of ours costs what was at hand, and a line in the log."""
+        try:
+            call(argument)
+        except Exception as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            where = f"{Path(frames[-1].filename).name} line {frames[-1].lineno}"
+            self._log.warn(where, "mistake at %s: %s: %s; please report it", where,
+                           type(error).__name__, error, now=self.now)  # fmt: skip

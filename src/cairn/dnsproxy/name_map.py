@@ -42,11 +42,6 @@ class NameMap:
         self._inode = 0
         self._pages: dict[bytes, int] = {}
 
-    @property
-    def is_open(self) -> bool:
-        """Whether there is a map to write to."""
-        return self._map is not None
-
     def reopen(self) -> bool:
         """Open what is pinned now; return whether that is another map than before."""
         try:

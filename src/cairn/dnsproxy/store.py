@@ -1,31 +1,27 @@
 """What was learnt, in the three places that keep it: memory, the data plane, the journal.
 
-    Names  ->  commit()  ->  policy_names, journal;  policy_flows  ->  tick(now)  ->  what expires
+    Names  ->  commit()  ->  policy_names, journal
 
 Invariants  What `commit` did not name as unwritten is in the data plane when it returns.
-            An address leaves the data plane when its time has passed and no live connection was
-            opened to it; connections that are over leave with it, so that none goes on unjudged.
+            An agent may pin another map in place of the one we know: within REOPEN_S that holds
+            all, too.
 Units       times in seconds of CLOCK_MONOTONIC
 """
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 from cairn.dns.learnt import Keeping, Names
+from cairn.dnsproxy.expiry import Expiry
 from cairn.dnsproxy.journal import Journal
-from cairn.dnsproxy.name_map import FlowMap, NameMap
+from cairn.dnsproxy.name_map import NameMap
 from cairn.dnsproxy.sampled_log import SampledLog
 from cairn.libbpf import BpfError
 
 LOG = logging.getLogger("dns")
 
 REOPEN_S = 1.0
-EXPIRE_S = 2.0
-"""How often what is due is looked at: the flows are walked once for all of it."""
-AGAIN_S = 60.0
-"""When an address that is in use is looked at again."""
 
 
 class Store:
@@ -42,15 +38,11 @@ class Store:
         self._counts = counts
         self._keeping = keeping
         self._map = NameMap(pins)
-        self._flows = FlowMap(pins)
         self._journal = Journal(journal)
         self._log = SampledLog()
         self._now = 0.0
-        self._next_open = self._next_expiry = 0.0
-        self._walk: Iterator[int] | None = None
-        self._due: dict[bytes, set[str]] = {}
-        self._used: set[bytes] = set()
-        self._idle: dict[bytes, bytes] = {}
+        self._next_open = 0.0
+        self._expiry = Expiry(names, counts, pins, self.commit)
 
     def load(self, now: float) -> int:
         """Take up what was learnt before; return how many pairs of name and address."""
@@ -99,13 +91,7 @@ class Store:
                 self.commit()
             if self._journal.is_stale(len(self.names)):
                 self._journal.rewrite(self.names.leases())
-        if self._walk is not None:
-            self._step(now)
-        elif now >= self._next_expiry and (self.names.next_due() or now) < now:
-            self._next_expiry = now + EXPIRE_S
-            self._due = self.names.due(now)
-            self._used, self._idle = set(), {}
-            self._walk = self._flows.walk(set(self._due), self._used, self._idle)
+        self._expiry.tick(now)
 
     def close(self) -> None:
         """Give everything back."""
@@ -114,7 +100,7 @@ class Store:
 
     def _open(self, now: float) -> None:
         """Follow the map that is pinned now: an agent may have put a larger one in its place."""
-        if not self._map.reopen() or not self._map.is_open:
+        if not self._map.reopen():
             return
         try:
             held = self._map.read()
@@ -125,28 +111,3 @@ class Store:
         if unknown:
             LOG.warning("%d addresses in the data plane are of names not known any more", unknown)
         self.commit()
-
-    def _step(self, now: float) -> None:
-        """Go on with the walk of the connections; at its end, let go what nobody uses."""
-        try:
-            if self._walk is not None and next(self._walk, None) is not None:
-                return
-        except BpfError as error:
-            self._log.warn(
-                "walk", "cannot see which connections live: %s; names' addresses stay longer",
-                error, now=now,
-            )  # fmt: skip
-            self._used.update(self._due)
-        self._walk = None
-        for address, names in self._due.items():
-            if address in self._used:
-                self.names.keep(address, names, now + AGAIN_S)
-                self._counts["kept for connections"] += 1
-            else:
-                self._counts["expired"] += self.names.forget(address, names, now)
-        self.commit()
-        try:
-            self._flows.drop([key for key, address in self._idle.items() if address in self._due])
-        except BpfError as error:
-            self._log.warn("drop", "connections that are over stay: %s", error, now=now)
-        self._due = {}

@@ -177,7 +177,9 @@ class _Pair:
             return
         query = self._waiting[key]
         try:
-            addresses = self._streams.proxy.learn(query, key[1], octets, self.used)
+            addresses = self._streams.proxy.learn(
+                query, key[1], octets, self.used, client=self.client[0]
+            )
         except Malformed as error:
             self._streams.log.warn(
                 ("malformed", self._server[0]), "an answer from %s cannot be read (%s): ignored",

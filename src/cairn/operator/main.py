@@ -20,6 +20,7 @@ from cairn.operator.conflicts import Conflicts
 from cairn.operator.ipam import Ipam
 from cairn.operator.l2 import L2Policies
 from cairn.operator.policies import Policies
+from cairn.operator.policy_trials import PolicyTrials
 from cairn.operator.unsupported import Unsupported
 
 log = logging.getLogger(__name__)
@@ -86,5 +87,6 @@ async def _run(kubeconfig: str | None, lease: Key, identity: str) -> None:
                 group.create_task(ipam.run())
                 group.create_task(bgp.run())
                 group.create_task(rest.run())
+                group.create_task(PolicyTrials(client, recorder).run())
 
         await Election(client, lease, identity).run(lead)

@@ -135,7 +135,6 @@ metadata: {name: clean}
 spec: {blocks: [{cidr: 10.1.0.0/24}, {start: 10.2.0.1, stop: 10.2.0.9}]}
 """
 
-NOT_ENFORCED = "stored but not enforced by this version: nothing is blocked"
 ROWS = [
     (
         POOL,
@@ -159,10 +158,10 @@ ROWS = [
             "neighbors[3]: exportFilter is Cairn's own",
         ],
     ),
-    (DDOS, [NOT_ENFORCED, "spec.podSelector", "this version limits nothing", "fromCIDR 0.0.0.0/0"]),
-    (DENY_ALL, [NOT_ENFORCED, "spec.podSelector", "means that Ingress, Egress is denied"]),
-    (FQDN, ["policy.cilium.io/disabled=true", "no rule that allows DNS"]),
-    (FQDN_WITH_DNS, [NOT_ENFORCED]),
+    (DDOS, ["spec.podSelector", "0.0.0.0/0 is the world", "a limit per source address"]),
+    (DENY_ALL, ["spec.podSelector", "Ingress, Egress is closed but for what is allowed"]),
+    (FQDN, ["policy.cilium.io/disabled=true", "queries for just these names"]),
+    (FQDN_WITH_DNS, []),
     (ENVOY, ["this version runs no Envoy", "services[].routes is a shorter form"]),
     (MESH, ["this version joins no clusters", "CiliumClusterMesh is a kind of Cairn's own"]),
     (CLEAN_POOL, []),
@@ -177,6 +176,7 @@ def test_dialect_is_accepted_as_written_and_noted(kinds: Any, text: str, notes: 
     assert errors == []
     for name, value in obj["spec"].items():
         assert contains(admitted["spec"][name], value)
+    assert kind.validate is None or kind.validate(admitted, None) == []
     found = kind.warn(admitted)
     assert len(found) == len(notes), found
     for note, words in zip(found, notes, strict=True):

@@ -7,11 +7,12 @@ import pytest
 from cairn.compile.host_guard import GUARD, HostNeeds, guard_policy, wants_guard
 from cairn.kube.policy.rule import Action, CidrPeer, Direction, Policy, PolicyRef, PortMatch, Tier
 from cairn.kube.selector import Selector
-from cairn.net import parse_address, parse_l4_address
+from cairn.net import parse_address, parse_l4_address, parse_network
 
 ROUTER, NODE, ADMIN = (parse_address(a) for a in ("192.168.1.1", "192.168.1.11", "fd00:50::a"))
 NEEDS = HostNeeds(
     api_servers=(parse_l4_address("192.168.1.5:6443/TCP"),),
+    segments=(parse_network("192.168.1.0/24"),),
     bgp_peers=((ROUTER, 179),),
     nodes=(NODE,),
     sessions=(ADMIN,),
@@ -32,7 +33,7 @@ def ways(needs: HostNeeds, direction: Direction) -> dict[str, tuple[set[str], se
 def test_who_is_logged_in_and_who_runs_the_network_gets_in() -> None:
     assert ways(NEEDS, Direction.INGRESS) == {
         "administrator's session": ({"fd00:50::a/128"}, {22}),
-        "API server to kubelet": ({"192.168.1.5/32"}, {10250}),
+        "API server to kubelet": ({"192.168.1.5/32", "192.168.1.0/24"}, {10250}),
         "BGP": ({"192.168.1.1/32"}, {179}),
         "BFD": ({"192.168.1.1/32", "192.168.1.11/32"}, {3784}),
         "overlay": ({"192.168.1.11/32"}, {8472}),

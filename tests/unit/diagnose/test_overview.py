@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from cairn.diagnose.overview import Inventory, Overview, compile_overview
+from cairn.diagnose.policies import PolicyCounts
 
 VIP = "192.168.1.100"
 
@@ -175,30 +176,38 @@ def test_a_policy_without_nodes_is_named() -> None:
     assert [p.what for p in found.problems] == [message]
 
 
-def stored_policy(name: str, **annotations: str) -> dict[str, Any]:
+def network_policy(name: str, *entities: str, **annotations: str) -> dict[str, Any]:
     return {
         "kind": "CiliumNetworkPolicy",
         "metadata": {"namespace": "default", "name": name, "annotations": annotations},
-        "spec": {"endpointSelector": {}},
+        "spec": {"endpointSelector": {}, "ingress": [{"fromEntities": list(entities)}]},
     }
 
 
-def test_a_policy_that_is_not_enforced_is_severe_and_told_once_for_all() -> None:
-    found = overview(others=[stored_policy("b"), stored_policy("a")])
+def test_an_invalid_policy_is_severe_and_told_once_for_all() -> None:
+    good, *bad = network_policy("good", "host"), network_policy("b", "x"), network_policy("a", "x")
+    found = overview(network_policies=[good, *bad])
     assert not found.healthy
     (problem,) = found.problems
     assert problem.subject == "CiliumNetworkPolicy default/a, default/b"
-    assert "not enforced by this version: nothing is blocked" in problem.what
+    assert "is not understood, and what was in force of it before stays" in problem.what
+    assert "spec.ingress[0].fromEntities[0]: 'x' is unknown" in problem.what
+    assert found.policies == PolicyCounts(enforced=1, invalid=2)
 
 
 def test_a_disabled_policy_and_an_unread_kind_are_worth_knowing() -> None:
-    disabled = stored_policy("off", **{"policy.cilium.io/disabled": "true"})
+    policies = [
+        network_policy("off", "host", **{"policy.cilium.io/disabled": "true"}),
+        network_policy("try", "host", **{"policy.cilium.io/audit-mode": "true"}),
+    ]
     envoy = {"kind": "CiliumEnvoyConfig", "metadata": {"namespace": "default", "name": "x"}}
-    found = overview(others=[disabled, envoy])
+    found = overview(network_policies=policies, others=[envoy])
     assert found.healthy
+    assert found.policies == PolicyCounts(disabled=1, audit=1)
     assert [(p.subject, p.severe) for p in found.problems] == [
-        ("CiliumNetworkPolicy default/off", False),
         ("CiliumEnvoyConfig default/x", False),
+        ("CiliumNetworkPolicy default/off", False),
+        ("CiliumNetworkPolicy default/try", False),
     ]
 
 

@@ -102,6 +102,17 @@ def test_room_is_bounded_and_names_without_a_selector_go_first() -> None:
     assert table.changes() == {B: (10,), C: (10,)}
 
 
+def test_who_learns_most_makes_room() -> None:
+    table = names(("", "*.test", 10), capacity=4)
+    table.learn("quiet.test", [A], 50, owner="quiet")
+    for n in range(100):
+        table.learn(f"n{n}.test", [A, B], 1000 + n, owner="loud")
+    held = {(lease.name, lease.addresses[0]) for lease in table.leases()}
+    assert ("quiet.test", A) in held
+    assert len(held) == 4
+    assert table.evicted == 197
+
+
 def test_what_the_data_plane_holds_is_taken_over() -> None:
     table = names(("a.test", "", 10), ("b.test", "", 11))
     table.learn("a.test", [A], 100)

@@ -38,19 +38,20 @@ def test_a_network_that_cannot_be_read_is_named_and_keeps_no_other_out(text: Any
     assert len(read.unreadable) == 1
     told = unsupported(group(text, "192.0.2.0/24", deny="true"))
     assert [gap.reason for gap in told] == ["NetworkNotDenied"]
+    told = unsupported(group(text, "192.0.2.0/24"))
+    assert [gap.reason for gap in told] == ["NetworkNotRead"]
 
 
 @pytest.mark.parametrize(
     ("annotations", "reasons"),
     [
-        ({}, ["GroupNotRead"]),
-        ({"deny": "yes"}, ["GroupNotRead"]),
+        ({}, []),
+        ({"deny": "false"}, []),
+        ({"deny": "yes"}, ["GroupNotDenied"]),
         ({"deny": "true"}, []),
     ],
 )
-def test_a_group_that_denies_nothing_says_so(
-    annotations: dict[str, str], reasons: list[str]
-) -> None:
+def test_a_deny_list_that_is_none_says_so(annotations: dict[str, str], reasons: list[str]) -> None:
     told = unsupported(group("192.0.2.0/24", **annotations))
     assert [gap.reason for gap in told] == reasons
     assert all("cairn.io/deny=true" in gap.message for gap in told)

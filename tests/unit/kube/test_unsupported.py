@@ -6,7 +6,12 @@ import pytest
 
 from cairn.apiserver.notes import template_warnings, warnings
 from cairn.kube.crds import load
-from cairn.kube.resource import BGP_ADVERTISEMENTS, NETWORK_POLICIES, STORED_KINDS
+from cairn.kube.resource import (
+    BGP_ADVERTISEMENTS,
+    NETWORK_POLICIES,
+    POLICY_KINDS,
+    STORED_KINDS,
+)
 from cairn.kube.unsupported import WHOLE, Weight, unsupported
 
 UNSAFE, IGNORED, ASIDE = Weight.UNSAFE, Weight.IGNORED, Weight.ASIDE
@@ -128,7 +133,7 @@ def test_a_kind_without_effect_is_named_when_it_is_applied(kind: str) -> None:
 
 def test_every_kind_without_effect_is_followed() -> None:
     followed = {resource.kind for resource in (*STORED_KINDS, BGP_ADVERTISEMENTS)}
-    in_part = {"CiliumCIDRGroup"}  # read for its deny list; policies would have the rest
+    in_part = {"CiliumCIDRGroup"}  # read for policies and for its deny list
     assert followed - in_part == set(WHOLE)
 
 
@@ -138,7 +143,7 @@ def test_the_followed_kinds_are_served_under_the_names_that_are_followed() -> No
         for crd in load()
         for version in crd["spec"]["versions"]
     }
-    custom = set(STORED_KINDS) - {NETWORK_POLICIES}
+    custom = {*STORED_KINDS, *POLICY_KINDS} - {NETWORK_POLICIES}
     assert {(r.group, r.version, r.plural) for r in custom} <= served
 
 
@@ -148,11 +153,9 @@ def test_an_advertisement_that_the_operator_made_is_no_gap() -> None:
     assert unsupported(made) == ()
 
 
-def test_a_disabled_policy_is_not_unsafe() -> None:
-    annotations = {"policy.cilium.io/disabled": "true"}
-    (gap,) = unsupported({"kind": "CiliumNetworkPolicy", "metadata": {"annotations": annotations}})
-    assert gap.weight is IGNORED
-    assert "disabled" in gap.message
+def test_policies_are_honoured_and_have_no_gap() -> None:
+    for resource in POLICY_KINDS:
+        assert unsupported({"kind": resource.kind, "metadata": {"name": "x"}, "spec": {}}) == ()
 
 
 def test_settings_of_cilium_are_named() -> None:

@@ -33,10 +33,10 @@ def workloads(objects: Objects) -> list[dict[str, Any]]:
     return [o for (kind, _, _), o in objects.items() if kind in ("Deployment", "DaemonSet")]
 
 
-def test_daemon_set_is_agent_speaker_and_dns_on_the_host_network(system: Objects) -> None:
+def test_daemon_set_is_agent_speaker_and_proxies_on_the_host_network(system: Objects) -> None:
     template = system["DaemonSet", "kube-system", "cairn"]["spec"]["template"]
     containers = {c["name"]: c for c in template["spec"]["containers"]}
-    assert set(containers) == {"agent", "speaker", "dns"}
+    assert set(containers) == {"agent", "speaker", "dns", "proxy"}
     assert template["spec"]["hostNetwork"] is True
     assert template["metadata"]["annotations"] == {
         "kubectl.kubernetes.io/default-container": "agent",

@@ -2,15 +2,17 @@
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from cairn.abi import structs
 from cairn.abi.records import EVENT
 from cairn.abi.verdicts import Verdict
+from cairn.kube.policy.rule import PolicyRef, RuleRef
 from cairn.net import parse_address
-from cairn.observe.drops import sum_drops
+from cairn.observe.drops import Names, sum_drops
 
 
-def event(source: str, port: int, verdict: int, *, suppressed: int = 0) -> bytes:
+def event(source: str, port: int, verdict: int, *, suppressed: int = 0, rule: int = 0) -> bytes:
     return structs.Event(
         time_ns=1,
         source=parse_address(source),
@@ -24,7 +26,7 @@ def event(source: str, port: int, verdict: int, *, suppressed: int = 0) -> bytes
         ifindex=2,
         length=60,
         suppressed=suppressed,
-        rule=0,
+        rule=rule,
     ).write()
 
 
@@ -63,3 +65,51 @@ def test_an_unknown_reason_is_told_as_such() -> None:
 
 def test_nothing_gives_nothing() -> None:
     assert sum_drops(records()) == []
+
+
+RULE = RuleRef(PolicyRef("CiliumNetworkPolicy", "production", "web-tier-policy"), "ingressDeny[0]")
+NAMES = Names(
+    {7: RULE}.get,
+    lambda address: "production/web-1" if str(address) == "192.168.1.100" else "",
+)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "rule", "line"),
+    [
+        (
+            Verdict.DROP_POLICY_DENIED,
+            7,
+            "1 packet dropped, 10.0.0.1 to production/web-1 (192.168.1.100:81) TCP: "
+            "denied by CiliumNetworkPolicy/production/web-tier-policy ingressDeny[0]",
+        ),
+        (
+            Verdict.DROP_POLICY_DEFAULT,
+            7,
+            "1 packet dropped, 10.0.0.1 to production/web-1 (192.168.1.100:81) TCP: "
+            "default deny by CiliumNetworkPolicy/production/web-tier-policy",
+        ),
+        (
+            Verdict.AUDITED,
+            7,
+            "1 packet let through, 10.0.0.1 to production/web-1 (192.168.1.100:81) TCP: "
+            "CiliumNetworkPolicy/production/web-tier-policy ingressDeny[0], in audit mode, "
+            "would have decided otherwise",
+        ),
+        (
+            Verdict.DROP_POLICY_DENIED,
+            8,
+            "1 packet dropped, 10.0.0.1 to production/web-1 (192.168.1.100:81) TCP: "
+            "a rule of a policy forbids it",
+        ),
+    ],
+)
+def test_a_line_names_the_policy_and_the_rule(verdict: Verdict, rule: int, line: str) -> None:
+    (drop,) = sum_drops(records(event("10.0.0.1", 81, verdict, rule=rule)))
+    assert drop.describe(NAMES) == line
+
+
+def test_drops_by_different_rules_are_told_apart() -> None:
+    denied = Verdict.DROP_POLICY_DENIED
+    drops = sum_drops(records(*(event("10.0.0.1", 81, denied, rule=rule) for rule in (7, 8, 7))))
+    assert [(drop.rule, drop.packets) for drop in drops] == [(7, 2), (8, 1)]

@@ -226,7 +226,7 @@ def policies(draw: st.DrawFn, number: int = 0, *, names: bool = False) -> Policy
 
 
 @st.composite
-def objects(draw: st.DrawFn, *, names: bool = False) -> Objects:
+def objects(draw: st.DrawFn, *, names: bool = False, most: int = 5) -> Objects:
     """Return a cluster with policies."""
     teams = st.fixed_dictionaries({}, optional={"team": st.sampled_from(["red", "blue"])})
     zones = st.fixed_dictionaries({"zone": st.sampled_from("pq")})
@@ -243,7 +243,9 @@ def objects(draw: st.DrawFn, *, names: bool = False) -> Objects:
             (web, slice_of("web", "10.0.0.1", namespace="one")),
             (service("outer", "one"), slice_of("outer", "10.0.0.2", "8.8.8.8", namespace="one")),
         ],
-        policies=[draw(policies(number, names=names)) for number in range(draw(st.integers(0, 5)))],
+        policies=[
+            draw(policies(number, names=names)) for number in range(draw(st.integers(0, most)))
+        ],
     )
 
 

@@ -17,13 +17,17 @@ from cairn.compile.policy.partition import Span, named_ports, partition, spans_o
 from cairn.compile.policy.peer_sets import Follower, PeerSets
 from cairn.compile.policy.ruleset import Ruleset
 from cairn.desired.policy import DirectionPolicy, Redirect, Table, Verdict
-from cairn.kube.policy.rule import Direction, DnsRule, RuleRef
+from cairn.kube.policy.rule import Direction, DnsRule, RuleRef, Tier
 from cairn.kube.policy.workload import NamedPort
 from cairn.net import Protocol
 
 _DNS: tuple[Span, ...] = ((int(Protocol.TCP), 53, 53), (int(Protocol.UDP), 53, 53))
 _ANY_NAME = Redirect(dns=(DnsRule(pattern="*"),), direction=Direction.EGRESS)
 _OPEN = Table(Verdict(PolicyAction.ALLOW, None))
+
+
+Places = tuple[int, ...]
+"""Rules of a side, by their place in the order."""
 
 
 class _Matching(NamedTuple):
@@ -43,6 +47,7 @@ class Side:
         rules = tuple(enumerate(ruleset.rules))
         self._everyone = tuple(place for place, ranked in rules if ranked.everyone)
         self._by_name = tuple(place for place, ranked in rules if ranked.by_name)
+        self._kinds_of_names = self._one_of_each(self._by_name)
         self._rules_of: dict[Atom, list[int]] = {}
         for place, ranked in rules:
             for atom in ranked.atoms:
@@ -66,20 +71,33 @@ class Side:
                 found.setdefault(group, []).extend(self._rules_of[atom])
         return found
 
-    def rules_for(self, group: Group) -> list[int]:
+    def rules_for(self, group: Group) -> Places:
         """Return the rules that tell a group from everyone."""
-        meaning = (self._rules_of[atom] for atom, groups in self._groups.items() if group in groups)
-        return [place for places in meaning for place in places]
+        rules_of = self._rules_of
+        meaning = [rules_of[atom] for atom, groups in self._groups.items() if group in groups]
+        return tuple(place for places in meaning for place in places)
 
     def matching(self, special: Iterable[int], *, is_name: bool) -> _Matching:
         """Return which rules match a group that the rules `special` tell from everyone."""
         if is_name:
             return _Matching(tuple(sorted(set(special))), ())
         plain = {*self._everyone, *special}
-        named = self._by_name
-        if not plain.isdisjoint(named):
-            named = tuple(place for place in named if place not in plain)
+        named = self._kinds_of_names
+        if not plain.isdisjoint(self._by_name):
+            named = self._one_of_each(place for place in self._by_name if place not in plain)
         return _Matching(tuple(sorted(plain)), named)
+
+    def _one_of_each(self, by_name: Iterable[int]) -> Places:
+        """Return rules by name without those of the normal tier that are like one before.
+
+        Which name it is does not matter where only the address is known; thousands are common.
+        """
+        found: dict[object, int] = {}
+        for place in by_name:
+            ranked = self.ruleset.rules[place]
+            alike = ranked.rule.matches if ranked.tier is Tier.NORMAL else place
+            found.setdefault(alike, place)
+        return tuple(found.values())
 
 
 class CompiledDirection:
@@ -99,57 +117,56 @@ class CompiledDirection:
         self._own_node_passes = own_node_passes
         self._learns = direction is Direction.EGRESS and sides[0].ruleset.learns_names
         self._named = named_ports(r for side in sides for r in side.ruleset.rules)
+        self._fallback = _fallback([side.ruleset for side in sides])
         self._tables: dict[object, Table] = {}
         self._distinct: dict[Table, Table] = {}
-        self._rest = self._table(None, [()] * len(sides))
-        self._peers: dict[Group, Table] = {}
+        nothing: tuple[Places, ...] = ((),) * len(sides)
+        self._rest = self._table(None, nothing)
+        self._peers: dict[int, Table] = {}
         told_apart = [side.told_apart() for side in sides]
         for group in set().union(*told_apart):
-            self._judge(group, [found.get(group, ()) for found in told_apart])
+            self._judge(group, tuple(tuple(found.get(group, ())) for found in told_apart))
 
     def close(self) -> None:
         """Follow nothing any more."""
         for side in self._sides:
             side.close()
 
-    def update(self, groups: Iterable[Group]) -> None:
-        """Judge groups anew that may be meant by other peers than before."""
+    def update(self, numbers: Iterable[int], groups: Iterable[Group]) -> None:
+        """Forget what had these numbers, and judge groups anew that may be meant otherwise now."""
+        for number in numbers:
+            self._peers.pop(number, None)
         for group in groups:
-            self._judge(group, [side.rules_for(group) for side in self._sides])
-
-    def forget(self, groups: Iterable[Group]) -> None:
-        """Forget groups that are gone."""
-        for group in groups:
-            self._peers.pop(group, None)
+            self._judge(group, tuple(side.rules_for(group) for side in self._sides))
 
     def policy(self) -> DirectionPolicy:
         """Return the verdicts as they are now."""
-        peers = {group.number: table for group, table in self._peers.items()}
+        peers = self._peers.copy()
         if self._own_node_passes:
             peers[int(Identity.HOST)] = _OPEN
         return DirectionPolicy(self._rest, peers)
 
-    def _judge(self, group: Group, special: Sequence[Iterable[int]]) -> None:
-        table = self._table(group, special)
-        told_apart = group.name is None or any(special)
-        if told_apart and (table is not self._rest or group.name is not None):
-            self._peers[group] = table
-        else:
-            self._peers.pop(group, None)
+    def _judge(self, group: Group, special: tuple[Places, ...]) -> None:
+        if any(special):
+            table = self._table(group, special)
+            if table is not self._rest or group.name is not None:
+                self._peers[group.number] = table
 
-    def _table(self, group: Group | None, special: Sequence[Iterable[int]]) -> Table:
+    def _table(self, group: Group | None, special: tuple[Places, ...]) -> Table:
+        """Return the table of a group that these rules tell from everyone."""
+        is_name = group is not None and group.name is not None
         ports = self._ports
         if self._direction is Direction.EGRESS:
-            ports = group.ports if group is not None else ()
-            ports = tuple(port for port in ports if port.name in self._named)
-        is_name = group is not None and group.name is not None
-        matching = tuple(
-            side.matching(found, is_name=is_name)
-            for side, found in zip(self._sides, special, strict=True)
-        )
-        key = (matching, ports, is_name)
+            ports = ()
+            if self._named and group is not None:
+                ports = tuple(port for port in group.ports if port.name in self._named)
+        key = (special, ports, is_name)
         table = self._tables.get(key)
         if table is None:
+            matching = tuple(
+                side.matching(places, is_name=is_name)
+                for side, places in zip(self._sides, special, strict=True)
+            )
             table = self._build(matching, ports, is_name=is_name)
             table = self._tables[key] = self._distinct.setdefault(table, table)
         return table
@@ -175,18 +192,17 @@ class CompiledDirection:
 
         return partition(numbered, verdict, _DNS if self._learns else ())
 
-    def _fallback(self) -> RuleRef:
-        """Return what denies where no rule by name allows."""
-        rulesets = [side.ruleset for side in self._sides]
-        isolating = [r.isolated_by for r in rulesets if r.isolated_by is not None]
-        by_name = [one.ref for ruleset in rulesets for one in ruleset.rules if one.by_name]
-        return (*isolating, *by_name)[0]
-
     def _decide(self, which: int, candidates: list[Candidate], *, is_name: bool) -> Decision:
         ruleset = self._sides[which].ruleset
         if is_name:
-            return decide_named(candidates, ruleset.isolated_by, self._fallback())
+            return decide_named(candidates, ruleset.isolated_by, self._fallback)
         return decide(candidates, ruleset.isolated_by)
+
+
+def _fallback(rulesets: Sequence[Ruleset]) -> RuleRef:
+    """Return what denies where no rule by name allows."""
+    isolating = [found.isolated_by for found in rulesets if found.isolated_by is not None]
+    return (*isolating, *(one.ref for found in rulesets for one in found.rules))[0]
 
 
 def _verdict(decisions: list[Decision], *, learn: bool) -> Verdict:

@@ -39,6 +39,7 @@ class Subject:
         self._on_touch = on_touch
         self._stale = True
         self._touched: set[Group] = set()
+        self._touched_numbers: set[int] = set()
         self._compiled: dict[Direction, CompiledDirection] = {}
         self._policy = SubjectPolicy(0)
 
@@ -50,6 +51,7 @@ class Subject:
     def touch(self, group: Group) -> None:
         """Judge a group anew before the next answer."""
         self._touched.add(group)
+        self._touched_numbers.add(group.number)
         self._on_touch(self)
 
     def close(self) -> None:
@@ -58,25 +60,28 @@ class Subject:
             compiled.close()
         self._compiled = {}
         self._stale = True
-        self._touched.clear()
+        self._forget_touched()
 
     def policy(self, identity: int, sets: PeerSets, rulesets: Rulesets) -> SubjectPolicy:
         """Return its policy as it is now, under one of its identities."""
         if self._stale:
             self._compile(sets, rulesets)
         elif self._touched:
-            gone = {group for group in self._touched if not sets.knows(group)}
+            there = [group for group in self._touched if sets.knows(group)]
             for compiled in self._compiled.values():
-                compiled.forget(gone)
-                compiled.update(self._touched - gone)
+                compiled.update(self._touched_numbers, there)
         else:
             return self._under(identity)
         self._stale = False
-        self._touched.clear()
+        self._forget_touched()
         self._policy = SubjectPolicy(
             0, self._direction(Direction.INGRESS), self._direction(Direction.EGRESS)
         )
         return self._under(identity)
+
+    def _forget_touched(self) -> None:
+        self._touched.clear()
+        self._touched_numbers.clear()
 
     def _under(self, identity: int) -> SubjectPolicy:
         return SubjectPolicy(identity, self._policy.ingress, self._policy.egress)

@@ -8,6 +8,7 @@ Cost        each rule is compared with those of policies that are about the same
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from cairn.diagnose.lint.cover import conditions_cover, rule_covers, selector_covers
 from cairn.diagnose.lint.found import Found, Weight, of
@@ -25,35 +26,17 @@ from cairn.kube.policy.rule import (
 Entry = tuple[Policy, int, Rule]
 """A rule with its place in its policy."""
 MOST_PAIRS = 2_000_000
+EVERYWHERE = ""
+"""In place of a namespace: policies of the whole cluster."""
 
 
 def find(policies: Iterable[Policy], linted: frozenset[PolicyRef]) -> Iterator[Found]:
     """Yield what never decides in the linted policies, whatever policy overrides it."""
-    by_place: dict[tuple[Direction, str], list[Entry]] = defaultdict(list)
-    everywhere: dict[Direction, list[Entry]] = defaultdict(list)
-    asked: list[Entry] = []
-    for policy in policies:
-        if policy.disabled or policy.audit:
-            continue
-        places = _namespaces(policy)
-        for number, rule in enumerate(policy.rules):
-            if rule.implied:
-                continue
-            entry = policy, number, rule
-            if policy.ref in linted:
-                asked.append(entry)
-            for place in places:
-                by_place[rule.direction, place].append(entry)
-            if not places:
-                everywhere[rule.direction].append(entry)
+    field = _Field(policies)
+    asked = [entry for entry in field.entries if entry[0].ref in linted]
     for entry in asked:
-        policy, _, rule = entry
-        near = [e for place in _namespaces(policy) for e in by_place[rule.direction, place]]
-        others = near + everywhere[rule.direction]
-        if len(asked) * len(others) > MOST_PAIRS:
-            others = [other for other in others if other[2].peers == rule.peers]
-        yield from _first(entry, others)
-    if any(len(asked) * len(entries) > MOST_PAIRS for entries in by_place.values()):
+        yield from _first(entry, field.near(entry, len(asked)))
+    if field.too_many:
         yield Found(
             "NotAllCompared",
             Weight.NOTE,
@@ -62,6 +45,38 @@ def find(policies: Iterable[Policy], linted: frozenset[PolicyRef]) -> Iterator[F
             f"{len(asked)} rules are too many to compare each with each: those that name the same "
             "peers were compared; lint fewer files at once to compare all",
         )
+
+
+class _Field:
+    """All rules, by whom they may be about."""
+
+    def __init__(self, policies: Iterable[Policy]) -> None:
+        self.entries: list[Entry] = []
+        self.too_many = False
+        self._by_place: dict[tuple[Direction, str], list[Entry]] = defaultdict(list)
+        self._alike: dict[tuple[Direction, object], list[Entry]] = defaultdict(list)
+        for policy in policies:
+            if policy.disabled or policy.audit:
+                continue
+            places = _namespaces(policy) or (EVERYWHERE,)
+            for number, rule in enumerate(policy.rules):
+                if rule.implied:
+                    continue
+                entry = policy, number, rule
+                self.entries.append(entry)
+                self._alike[rule.direction, rule.peers].append(entry)
+                for place in places:
+                    self._by_place[rule.direction, place].append(entry)
+
+    def near(self, entry: Entry, asked: int) -> Iterable[Entry]:
+        """Return the rules that may be about the same connections."""
+        policy, _, rule = entry
+        places = (*_namespaces(policy), EVERYWHERE)
+        near = [self._by_place.get((rule.direction, place), []) for place in places]
+        if asked * sum(map(len, near)) > MOST_PAIRS:
+            self.too_many = True
+            return self._alike[rule.direction, rule.peers]
+        return chain.from_iterable(near)
 
 
 def _namespaces(policy: Policy) -> tuple[str, ...]:

@@ -4,11 +4,11 @@ a pod, a node, an address, a name, a well-known group  ->  End
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from cairn.abi.structs import Identity
-from cairn.kube.policy.rule import NAMESPACE, NAMESPACE_LABEL
+from cairn.kube.policy.rule import NAMESPACE, NAMESPACE_LABEL, RESERVED
 from cairn.net import Address
 
 
@@ -58,7 +58,7 @@ class End:
     @property
     def own_labels(self) -> dict[str, str]:
         """Labels that stand in a pod's metadata, without what it has from elsewhere."""
-        return {k: v for k, v in self.labels.items() if not k.startswith("io.c") or not _lent(k)}
+        return {k: v for k, v in self.labels.items() if not _lent(k)}
 
     @property
     def judged(self) -> bool:
@@ -73,5 +73,7 @@ def _lent(key: str) -> bool:
 def as_seen_from(end: End, other: End) -> End:
     """Return `end` as the other end's policies see it: a pod's own node is its host."""
     if end.kind is Kind.NODE and other.kind is Kind.POD and end.node and end.node == other.node:
-        return End(end.text, end.kind, int(Identity.HOST), end.labels, end.address, end.node)
+        labels = {k: v for k, v in end.labels.items() if not k.startswith(RESERVED)}
+        labels[f"{RESERVED}host"] = ""
+        return replace(end, identity=int(Identity.HOST), labels=labels)
     return end

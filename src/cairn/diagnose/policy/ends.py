@@ -7,6 +7,7 @@ Raises  NoSuchEnd, with what to write instead
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from cairn.abi.structs import Identity
 from cairn.diagnose.policy.end import End, Kind
@@ -57,7 +58,7 @@ class NoSuchEnd(ValueError):
 def find_ends(world: World, text: str) -> list[End]:
     """Return the ends that a text names: one for each identity; raises NoSuchEnd."""
     if text in ENTITIES:
-        return [entity(text)]
+        return [group_end(world, text)]
     if address := _address(text):
         return _at_address(world, address)
     if _LABEL.fullmatch(text):
@@ -87,6 +88,14 @@ def entity(name: str) -> End:
         family = "ipv6" if identity is Identity.WORLD_IPV6 else "ipv4"
         labels[f"{RESERVED}world-{family}"] = ""
     return End(name, kind, int(identity), labels)
+
+
+def group_end(world: World, name: str) -> End:
+    """Return the end that a well-known group is in a World: an API server may be outside, too."""
+    end = entity(name)
+    labels = {**end.labels, **world.engine.labels_of(end.identity)}
+    address = world.api_server[0] if end.kind is Kind.API_SERVER and world.api_server else None
+    return replace(end, labels=labels, address=address)
 
 
 def _address(text: str) -> Address | None:
@@ -183,7 +192,8 @@ def _node(world: World, name: str) -> End:
         raise NoSuchEnd(f"'node/{name}': there is no such node (there are: {known})")
     address = node.internal_ips[0] if node.internal_ips else None
     identity = world.engine.identity_at(address) if address else int(Identity.REMOTE_NODE)
-    return End(f"node/{name}", Kind.NODE, identity, _node_labels(world, name), address, name)
+    labels = {**_node_labels(world, name), **world.engine.labels_of(identity)}
+    return End(f"node/{name}", Kind.NODE, identity, labels, address, name)
 
 
 def _at_address(world: World, address: Address) -> list[End]:
@@ -197,7 +207,7 @@ def _at_address(world: World, address: Address) -> list[End]:
         if address in (*service.cluster_ips, *service.load_balancer_ips, *service.external_ips):
             return _service(world, key)
     if address in world.api_server:
-        return [entity("kube-apiserver")]
+        return [group_end(world, "kube-apiserver")]
     return [outside(world, address)]
 
 

@@ -25,6 +25,7 @@ from cairn.kube.policy.rule import (
     ServicePeer,
     Tier,
 )
+from cairn.kube.policy.trial import UNTIL
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def _row(
         count, about = sum(map(policy.nodes.matches, nodes)) if policy.nodes else 0, "nodes"
     return PolicyRow(
         *policy.ref,
-        _state(policy),
+        _state(world, policy),
         count,
         about,
         tuple(sorted(direction.value for direction in policy.isolates)),
@@ -129,10 +130,12 @@ def _row(
     )
 
 
-def _state(policy: Policy) -> str:
+def _state(world: World, policy: Policy) -> str:
     if policy.disabled:
         return "disabled"
-    return "audit" if policy.audit else "enforced"
+    state = "audit" if policy.audit else "enforced"
+    until = world.annotation(policy.ref, UNTIL)
+    return f"{state}, on trial until {until}" if until else state
 
 
 def _sum(ref: PolicyRef, used: Used) -> Uses:

@@ -305,9 +305,6 @@ def spell_selector(selector: Selector) -> str:
     return said + (f" in namespace {' or '.join(where)}" if where else "")
 
 
-_IN_CLUSTER = (Kind.POD, Kind.NODE, Kind.GROUP)
-
-
 def is_in_entity(end: End, entity: str) -> bool:
     """Return whether an end belongs to a well-known group."""
     match entity:
@@ -315,19 +312,10 @@ def is_in_entity(end: End, entity: str) -> bool:
             return True
         case "none":
             return False
-        case "world":
-            return end.kind is Kind.WORLD
-        case "world-ipv4" | "world-ipv6":
-            version = 4 if entity == "world-ipv4" else 6
-            return end.kind is Kind.WORLD and _version(end) == version
         case "cluster":
-            return end.kind in _IN_CLUSTER or f"{RESERVED}kube-apiserver" in end.labels
+            return f"{RESERVED}world" not in end.labels
         case _:
             return f"{RESERVED}{entity}" in end.labels
-
-
-def _version(end: End) -> int:
-    return end.address.version if end.address is not None else 4
 
 
 def named_in(ref: PolicyRef, direction: Direction, path: str, end: End) -> str:

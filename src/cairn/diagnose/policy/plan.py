@@ -95,8 +95,8 @@ def plan(before: World, after: World) -> Plan:
         and one is not other
         and not one.after.dns_name
     ]
-    changes = merged(chain.from_iterable(_compare(before, after, *pair) for pair in pairs))
     lost = {(c.sender, c.receiver, c.at) for c in cut}
+    changes = chain.from_iterable(_compare(before, after, *pair) for pair in pairs)
     invalid = {
         str(ref): f"{error.path}: {error.reason}"
         for ref, error in after.invalid.items()
@@ -104,7 +104,7 @@ def plan(before: World, after: World) -> Plan:
     }
     return Plan(
         merged(cut),
-        tuple(c for c in changes if (c.sender, c.receiver, c.at) not in lost),
+        merged(c for c in changes if (c.sender, c.receiver, c.at) not in lost),
         invalid,
     )
 

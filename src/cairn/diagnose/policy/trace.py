@@ -65,8 +65,9 @@ def trace(
     world: World, sender: End, receiver: End, place: Place, request: Request = NO_REQUEST
 ) -> Trace:
     """Return what becomes of a connection."""
-    out = _side(world, Question(sender, receiver, place, Direction.EGRESS), request)
-    into = _side(world, Question(receiver, sender, place, Direction.INGRESS), request)
+    target, source = as_seen_from(receiver, sender), as_seen_from(sender, receiver)
+    out = _side(world, Question(sender, target, place, Direction.EGRESS), request)
+    into = _side(world, Question(receiver, source, place, Direction.INGRESS), request)
     return Trace(sender.text, receiver.text, str(place), out.allowed and into.allowed, (out, into))
 
 
@@ -75,10 +76,7 @@ def verdict_of(world: World, asked: Question) -> Verdict | None:
     subject = asked.subject
     if not subject.judged:
         return None
-    if subject.kind is Kind.POD and subject.node and subject.node == asked.other.node:
-        other = as_seen_from(asked.other, subject)
-    else:
-        other = asked.other
+    other = as_seen_from(asked.other, subject)
     policy = world.policy_of(subject)
     way = policy.ingress if asked.direction is Direction.INGRESS else policy.egress
     if way is None:

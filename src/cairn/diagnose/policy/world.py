@@ -22,7 +22,7 @@ from cairn.diagnose.policy.pod import Pod, pods_of
 from cairn.diagnose.policy.written import at_path, rule_text
 from cairn.kube.cidr_group import CidrGroup
 from cairn.kube.endpoint_slice import EndpointSlice
-from cairn.kube.metadata import Key, Object, key_of
+from cairn.kube.metadata import Key, Object, key_of, metadata_of
 from cairn.kube.node import Node
 from cairn.kube.policy.read import read_policies
 from cairn.kube.policy.rule import (
@@ -207,6 +207,11 @@ class World:
         """Return a rule as it is written, as YAML; "" if it is not written."""
         obj = self.object_of(ref.policy)
         return rule_text(obj, ref.path) if obj and ref.path else ""
+
+    def annotation(self, ref: PolicyRef, name: str) -> str:
+        """Return an annotation of a policy; "" if it has none of this name."""
+        obj = self.object_of(ref)
+        return metadata_of(obj).annotations.get(name, "") if obj else ""
 
     def written(self, ref: PolicyRef, path: str) -> object:
         """Return what stands at a path of a policy; None if nothing does."""

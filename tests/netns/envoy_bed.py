@@ -10,6 +10,7 @@ plane's programs do; those have tests of their own.
 
 import asyncio
 import contextlib
+import http.client
 import json
 import os
 import secrets
@@ -41,6 +42,9 @@ EGRESS, INGRESS = 15001, 15002
 port 8080 from elsewhere."""
 
 
+OWN = "meta l4proto tcp socket transparent 1 meta mark set 0x200 accept"
+
+
 def steering(rules: Collection[str]) -> str:
     """Return what stands for the data plane's programs."""
     return "\n".join(
@@ -49,7 +53,7 @@ def steering(rules: Collection[str]) -> str:
             "delete table inet steer",
             "table inet steer {",
             "  chain pre { type filter hook prerouting priority mangle;",
-            '    iifname != "eth1" meta l4proto tcp socket transparent 1 meta mark set 0x200 accept',
+            f'    iifname != "eth1" {OWN}',
             *(f"    {rule}" for rule in rules),
             "  }",
             "  chain post { type nat hook postrouting priority srcnat;",
@@ -61,10 +65,11 @@ def steering(rules: Collection[str]) -> str:
 
 
 def tproxy(match: str, port: int) -> list[str]:
-    """Return rules that give TCP connections to a listener."""
+    """Return rules that give TCP connections to a listener, or nobody where there is none."""
     return [
         f"meta nfproto ipv4 {match} tproxy ip to 127.0.0.1:{port} meta mark set 0x200 accept",
         f"meta nfproto ipv6 {match} tproxy ip6 to [::1]:{port} meta mark set 0x200 accept",
+        f"{match} drop",
     ]
 
 
@@ -159,13 +164,13 @@ class ProxyBed:
         return found[0]
 
     def curl(self, where: str, url: str, *options: str) -> str:
-        """Return what curl prints: status line, headers, body; "" if there is no answer."""
+        """Return what curl prints: status line, headers, body, or what is wrong."""
         done = subprocess.run(
             ["nsenter", f"--net=/run/netns/{self.ns(where)}", "curl", "-sS", "-i", "-m", "5",
              "--path-as-is", *options, url],
             capture_output=True, text=True,
         )  # fmt: skip
-        return done.stdout
+        return done.stdout or done.stderr
 
     def log_lines(self) -> tuple[Line, ...]:
         """Return the access log as it is."""
@@ -262,8 +267,8 @@ def proxy_bed(directory: Path) -> Iterator[ProxyBed]:
 
 def answer_of(text: str) -> tuple[int, dict[str, Any]]:
     """Return status and the lab's web server's JSON of what curl printed."""
-    head, _, body = text.partition("\n\n") if "\r\n" not in text else text.partition("\r\n\r\n")
-    status = int(head.split()[1]) if head else 0
+    head, _, body = text.partition("\n\n")
+    status = int(head.split()[1]) if head.startswith("HTTP/") else 0
     with contextlib.suppress(ValueError):
         return status, json.loads(body)
     return status, {"text": body}
@@ -276,3 +281,56 @@ def accepts(ns: str, address: str, port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+class Client:
+    """A connection that is kept open and asked over again and again, from a thread of its own."""
+
+    def __init__(self, ns: str, address: str, path: str, *, pause_s: float = 0.02) -> None:
+        self._connection = http.client.HTTPConnection(address, 8080, timeout=5)
+        namespace.call_in(ns, self._connection.connect)
+        self._path = path
+        self._pause_s = pause_s
+        self._stop = threading.Event()
+        self.answers: list[int] = []
+        self.error: str = ""
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.wait(self._pause_s):
+                self._connection.request("GET", self._path)
+                answer = self._connection.getresponse()
+                answer.read()
+                self.answers.append(answer.status)
+                if answer.will_close:
+                    self.error = "the server closes"
+                    return
+        except (OSError, http.client.HTTPException) as error:
+            self.error = repr(error)
+
+    def wait_for_answers(self, more: int) -> list[int]:
+        """Return the next answers that come."""
+        before = len(self.answers)
+        wait_for(lambda: len(self.answers) >= before + more or self.ended(), "answers of a client")
+        return self.answers[before:]
+
+    def ended(self) -> bool:
+        return bool(self.error)
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(10)
+        self._connection.close()
+
+
+@contextlib.contextmanager
+def clients(ns: str, address: str, path: str, number: int = 4) -> Iterator[list[Client]]:
+    """Have some connections ask 200 times a second together."""
+    made = [Client(ns, address, path, pause_s=number / 200) for _ in range(number)]
+    try:
+        yield made
+    finally:
+        for client in made:
+            client.stop()
