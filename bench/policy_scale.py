@@ -5,8 +5,8 @@
 Each application of each namespace has five policies: who may call it (two languages), whom it
 may call, and what it may reach outside, by network and by name.
 
-Units       a change counts from its object's being read until every subject that it touches is compiled
-            again and every network that it touches has been looked up; the maps are not in it
+Units       a change counts from its object's being read until every subject that it touches is
+            compiled again and every network that it touches is looked up; the maps are not in it
 Invariants  It is measured in a process of its own, so its memory is that of one engine with the
             interpreter and Cairn's modules.
 """
@@ -24,9 +24,10 @@ from typing import Any
 from row import Row, at_most, percentile
 
 from cairn.compile.policy import Engine
+from cairn.drive.daemon import collect_seldom
 from cairn.kube.metadata import Key
 from cairn.kube.policy.read import read_policies
-from cairn.kube.policy.rule import Policy
+from cairn.kube.policy.rule import NAMESPACE, Policy
 from cairn.kube.policy.workload import Workload
 from cairn.net import parse_address
 
@@ -34,6 +35,7 @@ NAMESPACES, APPS, REPLICAS, POLICIES = 300, 20, 5, 5
 PODS_PER_NODE = 100
 ROUNDS = 200
 NODE = "node-0"
+NODES, PODS, NEW_PODS = map(IPv4Address, ("192.168.1.10", "10.64.0.0", "10.96.0.0"))
 FILL_AIM_S, CHANGE_AIM_MS, AIM_MIB = 30.0, 100.0, 300.0
 
 
@@ -45,6 +47,8 @@ def run() -> list[Row]:
 
 def measure() -> list[Row]:
     """Fill an engine, change it, and tell what it cost."""
+    # As every daemon does.
+    collect_seldom()
     objects = list(texts())
     engine = Engine(NODE)
     before = rss_mib()
@@ -58,19 +62,24 @@ def measure() -> list[Row]:
     rows = [
         at_most(
             f"{count(POLICIES):,} policies, {count(REPLICAS):,} pods: compiled from nothing",
-            done - begun - spent_reading, "s", FILL_AIM_S,
-            f"{put - begun - spent_reading:.1f} s to take up all, {done - put:.2f} s for the policies "
-            f"of {subjects} identities; reading the objects took {spent_reading:.1f} s more",
+            done - begun - spent_reading,
+            "s",
+            FILL_AIM_S,
+            f"{put - begun - spent_reading:.1f} s to take up all, {done - put:.2f} s for the "
+            f"policies of {subjects} identities; reading the objects: {spent_reading:.1f} s more",
         ),
         *changes(engine),
-    ]  # fmt: skip
+    ]
     gc.collect()
     rows.append(
         at_most(
-            "policy engine, memory", rss_mib(), "MiB", AIM_MIB,
-            f"RSS of a process with nothing else; before, the texts of the objects with it: {before:.0f}",
+            "policy engine, memory",
+            rss_mib(),
+            "MiB",
+            AIM_MIB,
+            f"RSS of a process with nothing else; {before:.0f} at first, with the objects' texts",
         )
-    )  # fmt: skip
+    )
     return rows
 
 
@@ -91,10 +100,13 @@ def changes(engine: Engine) -> Iterator[Row]:
             touched += compile_changed(engine)
             spent.append((time.perf_counter() - begun) * 1000)
         yield at_most(
-            f"{name}, p99", percentile(spent, 99), "ms", CHANGE_AIM_MS,
+            f"{name}, p99",
+            percentile(spent, 99),
+            "ms",
+            CHANGE_AIM_MS,
             f"median {percentile(spent, 50):.2f} ms, of {ROUNDS}; "
             f"{touched / ROUNDS:.1f} identities compiled again at each",
-        )  # fmt: skip
+        )
 
 
 def compile_changed(engine: Engine) -> int:
@@ -111,19 +123,14 @@ def compile_changed(engine: Engine) -> int:
 def fill(engine: Engine, objects: list[str]) -> float:
     """Give the engine every object; return the seconds that decoding and reading took."""
     spent = 0.0
-    engine.put_node(NODE, {}, [parse_address("192.168.1.10")])
-    for number in range(1, 300):
-        engine.put_node(
-            f"node-{number}",
-            {},
-            [parse_address(f"192.168.{1 + number // 200}.{number % 200 + 20}")],
-        )
+    engine.put_node(NODE, {}, [NODES])
+    for number in range(1, NAMESPACES):
+        engine.put_node(f"node-{number}", {}, [NODES + number])
     engine.put_apiserver([parse_address("192.168.1.5")])
     for number in range(NAMESPACES):
-        engine.put_namespace(
-            f"ns-{number}",
-            {"kubernetes.io/metadata.name": f"ns-{number}", "team": f"team-{number % 30}"},
-        )
+        name = f"ns-{number}"
+        labels = {"kubernetes.io/metadata.name": name, "team": f"team-{number % 30}"}
+        engine.put_namespace(name, labels)
     for text in objects:
         begun = time.perf_counter()
         obj = json.loads(text)
@@ -171,76 +178,80 @@ def pod(namespace: int, app: int, replica: int, **more: str) -> dict[str, Any]:
             "serviceAccountName": f"app-{app}",
             "containers": [{"ports": [{"name": "http", "containerPort": 8080}]}],
         },
-        "status": {"phase": "Running", "podIPs": [{"ip": str(IPv4Address("10.64.0.0") + number)}]},
+        "status": {"phase": "Running", "podIPs": [{"ip": str(PODS + number)}]},
     }
 
 
 def policies_of(namespace: int, app: int) -> Iterator[dict[str, Any]]:
     """Yield the policies of an application."""
     here = {"app": f"app-{app}"}
+    uid = f"{namespace:08d}-{app:04d}-4a4b-8000-"
+
+    def kubernetes(name: str, way: str, *rules: Any) -> dict[str, Any]:
+        return {
+            "kind": "NetworkPolicy",
+            "metadata": {
+                "namespace": f"ns-{namespace}",
+                "name": f"{name}-{app}",
+                "uid": uid + name,
+            },
+            "spec": {
+                "podSelector": {"matchLabels": here},
+                "policyTypes": [way],
+                way.lower(): rules,
+            },
+        }
+
+    def cilium(name: str, **spec: list[Any]) -> dict[str, Any]:
+        return {
+            "kind": "CiliumNetworkPolicy",
+            "metadata": {
+                "namespace": f"ns-{namespace}",
+                "name": f"{name}-{app}",
+                "uid": uid + name,
+            },
+            "spec": {"endpointSelector": {"matchLabels": here}, **spec},
+        }
+
     callers = [
         {"podSelector": {"matchLabels": {"app": f"app-{(app + step) % APPS}"}}} for step in (1, 2)
     ]
-    yield kubernetes(
-        namespace, f"callers-{app}", here, "Ingress",
-        [{"from": callers, "ports": [{"port": "http", "protocol": "TCP"}]}],
-    )  # fmt: skip
-    team = {"namespaceSelector": {"matchLabels": {"team": f"team-{namespace % 30}"}},
-            "podSelector": {"matchLabels": {"tier": "web"}}}  # fmt: skip
-    yield kubernetes(
-        namespace, f"team-{app}", here, "Ingress", [{"from": [team], "ports": [{"port": 8080, "endPort": 8090}]}]
-    )  # fmt: skip
-    other = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": f"ns-{(namespace + 1) % NAMESPACES}"}},
-             "podSelector": {"matchLabels": {"tier": "data"}}}  # fmt: skip
-    block = {
-        "ipBlock": {
-            "cidr": f"172.16.{namespace % 256}.0/24",
-            "except": [f"172.16.{namespace % 256}.64/26"],
-        }
+    yield kubernetes("callers", "Ingress", {"from": callers, "ports": [{"port": "http"}]})
+    team = {
+        "namespaceSelector": {"matchLabels": {"team": f"team-{namespace % 30}"}},
+        "podSelector": {"matchLabels": {"tier": "web"}},
     }
     yield kubernetes(
-        namespace, f"calls-{app}", here, "Egress", [{"to": [other], "ports": [{"port": 5432}]}, {"to": [block]}]
-    )  # fmt: skip
-    yield cilium(
-        namespace, f"outside-{app}", here,
-        egress=[
-            {"toEndpoints": [{"matchLabels": {"k8s:io.kubernetes.pod.namespace": "kube-system", "k8s-app": "kube-dns"}}],
-             "toPorts": [{"ports": [{"port": "53", "protocol": "ANY"}], "rules": {"dns": [{"matchPattern": "*"}]}}]},
-            {"toFQDNs": [{"matchName": f"api-{namespace % 50}.example.org"}], "toPorts": [{"ports": [{"port": "443"}]}]},
-            {"toCIDR": [f"203.0.{app}.{namespace % 256}/32"]},
-        ],
-    )  # fmt: skip
-    # One application in each namespace is open to everybody in the cluster.
-    peers = (
-        {"fromEntities": ["cluster"]}
-        if app == 0
-        else {"fromEndpoints": [{"matchLabels": {"tier": "web"}}]}
+        "team", "Ingress", {"from": [team], "ports": [{"port": 8080, "endPort": 8090}]}
     )
+    neighbour = f"ns-{(namespace + 1) % NAMESPACES}"
+    data = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": neighbour}},
+        "podSelector": {"matchLabels": {"tier": "data"}},
+    }
+    third = namespace % 256
+    block = {"ipBlock": {"cidr": f"172.16.{third}.0/24", "except": [f"172.16.{third}.64/26"]}}
+    yield kubernetes("calls", "Egress", {"to": [data], "ports": [{"port": 5432}]}, {"to": [block]})
+    dns = {
+        "toEndpoints": [{"matchLabels": {NAMESPACE: "kube-system", "k8s-app": "kube-dns"}}],
+        "toPorts": [
+            {
+                "ports": [{"port": "53", "protocol": "ANY"}],
+                "rules": {"dns": [{"matchPattern": "*"}]},
+            }
+        ],
+    }
+    name = {
+        "toFQDNs": [{"matchName": f"api-{namespace % 50}.example.org"}],
+        "toPorts": [{"ports": [{"port": "443"}]}],
+    }
+    yield cilium("outside", egress=[dns, name, {"toCIDR": [f"203.0.{app}.{third}/32"]}])
+    # One application in each namespace is open to everybody in the cluster.
+    web = {"fromEndpoints": [{"matchLabels": {"tier": "web"}}]}
+    peers: dict[str, Any] = {"fromEntities": ["cluster"]} if app == 0 else web
     http = {"http": [{"method": "GET", "path": f"/app-{app}/.*"}]}
-    yield cilium(
-        namespace, f"http-{app}", here,
-        ingress=[{**peers, "toPorts": [{"ports": [{"port": "9090", "protocol": "TCP"}], "rules": http}]}],
-    )  # fmt: skip
-
-
-def kubernetes(
-    namespace: int, name: str, here: dict[str, str], way: str, rules: list[Any]
-) -> dict[str, Any]:
-    """Return a NetworkPolicy."""
-    return {
-        "kind": "NetworkPolicy",
-        "metadata": {"namespace": f"ns-{namespace}", "name": name, "uid": f"{namespace:08d}-{name}-4a4b-8000-000000000000"},
-        "spec": {"podSelector": {"matchLabels": here}, "policyTypes": [way], way.lower(): rules},
-    }  # fmt: skip
-
-
-def cilium(namespace: int, name: str, here: dict[str, str], **spec: list[Any]) -> dict[str, Any]:
-    """Return a CiliumNetworkPolicy."""
-    return {
-        "kind": "CiliumNetworkPolicy",
-        "metadata": {"namespace": f"ns-{namespace}", "name": name, "uid": f"{namespace:08d}-{name}-4a4b-8000-000000000000"},
-        "spec": {"endpointSelector": {"matchLabels": here}, **spec},
-    }  # fmt: skip
+    port = {"port": "9090", "protocol": "TCP"}
+    yield cilium("http", ingress=[{**peers, "toPorts": [{"ports": [port], "rules": http}]}])
 
 
 Step = Callable[[], None]
@@ -258,7 +269,7 @@ def policy_here(engine: Engine, number: int) -> Step:
 def policy_anywhere(engine: Engine, number: int) -> Step:
     """A policy comes, or goes again."""
     namespace, app = number // 2 * 37 % NAMESPACES, number // 2 * 13 % APPS
-    raw = list(policies_of(namespace, app))[0]
+    raw = next(policies_of(namespace, app))
     raw["metadata"]["name"] = "new"
     new = one(raw)
     return (lambda: engine.drop_policy(new.ref)) if number % 2 else (lambda: engine.put_policy(new))
@@ -266,9 +277,10 @@ def policy_anywhere(engine: Engine, number: int) -> Step:
 
 def policy_of_all(engine: Engine, number: int) -> Step:
     """A policy about every pod of a namespace comes, or goes again."""
-    raw = kubernetes(
-        number // 2 % NAMESPACES, "all", {}, "Ingress", [{"from": [{"namespaceSelector": {}}]}]
-    )
+    raw = next(policies_of(number // 2 % NAMESPACES, 0))
+    raw["metadata"]["name"] = "all"
+    raw["spec"]["podSelector"] = {}
+    raw["spec"]["ingress"] = [{"from": [{"namespaceSelector": {}}]}]
     new = one(raw)
     return (lambda: engine.drop_policy(new.ref)) if number % 2 else (lambda: engine.put_policy(new))
 
@@ -329,7 +341,7 @@ KINDS: dict[str, Callable[[Engine, int], Step]] = {
 
 def put_pod(engine: Engine, raw: dict[str, Any], number: int) -> Step:
     """Return the step that gives the engine a pod with an address of its own."""
-    raw["status"]["podIPs"] = [{"ip": str(IPv4Address("10.96.0.0") + number)}]
+    raw["status"]["podIPs"] = [{"ip": str(NEW_PODS + number)}]
     workload = Workload.from_object(raw)
     return lambda: engine.put_pod(workload)
 

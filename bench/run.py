@@ -28,6 +28,7 @@ import maglev
 import memory
 import operator_rate
 import paths
+import policy_scale
 import running
 import scale
 import service_delay
@@ -46,6 +47,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "ecmp": ecmp.run,
     "sweep": sweep.run,
     "ipam": ipam.run,
+    "policy-engine": policy_scale.run,
     "dns": dns.run,
     "apiserver": apiserver.run,
     "operator": operator_rate.run,

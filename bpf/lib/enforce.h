@@ -56,6 +56,9 @@ struct policing {
 	struct flow_place place;
 	struct cairn_tuple error; /* of an ICMP message, while what it quotes is judged */
 	struct cairn_policy_flow fresh;
+	/* The coarse clock, and the jiffy that it was read in. */
+	__u64 jiffy;
+	__u64 now_ns;
 };
 CAIRN_MAP(policing, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct policing, 0);
 
@@ -70,6 +73,18 @@ static __always_inline struct policing *policing_begin(enum cairn_point point)
 		w->point = point;
 	}
 	return w;
+}
+
+/* The coarse clock goes by jiffies, which cost a load and no call. */
+static __always_inline __u64 clock_now(struct policing *w)
+{
+	__u64 jiffy = bpf_jiffies64();
+
+	if (w->jiffy != jiffy) {
+		w->jiffy = jiffy;
+		w->now_ns = bpf_ktime_get_coarse_ns();
+	}
+	return w->now_ns;
 }
 
 /* The port that policy speaks of: that of the end which is reached. */
@@ -227,7 +242,7 @@ static __always_inline int flow_end(struct __sk_buff *skb, const struct packet *
 	int verdict = flow_outcome(flow, w, forward);
 
 	if (verdict == CAIRN_PASS || w->point != CAIRN_POINT_HOST)
-		flow_touch(flow, p, skb->len, forward);
+		flow_touch(flow, p, skb->len, forward, clock_now(w));
 	return verdict;
 }
 
@@ -292,8 +307,11 @@ __noinline int police_new(struct __sk_buff *skb, struct packet *p, struct polici
 /* Judge an ICMP message that belongs to no connection: by itself, each time. */
 static __always_inline int police_message(struct packet *p, struct policing *w)
 {
+	int verdict;
+
 	__builtin_memset(&w->fresh, 0, sizeof(w->fresh));
-	return judge(p, w, &w->fresh, true);
+	verdict = judge(p, w, &w->fresh, true);
+	return verdict == CAIRN_PASS && w->proxy ? CAIRN_TO_PROXY : verdict;
 }
 
 /* Put what an ICMP error quotes in the place of the error's own tuple, turned round. */
@@ -459,6 +477,12 @@ static __always_inline bool police(struct __sk_buff *skb, struct packet *p, stru
 	*action = verdict == CAIRN_TO_PROXY ? police_to_proxy(skb, p, w)
 					    : police_drop(skb, p, w, verdict);
 	return false;
+}
+
+static __always_inline void policing_from_pod(struct policing *w, const struct cairn_endpoint *pod)
+{
+	w->source = pod->identity;
+	w->source_flags = pod->flags;
 }
 
 static __always_inline void policing_to_pod(struct policing *w, const struct cairn_endpoint *pod)

@@ -68,10 +68,8 @@ static __always_inline bool flow_is_over(const struct cairn_policy_flow *flow,
 
 /* Note a packet; a lost race with another CPU costs a count. */
 static __always_inline void flow_touch(struct cairn_policy_flow *flow, const struct packet *p,
-				       __u32 octets, bool forward)
+				       __u32 octets, bool forward, __u64 now)
 {
-	__u64 now = bpf_ktime_get_coarse_ns();
-
 	if (now - flow->seen_ns > SEEN_STEP_NS)
 		flow->seen_ns = now;
 	if (forward) {

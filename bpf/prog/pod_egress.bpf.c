@@ -37,13 +37,11 @@ static __always_inline int turn_back(struct __sk_buff *skb)
 SEC("tc")
 int pod_egress(struct __sk_buff *skb)
 {
-	struct policing *w = policing_begin(HERE);
-	struct packet p = {};
 	struct cairn_endpoint *pod, *source;
+	struct packet p = {};
+	struct policing *w;
 	int verdict;
 
-	if (!w)
-		return TCX_DROP;
 	if (!packet_is_ip(skb))
 		return TCX_NEXT;
 	verdict = packet_read_ip(skb, &p);
@@ -54,13 +52,14 @@ int pod_egress(struct __sk_buff *skb)
 		return skb->ingress_ifindex ? drop(skb, &p, HERE, CAIRN_DROP_POLICY_PENDING)
 					    : TCX_NEXT;
 	source = bpf_map_lookup_elem(&endpoints, &p.tuple.source);
-	policing_to_pod(w, pod);
-	if (source) {
-		w->source = source->identity;
-		w->source_flags = source->flags;
-	}
-	if (!((w->source_flags | w->destination_flags) & POLICED))
+	if (!((pod->flags | (source ? source->flags : 0)) & POLICED))
 		return TCX_NEXT;
+	w = policing_begin(HERE);
+	if (!w)
+		return TCX_DROP;
+	policing_to_pod(w, pod);
+	if (source)
+		policing_from_pod(w, source);
 	w->sender = find_sender(skb, &p);
 	if (w->sender == SENT_BY_NODE)
 		w->source = CAIRN_IDENTITY_HOST;

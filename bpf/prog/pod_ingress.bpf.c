@@ -31,23 +31,49 @@ static __always_inline int send_reply(struct __sk_buff *skb)
 		       bpf_redirect_neigh(cairn_config.uplink_ifindex, NULL, 0, 0));
 }
 
-/* Whether the pod may send from these addresses. */
+/* Whether the pod may send from these addresses; if so, @out says which pod it is. */
 static __always_inline enum cairn_verdict check_source(struct __sk_buff *skb,
-						       const struct packet *p, struct policing *w)
+						       const struct packet *p,
+						       struct cairn_endpoint **out)
 {
 	struct cairn_endpoint *sender = bpf_map_lookup_elem(&endpoints, &p->tuple.source);
-	struct ethernet_ends ends;
+	union {
+		__u32 words[3];
+		struct ethernet_ends ends;
+	} frame;
 
 	if (!sender || sender->ifindex != skb->ifindex)
 		return CAIRN_DROP_SOURCE_ADDRESS;
-	if (bpf_skb_load_bytes(skb, 0, &ends, sizeof(ends)) < 0)
+	if (packet_load(skb, 0, &frame, sizeof(frame)) < 0)
 		return CAIRN_DROP_TRUNCATED_L3;
 	for (int i = 0; i < ETH_ALEN; i++)
-		if (ends.source[i] != sender->mac[i])
+		if (frame.ends.source[i] != sender->mac[i])
 			return CAIRN_DROP_SOURCE_MAC;
-	w->source = sender->identity;
-	w->source_flags = sender->flags;
+	*out = sender;
 	return CAIRN_PASS;
+}
+
+/* Whether policy lets the packet go on, to a pod of this node (@pod), to the node, or elsewhere; else
+ * *@action is what the hook returns. */
+static __always_inline bool may_send(struct __sk_buff *skb, struct packet *p,
+				     const struct cairn_endpoint *sender,
+				     const struct cairn_endpoint *pod, int *action)
+{
+	__u32 flags = sender->flags | (pod ? pod->flags : 0);
+	struct policing *w;
+
+	if (!(flags & POLICED) && (pod || !(policy_state_now().flags & HOST_POLICED)))
+		return true;
+	w = policing_begin(HERE);
+	*action = TCX_DROP;
+	if (!w)
+		return false;
+	policing_from_pod(w, sender);
+	if (pod)
+		policing_to_pod(w, pod);
+	else
+		policing_to_node(w, p);
+	return !((w->source_flags | w->destination_flags) & POLICED) || police(skb, p, w, action);
 }
 
 /* RFC 4861, RFC 4862, RFC 3810: sent before there is an address, or from the link-local one. */
@@ -123,18 +149,16 @@ static __always_inline int send_outside(struct __sk_buff *skb, struct packet *p)
 /* Take back what pod_egress turned round, for the proxy. Its source is no address of the pod. */
 static __always_inline int take_back(struct __sk_buff *skb, struct packet *p)
 {
-	struct policing *w = policing_begin(HERE);
 	struct cairn_endpoint *source = bpf_map_lookup_elem(&endpoints, &p->tuple.source);
 	struct cairn_endpoint *pod = bpf_map_lookup_elem(&endpoints, &p->tuple.destination);
+	struct policing *w = policing_begin(HERE);
 	int action;
 
 	if (!w)
 		return TCX_DROP;
 	w->sender = SENT_FOR_POD;
-	if (source) {
-		w->source = source->identity;
-		w->source_flags = source->flags;
-	}
+	if (source)
+		policing_from_pod(w, source);
 	if (pod)
 		policing_to_pod(w, pod);
 	return police(skb, p, w, &action) ? drop(skb, p, HERE, CAIRN_DROP_PROXY_GONE) : action;
@@ -143,13 +167,10 @@ static __always_inline int take_back(struct __sk_buff *skb, struct packet *p)
 SEC("tc")
 int pod_ingress(struct __sk_buff *skb)
 {
-	struct policing *w = policing_begin(HERE);
 	struct packet p = {};
-	struct cairn_endpoint *pod;
+	struct cairn_endpoint *sender = NULL, *pod;
 	int action;
 
-	if (!w)
-		return TCX_DROP;
 	if (!packet_is_ip(skb))
 		return pass(skb, HERE);
 	if (is_foreign_vlan(skb)) /* the tag would go along, into a VLAN that the pod has no part in */
@@ -162,17 +183,13 @@ int pod_ingress(struct __sk_buff *skb)
 	if (verdict == CAIRN_PASS && is_link_business(&p))
 		return pass(skb, HERE);
 	if (verdict == CAIRN_PASS)
-		verdict = check_source(skb, &p, w);
-	if (verdict != CAIRN_PASS)
+		verdict = check_source(skb, &p, &sender);
+	if (verdict != CAIRN_PASS || !sender)
 		return drop(skb, &p, HERE, verdict);
 	pod = bpf_map_lookup_elem(&endpoints, &p.tuple.destination);
-	if (pod)
-		policing_to_pod(w, pod);
-	else
-		policing_to_node(w, &p);
-	if ((w->source_flags | w->destination_flags) & POLICED && !police(skb, &p, w, &action))
+	if (!may_send(skb, &p, sender, pod, &action))
 		return action;
-	if (w->source_flags & CAIRN_ENDPOINT_SERVES_INSIDE)
+	if (sender->flags & CAIRN_ENDPOINT_SERVES_INSIDE)
 		verdict = reply_translate(skb, &p);
 	if (verdict != CAIRN_PASS && verdict != CAIRN_REPLY)
 		return drop(skb, &p, HERE, verdict);

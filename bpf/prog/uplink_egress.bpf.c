@@ -14,25 +14,31 @@
 
 #define HERE CAIRN_POINT_HOST
 
-/* Whether policy lets the node's own packet out. What a proxy sends was judged for its pod. */
-static __always_inline enum cairn_verdict police_own(struct __sk_buff *skb, struct packet *p,
-						     struct policing *w)
+/* Whether policy lets the node's own packet out; one that it does not is dropped. What a proxy sends
+ * was judged for its pod. */
+static __always_inline bool may_leave(struct __sk_buff *skb, struct packet *p)
 {
 	struct cairn_policy_state state = policy_state_now();
 	__u32 mark = skb->mark & CAIRN_MARK_MASK;
+	struct policing *w;
+	int verdict;
 
 	if (!(state.flags & HOST_POLICED))
-		return CAIRN_PASS;
+		return true;
+	w = policing_begin(HERE);
+	if (!w)
+		return false;
 	w->source = CAIRN_IDENTITY_HOST;
 	w->source_flags = host_flags(state.flags);
 	w->sender = mark == CAIRN_MARK_EGRESS_PROXY || mark == CAIRN_MARK_INGRESS_PROXY
 			    ? SENT_FOR_POD
 			    : SENT_BY_NODE;
-
-	enum cairn_verdict verdict = police_unread(skb, p, w);
-
+	verdict = police_unread(skb, p, w);
+	if (verdict == CAIRN_PASS)
+		return true;
 	/* Here no packet can be given to a socket. */
-	return verdict == CAIRN_TO_PROXY ? CAIRN_DROP_PROXY_GONE : verdict;
+	police_drop(skb, p, w, verdict == CAIRN_TO_PROXY ? CAIRN_DROP_PROXY_GONE : verdict);
+	return false;
 }
 
 static __always_inline bool is_proxy_answer(const struct packet *p)
@@ -44,19 +50,17 @@ static __always_inline bool is_proxy_answer(const struct packet *p)
 SEC("tc")
 int uplink_egress(struct __sk_buff *skb)
 {
-	struct policing *w = policing_begin(HERE);
 	struct packet p = {};
 	enum cairn_verdict verdict;
 
 	/* What came in by another interface was judged there: only the node's own is left. */
-	if (skb->ingress_ifindex || !w)
+	if (skb->ingress_ifindex)
 		return TCX_NEXT;
 	if (!packet_is_ip(skb) || packet_read_ip(skb, &p) != CAIRN_PASS)
 		return TCX_NEXT;
 	if (is_own_address(&p.tuple.source)) {
-		verdict = police_own(skb, &p, w);
-		if (verdict != CAIRN_PASS)
-			return police_drop(skb, &p, w, verdict);
+		if (!may_leave(skb, &p))
+			return TCX_DROP;
 	} else if (!is_proxy_answer(&p)) {
 		return TCX_NEXT;
 	}

@@ -22,6 +22,7 @@ from cairn.abi.structs import (
 )
 from cairn.apply.policy_maps import PolicyChange, PolicyMaps
 from cairn.apply.policy_rules import RuleNumbers
+from cairn.compile.redirect_ports import RedirectPorts
 from cairn.desired.policy import (
     DirectionPolicy,
     PortRange,
@@ -30,7 +31,7 @@ from cairn.desired.policy import (
     Table,
     Verdict,
 )
-from cairn.kube.policy.rule import HttpRule, PolicyRef, RuleRef
+from cairn.kube.policy.rule import Direction, HttpRule, PolicyRef, RuleRef
 from cairn.libbpf import Map, MapShape, MapType
 from cairn.net import parse_address, parse_network
 
@@ -59,6 +60,26 @@ SHAPES = {
 }
 
 
+class Ports:
+    """The ports of redirects, and a proxy that serves them or not."""
+
+    def __init__(self) -> None:
+        self.given = RedirectPorts(range(15001, 15010), last=15000)
+        self.serves = True
+
+    def follow(self, identity: int, policy: SubjectPolicy | None) -> None:
+        assert self.given.follow(identity, policy)
+
+    def port(self, identity: int, redirect: Redirect, rule: RuleRef | None = None) -> int:
+        return self.given.port(identity, redirect)
+
+    def ready(self, identity: int, redirect: Redirect) -> bool:
+        return self.serves
+
+    def directions(self, identity: int) -> frozenset[Direction]:
+        return self.given.directions(identity)
+
+
 class Node:
     """Maps, and an applier that can be restarted."""
 
@@ -71,7 +92,8 @@ class Node:
 
     def restart(self) -> None:
         self.rules = RuleNumbers({})
-        self.applier = PolicyMaps(self.maps, self.rules, lambda redirect, rule: 15001)
+        self.ports = Ports()
+        self.applier = PolicyMaps(self.maps, self.rules, self.ports)
 
     def wire(self, *addresses: str) -> None:
         for number, address in enumerate(addresses):
@@ -301,10 +323,12 @@ def test_a_proxy_is_named_once_it_serves(node: Node) -> None:
     node.applier.apply(web(_1001=PORT_80))
     before = node.contents()
     wanted = PolicyChange({WEB: ingress(WEB, _1001=PROXIED)})
-    node.applier.apply(wanted, ready=lambda _: False)
+    node.ports.serves = False
+    node.applier.apply(wanted)
     assert node.applier.waiting == {WEB: frozenset({REDIRECT})}
     assert node.contents() == before
-    node.applier.apply(wanted, ready=lambda _: True)
+    node.ports.serves = True
+    node.applier.apply(wanted)
     assert node.applier.waiting == {}
     found = node.verdict(DATABASE, 80)
     assert (found.action, found.proxy) == (PolicyAction.PROXY, 15001)

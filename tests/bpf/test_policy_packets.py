@@ -1,5 +1,6 @@
 """What becomes of single packets under policies: trial runs of the programs that the kernel runs."""
 
+import struct
 from collections.abc import Iterator
 
 import packets
@@ -189,9 +190,9 @@ def test_policy_speaks_of_the_backend_not_of_the_service(node: Policed) -> None:
 
 @pytest.mark.parametrize("protocol", [packets.GRE, SCTP])
 def test_other_protocols(node: Policed, protocol: int) -> None:
-    payload = packets.struct.pack("!HHII", 40000, 80, 0, 0)
+    payload = struct.pack("!HHII", 40000, 80, 0, 0)
     inside = frame(payload, CLIENT, POD, protocol)
-    back = frame(packets.struct.pack("!HHII", 80, 40000, 0, 0), POD, CLIENT, protocol)
+    back = frame(struct.pack("!HHII", 80, 40000, 0, 0), POD, CLIENT, protocol)
     node.apply(SubjectPolicy(WEB, ingress=TO_WEB_80, egress=NOBODY))
     assert node.outcome(inside, "uplink_ingress") == UNALLOWED
     port = 80 if protocol == SCTP else 0

@@ -83,6 +83,7 @@ def test_every_bounded_map_is_counted(maps: dict[str, Map]) -> None:
         "backends": (1, 16, False),
         "conntrack": (0, 400, False),
         "denied": (3, 16, False),
+        "policy_flows": (0, 64, True),
         "services": (1, 16, False),
     }
     assert MapType.PERCPU_ARRAY not in COUNTED

@@ -123,6 +123,11 @@ class Talk:
     def close(self) -> None:
         self._process.communicate(timeout=30)
 
+    def end(self) -> None:
+        """End a command that does not end by itself."""
+        self._process.terminate()
+        self._process.communicate(timeout=30)
+
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         return dict(json.loads(self._process.stdout.readline()))

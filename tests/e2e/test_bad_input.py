@@ -328,7 +328,11 @@ spec:
   - fromCIDR: ["0.0.0.0/0"]
     toPorts: [{{ports: [{{port: "80", protocol: TCP, rateLimit: {{requestsPerSecond: 1}}}}]}}]
 """,
-        ("a limit per source address", "0.0.0.0/0 is the world outside the cluster"),
+        (
+            "a limit per source address",
+            "0.0.0.0/0 is the world outside the cluster",
+            "write fromEntities: [all] if anyone is meant",
+        ),
         id="D9-D17",
     ),
 ]
@@ -347,7 +351,8 @@ def test_what_a_policy_is_read_as_is_said_everywhere(
         assert condition(lab.get("cnp", "bad"), "Valid")["status"] == "True"
         assert condition(lab.get("cnp", "bad"), ENFORCED)["status"] == "True"
         shown = status(lab)
-        assert words[0] in " ".join(shown.stdout.split())
+        for sentence in words:
+            assert sentence in " ".join(shown.stdout.split())
         assert "1 enforced" in shown.stdout
         assert shown.returncode == 0
 

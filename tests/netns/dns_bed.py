@@ -159,6 +159,7 @@ class DnsBed:
     options: Sequence[str] = ()
     maps: dict[str, Map] = field(default_factory=dict)
     process: "subprocess.Popen[bytes] | None" = None
+    started: float = 0.0
     stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def start(self) -> None:
@@ -169,6 +170,7 @@ class DnsBed:
         self.process = subprocess.Popen(argv, stderr=log)
         os.close(log)
         wait_for(self.is_up, "the proxy's socket")
+        self.started = time.monotonic()
 
     def is_up(self) -> bool:
         with contextlib.suppress(OSError):
@@ -177,6 +179,17 @@ class DnsBed:
         assert self.process is not None
         assert self.process.poll() is None, self.log()
         return False
+
+    def age_s(self) -> float:
+        """Return how long the process has run."""
+        return time.monotonic() - self.started
+
+    def kill_child(self) -> None:
+        """End the process that serves, and leave its keeper."""
+        assert self.process is not None
+        pid = self.process.pid
+        (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        os.kill(int(child), signal.SIGKILL)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """End the proxy."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from overlay_bed import Pod
-from policy_bed import PORTS, Drop
+from policy_bed import PORTS, Drop, Stranger
 
 from cairn.kube.policy.rule import RuleRef
 from cairn.linux import namespace
@@ -32,8 +32,8 @@ INIT = struct.pack("!BBHIIHHI", 1, 0, 20, 7, 65536, 1, 1, 1)
 class Probe:
     """One attempt to open a connection."""
 
-    source: Pod = field(hash=False, compare=False)
-    target: Pod = field(hash=False, compare=False)
+    source: Pod | Stranger = field(hash=False, compare=False)
+    target: Pod | Stranger = field(hash=False, compare=False)
     name: str
     """Both ends."""
     version: int
@@ -46,7 +46,8 @@ class Outcome:
     """What became of probes."""
 
     through: set[Probe] = field(default_factory=set)
-    """The other end had it, and its answer came back (SCTP: the other end had it)."""
+    """The other end had it, and its answer came back (SCTP, and a stranger's datagrams: the other
+    end had it)."""
     dropped: dict[Probe, RuleRef | None] = field(default_factory=dict)
     """The data plane dropped it, by this rule."""
     failed: dict[Probe, str] = field(default_factory=dict)
@@ -60,7 +61,7 @@ class Probes:
     """The sockets of all pods."""
 
     def __init__(
-        self, pods: Iterable[Pod], drops: Callable[[], dict[Drop, RuleRef | None]]
+        self, ends: Iterable[Pod | Stranger], drops: Callable[[], dict[Drop, RuleRef | None]]
     ) -> None:
         self._drops = drops
         self._poll = select.epoll()
@@ -70,8 +71,8 @@ class Probes:
         self._waiting: dict[Drop, Probe] = {}
         self._outcome = Outcome()
         self._next_port = 20000
-        for pod in pods:
-            for sock, serve in namespace.call_in(pod.ns, self._listeners, pod):
+        for end in ends:
+            for sock, serve in namespace.call_in(end.ns, self._listeners, end):
                 self._open.append(sock)
                 self._on_ready[sock.fileno()] = serve
                 self._poll.register(sock, select.EPOLLIN)
@@ -98,29 +99,29 @@ class Probes:
                 if (ready := self._on_ready.get(number)) is not None:
                     ready()
             for where, rule in self._drops().items():
-                if (probe := self._waiting.pop(where, None)) is not None:
-                    self._outcome.dropped[probe] = rule
+                if where in self._waiting:
+                    self._outcome.dropped[self._waiting.pop(where)] = rule
         for sock in opened:
             self._forget(sock)
         return self._outcome
 
-    def _listeners(self, pod: Pod) -> list[tuple[socket.socket, Callable[[], None]]]:
-        """Return the sockets of a pod that others reach, with what to do when they are."""
+    def _listeners(self, end: Pod | Stranger) -> list[tuple[socket.socket, Callable[[], None]]]:
+        """Return the sockets of an end that others reach, with what to do when they are."""
         made: list[tuple[socket.socket, Callable[[], None]]] = []
         for version, family in FAMILIES.items():
             for port in PORTS:
-                where = (pod.address(version), port)
+                where = (end.address(version), port)
                 listener = socket.create_server(where, family=family, backlog=512)
                 listener.setblocking(False)
                 made.append((listener, accept_all(listener)))
                 datagrams = socket.socket(family, socket.SOCK_DGRAM)
                 datagrams.bind(where)
                 datagrams.setblocking(False)
-                made.append((datagrams, echo_all(datagrams)))
+                made.append((datagrams, self._echo(datagrams, where)))
             raw = socket.socket(family, socket.SOCK_RAW, SCTP)
             raw.setblocking(False)
-            self._raw[pod.ns, version] = raw
-            made.append((raw, self._hear_sctp(raw, pod.address(version), version)))
+            self._raw[end.ns, version] = raw
+            made.append((raw, self._hear_sctp(raw, end.address(version), version)))
         return made
 
     def _begin(self, probes: list[Probe]) -> list[socket.socket]:
@@ -192,6 +193,20 @@ class Probes:
 
         return ready
 
+    def _echo(self, datagrams: socket.socket, own: tuple[str, int]) -> Callable[[], None]:
+        def ready() -> None:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    data, peer = datagrams.recvfrom(64)
+                    datagrams.sendto(data, peer)
+                    where: Drop = (peer[0], own[0], UDP, peer[1], own[1])
+                    probe = self._waiting.get(where)
+                    if probe is not None and isinstance(probe.source, Stranger):
+                        # The answer to a stranger's datagram is masqueraded: it knows it not.
+                        self._settle(where)
+
+        return ready
+
     def _hear_sctp(self, raw: socket.socket, own: str, version: int) -> Callable[[], None]:
         def ready() -> None:
             with contextlib.suppress(BlockingIOError):
@@ -212,17 +227,5 @@ def accept_all(listener: socket.socket) -> Callable[[], None]:
             while True:
                 conn, _ = listener.accept()
                 conn.close()
-
-    return ready
-
-
-def echo_all(datagrams: socket.socket) -> Callable[[], None]:
-    """Return a function that sends back what came."""
-
-    def ready() -> None:
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                data, peer = datagrams.recvfrom(64)
-                datagrams.sendto(data, peer)
 
     return ready

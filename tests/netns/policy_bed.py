@@ -1,8 +1,8 @@
 """Nine pods, on two nodes, whose policies are in the real maps of the real programs.
 
-            n1: pods a, b, c of x and of y      192.168.1.0/24  fd00:1::/64
-    === +
-            n2: pods a, b, c of z
+                                  +--- n1: pods a, b, c of x and of y    192.168.1.0/24
+    the outside --- router -------+
+                                  +--- n2: pods a, b, c of z             fd00:1::/64
 
 raw policies  ->  readers, engine, maps  ->  who reaches whom, by sockets
 """
@@ -17,6 +17,7 @@ from unittest.mock import patch
 
 import overlay_bed
 from compiled import Compiled
+from datapath_bed import batch
 from overlay_bed import Pod, Station, add_pod, add_router, add_station
 from world import Object, World
 
@@ -39,6 +40,22 @@ NO_PROXY = 1
 """Where nobody listens: what a policy wants judged by content is lost here."""
 Drop = tuple[str, str, int, int, int]
 """Source, destination, protocol, source port, destination port of what was dropped."""
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """Somebody outside the cluster."""
+
+    ns: str
+    name: str = "outside"
+
+    def address(self, version: int) -> str:
+        return overlay_bed.CLIENTS[version]
+
+
+def full_name(end: Pod | Stranger) -> str:
+    """Return NAMESPACE/NAME of a pod; a stranger has only a name."""
+    return f"{end.endpoint.namespace}/{end.name}" if isinstance(end, Pod) else end.name
 
 
 @dataclass
@@ -114,6 +131,11 @@ class PolicyBed:
     def pods(self) -> list[Pod]:
         return [pod for station in self.cluster.stations for pod in station.pods]
 
+    @property
+    def ends(self) -> list[Pod | Stranger]:
+        """Everyone who may open connections."""
+        return [*self.pods, Stranger(self.cluster.client)]
+
     def enforce(self, policies: list[Object]) -> None:
         """Put these policies in the place of those before."""
         for node in self.nodes:
@@ -124,9 +146,10 @@ class PolicyBed:
             node.write()
         self.policies = policies
 
-    def seen_by(self, node: str) -> World:
-        """Return the world as a node sees it, with the policies in force."""
-        return World(node, [*self.world.objects, *self.policies])
+    def world_of(self, pod: Pod) -> World:
+        """Return the world as a pod's node sees it, with the policies in force."""
+        here = next(s.name for s in self.cluster.stations if pod in s.pods)
+        return World(here, [*self.world.objects, *self.policies])
 
     def drops(self) -> dict[Drop, RuleRef | None]:
         """Return what any node dropped since this was last asked."""
@@ -212,6 +235,10 @@ def policy_bed() -> Iterator[PolicyBed]:
                 add_pod(cluster, station, name, number, home)
         for station in cluster.stations:
             assert station.apply(cluster.facts) == []
+        for station in cluster.stations:
+            for network in station.facts.pod_networks:
+                way = f"route add {network} via {station.addresses[network.version]}"
+                batch(cluster.router, way)
         world = World("", objects_of(cluster))
         nodes = []
         for station in cluster.stations:

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -15,6 +17,7 @@ from dns_bed import POD4, PORT, DnsBed, dns_bed, pinned_maps, until
 from cairn.abi.policy import FlowFlag, FlowKey, NameKey, NamePage, PolicyFlow
 from cairn.agent.dns_link import DnsLink, DnsProxyGone, DnsProxyRefused
 from cairn.desired.policy import Redirect
+from cairn.dnsproxy.keeper import PAUSE_S
 from cairn.kube.policy.rule import DnsRule, FqdnPeer, HttpRule
 
 pytestmark = pytest.mark.root
@@ -62,6 +65,30 @@ def test_a_restart_keeps_state_and_names_and_is_quick(tmp_path: Path) -> None:
         assert "starts with what it had: 1 listeners, 2 selectors" in bed.log()
         bed.policy(RULES, {**SELECTORS, "www.*.com": LATE})
         assert sorted(bed.selectors(ADDRESS)) == [WWW, ANY, LATE], "learnt before it was born"
+
+
+def test_one_that_dies_is_replaced_at_once(tmp_path: Path) -> None:
+    with running(tmp_path) as bed:
+        assert ADDRESS in bed.dig("www.example.com")
+        wait_for(lambda: bed.age_s() > PAUSE_S, "a life that is no false start")
+        bed.kill_child()
+        took = until(lambda: ADDRESS in bed.dig("www.example.com", "+time=1"), "the next one")
+        assert "was ended by SIGKILL: another one starts" in bed.log()
+        assert took < 2
+        assert bed.counters()["queries"] == 1
+        bed.kill(signal.SIGTERM)
+        assert bed.process is not None
+        assert bed.process.returncode == 0
+        assert not (bed.run / "dns.sock").exists()
+
+
+def test_two_do_not_serve_one_socket(tmp_path: Path) -> None:
+    with running(tmp_path) as bed:
+        argv = [sys.executable, "-m", "cairn", "dns", f"--run={bed.run}"]
+        second = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+        assert second.returncode == 1
+        assert "another process answers there" in second.stderr
+        assert ADDRESS in bed.dig("www.example.com")
 
 
 def test_journal_that_is_cut_off_costs_a_line(tmp_path: Path) -> None:

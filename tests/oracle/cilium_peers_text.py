@@ -7,7 +7,6 @@ Standards   docs.cilium.io "Layer 3 Policies", "Using Kubernetes Constructs In P
 
 import re
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
 from typing import Any
 
 from label_selector import selects
@@ -15,10 +14,10 @@ from world import (
     End,
     Object,
     World,
+    address_of,
     labels_of,
     name_of,
     namespace_labels,
-    node_addresses,
 )
 
 NAMESPACE = "io.kubernetes.pod.namespace"
@@ -205,7 +204,7 @@ def serves(service: Object, world: World, other: End) -> bool:
         if labels_of(piece).get("kubernetes.io/service-name") != service["metadata"]["name"]:
             continue
         for endpoint in piece["endpoints"]:
-            if other.outside and other.address in map(ip_address, endpoint["addresses"]):
+            if other.outside and other.address in map(address_of, endpoint["addresses"]):
                 return True
     return False
 
@@ -233,6 +232,3 @@ def fits(pattern: str, name: str) -> bool:
         spelled, pattern = r"([-a-z0-9_]+\.)+", pattern[3:]
     spelled += "".join("[-a-z0-9_]*" if letter == "*" else re.escape(letter) for letter in pattern)
     return re.fullmatch(spelled, name) is not None
-
-
-__all__ = ["flat_labels", "is_peer", "meant", "node_addresses", "peers_of"]

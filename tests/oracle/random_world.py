@@ -45,11 +45,10 @@ def random_world(seed: int) -> World:
     objects += cidr_groups(dice)
     apiserver = dice.some(["192.168.1.11", "203.0.113.100", "2001:db8:9::1"], at_most=2)
     learnt = {address: dice.some(NAMES, at_most=3) for address in OUTSIDE if dice.chance(0.8)}
-    made = World("node-1", objects, apiserver, {a: n for a, n in learnt.items() if n})
     priorities = dice.random.sample(range(1001), 12)
     for number in range(dice.pick((1, 2, 3, 4, 5, 6, 8))):
-        made.objects.append(random_policy(dice, number, priorities.pop()))
-    return made
+        objects.append(random_policy(dice, number, priorities.pop()))
+    return World("node-1", objects, apiserver, {a: n for a, n in learnt.items() if n})
 
 
 def namespaces(dice: Dice) -> list[Object]:

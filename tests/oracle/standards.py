@@ -25,13 +25,18 @@ POLICY_KINDS = ("NetworkPolicy", "ClusterNetworkPolicy", *CILIUM_KINDS)
 
 def answer(world: World, asked: Question, *, audit: bool = False) -> Answer:
     """Return what becomes of a connection; `audit`: with the policies in audit mode in force."""
-    world = in_force(world, audit=audit)
+    return judged(in_force(world, audit=audit), asked)
+
+
+def judged(world: World, asked: Question) -> Answer:
+    """Return what becomes of a connection where every policy is in force."""
     other = end_at(world, asked.other)
     if not asked.subject:
         return for_node(world, other, asked)
     pod = pod_named(world, asked.subject)
     found = for_pod(world, pod, other, asked)
-    nameless = for_pod(replace(world, learnt={}), pod, other, asked)
+    named = asked.other in world.learnt
+    nameless = for_pod(replace(world, learnt={}), pod, other, asked) if named else found
     if found.action in PASSES and nameless.action in PASSES:
         # Names are asked only where the address alone is denied: what passes without them passes
         # as it would without them.
@@ -78,7 +83,7 @@ def with_names(world: World, pod: Object) -> list[str]:
     return found
 
 
-def in_force(world: World, *, audit: bool) -> World:
+def in_force(world: World, *, audit: bool = False) -> World:
     """Return the world without the policies that are not enforced.
 
     D14: "the policy is not enforced while it stands". Audit mode: verdicts are recorded, not

@@ -7,11 +7,25 @@ Naive on purpose: loops over objects, no index, nothing of the product's own rea
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 Object = dict[str, Any]
 Address = IPv4Address | IPv6Address
+
+
+@lru_cache(maxsize=4096)
+def address_of(text: str) -> Address:
+    """Return an address from its text; the texts repeat."""
+    return ip_address(text)
+
+
+@lru_cache(maxsize=4096)
+def network_of(text: str) -> IPv4Network | IPv6Network:
+    """Return a network from its text, likewise; an address alone is one, too."""
+    return ip_network(text, strict=False)
+
 
 TCP, UDP, SCTP, ICMP, ICMP6, VRRP = 6, 17, 132, 1, 58, 112
 WITH_PORTS = {"TCP": TCP, "UDP": UDP, "SCTP": SCTP}
@@ -30,9 +44,14 @@ class World:
     learnt: dict[str, list[str]] = field(default_factory=dict)
     """Address -> DNS names that it was given for."""
 
+    def __post_init__(self) -> None:
+        self._by_kind: dict[str, list[Object]] = {}
+        for item in self.objects:
+            self._by_kind.setdefault(item["kind"], []).append(item)
+
     def of_kind(self, kind: str) -> list[Object]:
         """Return the objects of a kind."""
-        return [item for item in self.objects if item["kind"] == kind]
+        return self._by_kind.get(kind, [])
 
 
 @dataclass
@@ -53,8 +72,8 @@ class End:
     def within(self, network: str, excepts: Sequence[str] = ()) -> bool:
         """Return whether it is in a network, and in none of its exceptions."""
         return any(
-            address in ip_network(network, strict=False)
-            and not any(address in ip_network(part, strict=False) for part in excepts)
+            address in network_of(network)
+            and not any(address in network_of(part) for part in excepts)
             for address in self.addresses
         )
 
@@ -122,13 +141,13 @@ def on_host_network(pod: Object) -> bool:
 
 def pod_addresses(pod: Object) -> list[Address]:
     """Return a pod's addresses."""
-    return [ip_address(entry["ip"]) for entry in pod["status"].get("podIPs") or ()]
+    return [address_of(entry["ip"]) for entry in pod["status"].get("podIPs") or ()]
 
 
 def node_addresses(node: Object) -> list[Address]:
     """Return a node's addresses."""
     return [
-        ip_address(entry["address"])
+        address_of(entry["address"])
         for entry in node["status"].get("addresses") or ()
         if entry["type"] in ("InternalIP", "ExternalIP")
     ]
@@ -144,8 +163,8 @@ def namespace_labels(world: World, namespace: str) -> Mapping[str, str]:
 
 def end_at(world: World, text: str) -> End:
     """Return who is at an address."""
-    address = ip_address(text)
-    servers = [ip_address(server) for server in world.apiserver]
+    address = address_of(text)
+    servers = [address_of(server) for server in world.apiserver]
     for node in world.of_kind("Node"):
         if address in node_addresses(node):
             own = node["metadata"]["name"] == world.here

@@ -15,7 +15,7 @@ from cairn.kube.policy.regex import check_regex
 from cairn.kube.policy.rule import InvalidPolicy, Policy
 from cairn.kube.policy.standing import State, standing_of
 
-FOREIGN = r"\\[pPQEzxC]|\[\[|\[:|\(\?[^:P]|--|&&|\|\||~~|([$^]|\\[AbB])[*+?{]"
+FOREIGN = r"\\[pPQEzxC]|\[\[|\[:|\(\?[^:]|--|&&|\|\||~~|([$^]|\\[AbB])[*+?{]"
 """What RE2 and Python spell or see differently."""
 CASES = int(os.environ.get("CAIRN_POLICY_CASES", "300"))
 

@@ -2,7 +2,8 @@
 
     redirects by port, selectors  ->  DnsPolicy, one JSON line  ->  cairn dns  ->  "applied"
 
-Invariants  `serve` returns when the proxy listens at every port, so that who is steered there next
+Invariants  The way of packets to it is made before it is needed, and stays.
+            `serve` returns when the proxy listens at every port, so that who is steered there next
             is heard. The proxy keeps what it was told: its restart needs nothing of us, and what it
             could not be told `run` tells it once it is there.
 """
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cairn.agent.proxy_path import ProxyPath
 from cairn.desired.dns_policy import DnsPolicy, save_dns_policy
 from cairn.desired.policy import Redirect
 from cairn.kube.policy.rule import FqdnPeer
@@ -36,8 +38,10 @@ class DnsProxyRefused(ValueError):
 class DnsLink:
     """Talks to one node's DNS proxy."""
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, path: ProxyPath | None = None) -> None:
+        """`path`: of packets to the proxies, shared with the node's other proxies."""
         self._socket = socket
+        self._path = path
         self._wanted = DnsPolicy()
         self._told: DnsPolicy | None = None
         self._pending = asyncio.Event()
@@ -53,6 +57,9 @@ class DnsLink:
         listeners = {
             port: redirect.dns for port, redirect in redirects.items() if redirect.dns is not None
         }
+        if listeners and self._path is not None:
+            for sentence in await self._path.need("names"):
+                log.error("%s", sentence)
         self._wanted = DnsPolicy(listeners, dict(selectors))
         if self._wanted == DnsPolicy() and self._told is None:
             self._pending.set()  # nobody waits for it

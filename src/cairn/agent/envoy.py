@@ -19,15 +19,17 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 
+from cairn.agent.access_log import log_requests
 from cairn.agent.envoy_refusal import explain_routes
+from cairn.agent.proxy_path import ProxyPath
 from cairn.apply.proxy_files import ProxyFiles, Versions
-from cairn.apply.proxy_path import prepare_proxy_path, remove_proxy_path
 from cairn.apply.proxy_program import DRAIN_S
 from cairn.compile.proxy import bootstrap, compile_proxy, secrets_of
 from cairn.desired.policy import Redirect
-from cairn.desired.proxy import ADMIN, ProxyState
+from cairn.desired.proxy import ACCESS_LOG, ADMIN, ProxyState
 from cairn.drive.envoy_admin import AdminSilent, AdminView, EnvoyAdmin
 from cairn.kube.policy.rule import RuleRef
+from cairn.observe.access_log import Line
 
 DEADLINE_S = 3.0
 """How long a change may take; a start of Envoy takes less than a second."""
@@ -58,11 +60,11 @@ class Envoy:
         *,
         tell: Tell,
         read_secret: ReadSecret,
-        way_in_use: Callable[[], bool] = lambda: False,
+        path: ProxyPath | None = None,
     ) -> None:
-        """`way_in_use`: whether another proxy needs the way of packets to it, too."""
-        self._way_in_use = way_in_use
+        """`path`: shared with the node's other proxies."""
         self._files = ProxyFiles(directory)
+        self._path = path or ProxyPath()
         self._node = node
         self._tell = tell
         self._read_secret = read_secret
@@ -75,6 +77,8 @@ class Envoy:
         self._told: dict[int, str] = {}
         self._explained: dict[int, tuple[str, str]] = {}
         self._unused_since: float | None = time.monotonic()
+        self.on_requests: Callable[[tuple[Line, ...]], None] = lambda _: None
+        """Called with the requests and connections that were judged, a second later at most."""
 
     @property
     def failures(self) -> Mapping[int, str]:
@@ -102,7 +106,13 @@ class Envoy:
             await self._apply(SILENT_DEADLINE_S if silent else DEADLINE_S)
 
     async def run(self) -> None:
-        """Watch Envoy and the Secrets until cancelled, and tell what is wrong."""
+        """Watch Envoy, the Secrets and what is denied until cancelled, and tell of it."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch())
+            log_path = self._files.directory / ACCESS_LOG
+            tasks.create_task(log_requests(log_path, lambda lines: self.on_requests(lines)))
+
+    async def _watch(self) -> None:
         while True:
             await asyncio.sleep(WATCH_S)
             async with self._turn:
@@ -131,7 +141,7 @@ class Envoy:
         await self._report(state, await self._wait(versions, before, patience_s))
 
     async def _prepare(self) -> None:
-        for sentence in await asyncio.to_thread(prepare_proxy_path):
+        for sentence in await self._path.need("requests"):
             self._tell("ProxyPathFailed", sentence, True)
             log.error("%s", sentence)
         self._files.write_bootstrap(bootstrap(self._node, self._files.directory))
@@ -253,9 +263,8 @@ class Envoy:
         if now - self._unused_since < DRAIN_S:
             return
         self._files.clear()
-        if not self._way_in_use():
-            for sentence in await asyncio.to_thread(remove_proxy_path):
-                log.warning("%s", sentence)
+        for sentence in await self._path.release("requests"):
+            log.warning("%s", sentence)
         self._in_use = False
         self._leaving.clear()
         log.info("no HTTP rule is left: Envoy stopped")

@@ -39,7 +39,8 @@ async def ask(bootstrap: object) -> str:
             stderr=asyncio.subprocess.PIPE,
         )
         try:
-            _, text = await asyncio.wait_for(process.communicate(), PATIENCE_S)
+            async with asyncio.timeout(PATIENCE_S):
+                _, text = await process.communicate()
         except TimeoutError:
             process.kill()
             await process.wait()
@@ -47,4 +48,6 @@ async def ask(bootstrap: object) -> str:
     if process.returncode == 0:
         return ""
     lines = [line for line in text.decode(errors="replace").splitlines() if line.strip()]
-    return " ".join(lines[-1].split()) if lines else f"exit status {process.returncode}"
+    if not lines:
+        return f"Envoy ends with status {process.returncode}"
+    return " ".join(lines[-1].rpartition(f"{path}': ")[2].split())

@@ -37,7 +37,7 @@ class HostGuard:
         policies: Callable[[], Iterable[Policy]],
         on_change: Callable[[], None],
     ) -> None:
-        """`segments`: the node's own subnets; `policies`: those in force that are about this node."""
+        """`segments`: its own subnets; `policies`: those in force that are about it."""
         self._node = node
         self._engine = engine
         self._cluster = cluster

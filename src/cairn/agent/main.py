@@ -183,12 +183,16 @@ class Agent:
         self._l2 = L2(client, self._cluster.services, facts, uplink, options.run / "speaker.sock")
         self._mtu_bytes = uplink.mtu_bytes
         self._recorder = EventRecorder(client, "cairn-agent")
-        prove = PathProof(self._data_plane, uplink).prove
         self._early = EarlyDrops(
             maps, XdpHook(self._data_plane, uplink, RevisionMap(maps)), options.xdp
         )
         self._serving = Serving(
-            client, self._cluster, node.name, prove, self._recorder, on_serving=self._bgp.services
+            client,
+            self._cluster,
+            node.name,
+            PathProof(self._data_plane, uplink).prove,
+            self._recorder,
+            on_serving=self._bgp.services,
         )
         self._reconciler = Reconciler(
             self._cluster,
@@ -235,12 +239,17 @@ class Agent:
         )
         self._policies.keeper.on_written = self._policies_written
         self._upkeep = Upkeep(maps, self._tell)
-        metrics = NodeMetrics(maps, options.bpf, self._upkeep, self._reconciler.name_backends)
-        self._metrics = MetricsServer(
-            (metrics, PolicyMetrics(maps, self._policies)), uplink.addresses, options.metrics_port
-        )
-        upkeep = self._upkeep
+        self._metrics = self._make_metrics()
+
+    def _make_metrics(self) -> MetricsServer:
+        maps, upkeep = self._data_plane.maps, self._upkeep
         self._policies.maps.with_proxies = lambda: upkeep.flows is None or upkeep.flows.proxied > 0
+        node = NodeMetrics(maps, self._options.bpf, upkeep, self._reconciler.name_backends)
+        return MetricsServer(
+            (node, PolicyMetrics(maps, self._policies)),
+            self._uplink.addresses,
+            self._options.metrics_port,
+        )
 
     async def run(self) -> None:
         """Start in order, then follow the cluster until cancelled."""

@@ -24,7 +24,6 @@ from cairn.agent.policy_troubles import PolicyTroubles
 from cairn.agent.redirects import Redirects
 from cairn.apply.policy_maps import PolicyMaps
 from cairn.apply.policy_rules import RuleNumbers
-from cairn.apply.proxy_path import prepare_proxy_path
 from cairn.compile.policy.engine import Engine
 from cairn.desired.endpoint import PodEndpoint
 from cairn.drive.event_recorder import EventRecorder
@@ -63,18 +62,14 @@ class Policies:
         """What policies come to."""
         self.pods = PolicyPods(node.name, self.engine, endpoints)
         """The pods of the node."""
-        self.redirects = Redirects(
-            run / "redirects.json", absent=self._absent, prepare=prepare_proxy_path
-        )
+        self.redirects = Redirects(run / "redirects.json", absent=self._absent)
         """What proxies serve."""
-        self._proxies = PolicyProxies(
-            client, run, node.name, tell=self._tell_node, way_in_use=lambda: self.redirects.in_use
-        )
+        self._proxies = PolicyProxies(client, run, node.name, tell=self._tell_node)
         self.redirects.requests = self._proxies.requests
         self.redirects.names = self._proxies.names
         self.rules = RuleNumbers(load_rules(run / "policy-rules.json"))
         """Numbers of rules, as drops and counters name them."""
-        self.maps = PolicyMaps(maps, self.rules, self.redirects.port)
+        self.maps = PolicyMaps(maps, self.rules, self.redirects)
         """What the data plane holds."""
         self._store = PolicyStore(run / "policies")
         self.cluster = PolicyCluster(
@@ -88,7 +83,11 @@ class Policies:
         )
         """The objects."""
         self._admission = Admission(client, self.pods)
-        self.keeper = PolicyKeeper(
+        self.keeper = self._make_keeper(maps)
+        """Who does it."""
+
+    def _make_keeper(self, maps: Mapping[str, Map]) -> PolicyKeeper:
+        return PolicyKeeper(
             self.engine,
             self.cluster,
             self.pods,
@@ -97,7 +96,6 @@ class Policies:
             admission=self._admission,
             troubles=PolicyTroubles(self._tell, maps, self._node),
         )
-        """Who does it."""
 
     def runners(self) -> list[Coroutine[Any, Any, None]]:
         """Return what must run from the beginning."""

@@ -77,6 +77,7 @@ class PolicyKeeper:
         self.on_written: Callable[[], None] = lambda: None
         """Called when what changed has been written."""
         redirects.on_served = self._served
+        redirects.on_ended = self._ended
         admission.on_wire = self._wired
 
     async def start(self) -> None:
@@ -140,6 +141,11 @@ class PolicyKeeper:
             self._subjects |= dict.fromkeys(self._maps.waiting)
             self._cluster.changed.set()
 
+    def _ended(self, identity: int) -> None:
+        """Write those of whom no connection is with a proxy any more."""
+        self._subjects[identity] = None
+        self._cluster.changed.set()
+
     async def _wait(self) -> None:
         """Wait for a change, or until something is to be tried again or cleared away."""
         pause_s = None
@@ -156,8 +162,7 @@ class PolicyKeeper:
 
     def _clear_away(self) -> None:
         """Remove what nobody needs, and try again what did not fit."""
-        waited_for = {r for redirects in self._maps.waiting.values() for r in redirects}
-        self._redirects.retain(self._maps.proxies, waited_for)
+        self._redirects.retain(self._maps.proxies)
         self._report(self._maps.tidy())
         self._subjects |= dict.fromkeys(self._maps.failed)
         self._networks |= dict.fromkeys(self._maps.homeless)
@@ -176,7 +181,7 @@ class PolicyKeeper:
         """Write what changed, in pieces."""
         failed: list[str] = []
         for change in self._pieces():
-            failed += self._maps.apply(change, ready=self._redirects.ready)
+            failed += self._maps.apply(change)
             if self._subjects or self._networks:
                 await asyncio.sleep(0)
         self._report(failed)

@@ -1,16 +1,18 @@
 """The ports at which proxies listen for rules that look inside connections.
 
-    Redirect  <->  port;  proxies that serve redirects by port
+    SubjectPolicy  ->  ports of its redirects;  proxies that serve redirects by port
 
-Invariants  A rule set keeps its port over restarts: RUN/redirects.json. A port is not given to
-            another one before all others were.
+Invariants  Ports are kept over restarts: RUN/redirects.json.
             A verdict names a port once its proxy has been told and had its time: a proxy that is
             not there is said, and connections for it end with a named reason (PROXY_GONE), but
             nothing else waits.
-            A redirect that no verdict names any more leaves its proxy a while later.
+            A listener that no verdict names any more goes a while later; what its last connections
+            are held to follows the policy until they have ended.
+Not here    which port a redirect has, and what becomes of it (compile.redirect_ports)
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -21,14 +23,17 @@ from typing import Protocol
 
 import msgspec
 
-from cairn.desired.policy import Redirect
-from cairn.kube.policy.rule import FqdnPeer, RuleRef
+from cairn.compile.redirect_ports import RedirectPorts, Slot
+from cairn.desired.policy import Redirect, SubjectPolicy
+from cairn.desired.proxy import LISTENER_PORTS
+from cairn.kube.policy.rule import Direction, FqdnPeer, RuleRef
 
-PORTS = range(15000, 16000)
 PATIENCE_S = 5.0
 """How long a proxy is waited for, whatever it has promised."""
 UNUSED_S = 2.0
-"""A redirect that no verdict has named for so long leaves its proxy."""
+"""A listener that no verdict has named for so long goes."""
+LINGER_S = 330.0
+"""Its connections have ended after so long; Envoy ends what is left after 300 s."""
 
 Owners = Mapping[int, Collection[RuleRef]]
 
@@ -65,11 +70,10 @@ class Redirects:
         path: Path,
         *,
         absent: Callable[[str], None],
-        prepare: Callable[[], list[str]],
-        ports: range = PORTS,
+        ports: range = LISTENER_PORTS,
     ) -> None:
         """`absent` is told of a proxy that is needed and not there, in words, and with "" once all
-        are; `prepare` makes the way of packets to the proxies, and returns what failed.
+        are.
         """
         self._path = path
         self.requests: RequestProxy | None = None
@@ -77,46 +81,51 @@ class Redirects:
         self.names: NameProxy | None = None
         """Who judges queries; likewise."""
         self._absent = absent
-        self._prepare = prepare
-        self._prepared = False
-        self._range = ports
-        self._by_port = self._load()
-        self._ports = {redirect: port for port, redirect in self._by_port.items()}
-        self._last = max(self._by_port, default=ports.start - 1)
+        slots = {port: slot for port, slot in self._load().items() if port in ports}
+        self._given = RedirectPorts(ports, slots, max(slots, default=ports.start - 1))
         self._owners: dict[int, set[RuleRef]] = defaultdict(set)
-        self._unused: dict[int, float] = dict.fromkeys(self._by_port, time.monotonic())
-        self._leaving: dict[int, Redirect] = {}
-        self._told: frozenset[int] = frozenset()
+        self._followed: set[int] = set()
+        self._unused: dict[int, float] = {}
+        self._gone: dict[int, float] = {}
+        self._told: Mapping[int, Redirect] = {}
         self._selectors: Mapping[FqdnPeer, int] = {}
         self._asked_requests = self._asked_names = False
         self.changed = asyncio.Event()
         """Set when proxies must be told."""
         self.on_served: Callable[[], None] = lambda: None
         """Called when they have been."""
+        self.on_ended: Callable[[int], None] = lambda _: None
+        """Called when an identity may have fewer connections at proxies than before."""
 
-    def port(self, redirect: Redirect, rule: RuleRef | None = None) -> int:
-        """Return the port of a redirect, given now if it had none; 0, where nobody listens, if
-        there are more redirects than ports.
+    def follow(self, identity: int, policy: SubjectPolicy | None) -> None:
+        """Take what the policy of an identity says now; None: nobody has the identity."""
+        before = self._of(identity)
+        if not self._given.follow(identity, policy):
+            self._absent(f"all {len(self._given.ports)} ports of proxies are taken")
+        self._followed.add(identity)
+        after = self._of(identity)
+        for port in after.keys() | before.keys():
+            if before.get(port) != after.get(port):
+                self._owners.pop(port, None)
+                self.changed.set()
+
+    def port(self, identity: int, redirect: Redirect, rule: RuleRef | None = None) -> int:
+        """Return the port of a redirect of an identity's policy; 0, where nobody listens, if there
+        are more redirects than ports.
         """
-        port = self._ports.get(redirect)
-        if port is None:
-            port = self._next()
-            if not port:
-                self._absent(f"all {len(self._range)} ports of proxies are taken")
-                return 0
-            self._ports[redirect] = port
-            self._by_port[port] = redirect
-            self._leaving.pop(port, None)
-            self.changed.set()
-        if rule is not None:
+        port = self._given.port(identity, redirect)
+        if port and rule is not None:
             self._owners[port].add(rule)
-        self._unused.pop(port, None)
         return port
 
-    def ready(self, redirect: Redirect) -> bool:
+    def ready(self, identity: int, redirect: Redirect) -> bool:
         """Return whether a verdict may name the port of a redirect."""
-        port = self._ports.get(redirect, 0)
-        return not port or port in self._told
+        port = self._given.port(identity, redirect)
+        return not port or self._told.get(port) == redirect
+
+    def directions(self, identity: int) -> frozenset[Direction]:
+        """Return the directions in which connections of an identity may be with a proxy."""
+        return self._given.directions(identity)
 
     def learn_for(self, selectors: Mapping[FqdnPeer, int]) -> None:
         """Have the addresses of these names learnt."""
@@ -124,44 +133,63 @@ class Redirects:
             self._selectors = dict(selectors)
             self.changed.set()
 
-    def retain(self, named: Collection[int], waited_for: Collection[Redirect]) -> None:
-        """Let those go that no verdict has named for a while, and that nobody waits for."""
+    def retain(self, named: Collection[int]) -> None:
+        """Let those listeners go that no verdict has named for a while, nor will."""
         now = time.monotonic()
-        kept = {*named, *(self._ports.get(redirect, 0) for redirect in waited_for)}
-        for port in self._by_port.keys() - kept:
-            since = self._unused.setdefault(port, now)
-            if now - since >= UNUSED_S:
-                del self._unused[port]
-                redirect = self._leaving[port] = self._by_port.pop(port)
-                del self._ports[redirect]
-                self._owners.pop(port, None)
+        left = {
+            port
+            for port, slot in self._given.slots.items()
+            if slot.left or slot.identity not in self._followed
+        }
+        for port in left - set(named) - self._gone.keys():
+            if now - self._unused.setdefault(port, now) >= UNUSED_S:
+                self._gone[port] = now + LINGER_S
+                self._given.slots[port].left = True
                 self.changed.set()
-        for port in kept & self._unused.keys():
-            del self._unused[port]
-
-    @property
-    def in_use(self) -> bool:
-        """Whether there is any redirect."""
-        return bool(self._by_port)
+        self._unused = {
+            port: since
+            for port, since in self._unused.items()
+            if port in left and port not in named and port not in self._gone
+        }
 
     @property
     def settling(self) -> bool:
         """Whether `retain` is to be called again."""
-        return bool(self._unused)
+        slots = self._given.slots
+        return any(slots[port].left for port in slots.keys() - self._gone.keys())
 
     async def run(self) -> None:
         """Tell the proxies what to serve, until cancelled."""
         while True:
-            await self.changed.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_S / 10 if self._gone else None):
+                    await self.changed.wait()
+            self._forget()
+            if not self.changed.is_set():
+                continue
             self.changed.clear()
-            asked = dict(self._by_port)
-            leaving, self._leaving = self._leaving, {}
-            # What leaves is named by no verdict; nobody may begin to name it meanwhile.
-            self._told &= asked.keys()
-            self._save(asked)
+            slots = self._given.slots
+            asked = {p: slot.redirect for p, slot in slots.items() if p not in self._gone}
+            leaving = {port: slots[port].redirect for port in self._gone}
+            # What is about to change is not to be named meanwhile.
+            self._told = {p: r for p, r in self._told.items() if asked.get(p) == r}
+            self._save()
             await self._tell(asked, leaving)
-            self._told = frozenset(asked)
+            self._told = asked
             self.on_served()
+
+    def _of(self, identity: int) -> dict[int, Redirect]:
+        return {p: s.redirect for p, s in self._given.slots.items() if s.identity == identity}
+
+    def _forget(self) -> None:
+        """Forget the listeners whose connections have ended."""
+        now = time.monotonic()
+        for port in [port for port, until in self._gone.items() if until <= now]:
+            del self._gone[port]
+            identity = self._given.slots.pop(port).identity
+            self._owners.pop(port, None)
+            self.changed.set()
+            self.on_ended(identity)
 
     async def _tell(
         self, redirects: Mapping[int, Redirect], leaving: Mapping[int, Redirect]
@@ -169,7 +197,7 @@ class Redirects:
         """Tell the proxies, and say what went wrong."""
         names = {port: r for port, r in redirects.items() if r.dns is not None}
         requests = {port: r for port, r in redirects.items() if r.dns is None}
-        wrong = await self._make_way() if redirects else []
+        wrong: list[str] = []
         waits: list[Awaitable[None]] = []
         if self.requests is not None and (requests or leaving or self._asked_requests):
             self._asked_requests = True
@@ -185,37 +213,19 @@ class Redirects:
         wrong += await _in_time(waits)
         self._absent("; ".join(wrong))
 
-    async def _make_way(self) -> list[str]:
-        """Have packets get to the proxies; return what failed."""
-        if self._prepared:
-            return []
-        wrong = await asyncio.to_thread(self._prepare)
-        self._prepared = not wrong
-        return wrong
-
-    def _next(self) -> int:
-        for step in range(1, len(self._range) + 1):
-            place = (self._last - self._range.start + step) % len(self._range)
-            port = self._range[place]
-            if port not in self._by_port:
-                self._last = port
-                return port
-        return 0
-
-    def _load(self) -> dict[int, Redirect]:
+    def _load(self) -> dict[int, Slot]:
         try:
-            found = msgspec.json.decode(self._path.read_bytes(), type=dict[int, Redirect])
+            return msgspec.json.decode(self._path.read_bytes(), type=dict[int, Slot])
         except FileNotFoundError:
             return {}
         except (OSError, msgspec.DecodeError) as error:
             log.error("%s is unreadable: ports of proxies are given anew: %s", self._path, error)
             return {}
-        return {port: redirect for port, redirect in found.items() if port in self._range}
 
-    def _save(self, redirects: Mapping[int, Redirect]) -> None:
+    def _save(self) -> None:
         aside = self._path.with_suffix(".new")
         try:
-            aside.write_bytes(msgspec.json.encode(redirects))
+            aside.write_bytes(msgspec.json.encode(self._given.slots))
             os.replace(aside, self._path)
         except OSError as error:
             log.error("%s: %s; ports of proxies may change at a restart", self._path, error)

@@ -15,6 +15,8 @@ Cost        a few system calls for a batch, whatever its size, and two for each 
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
 
 from cairn.abi.structs import EndpointFlag, Identity, PolicyDirection, PolicyFlag
 from cairn.apply.policy_endpoints import PolicyEndpoints
@@ -25,10 +27,50 @@ from cairn.apply.policy_state import PolicyStateMap
 from cairn.apply.policy_subject import Wish, wish_of
 from cairn.apply.policy_table import EncodedTable, Numbers, PortOf, encode_table
 from cairn.desired.policy import Redirect, SubjectPolicy, Table
+from cairn.kube.policy.rule import Direction, RuleRef
 from cairn.libbpf import Map
 from cairn.net import Address, Network
 
 IDENTITIES = "identities"
+
+
+class ProxyPorts(Protocol):
+    """The ports at which proxies listen (agent.redirects)."""
+
+    def follow(self, identity: int, policy: SubjectPolicy | None) -> None:
+        """Take what the policy of an identity says now; None: nobody has the identity."""
+
+    def port(self, identity: int, redirect: Redirect, rule: RuleRef | None = None) -> int:
+        """Return the port of a redirect of the identity's policy; 0 if there is none."""
+
+    def ready(self, identity: int, redirect: Redirect) -> bool:
+        """Return whether the redirect is served, or had its time."""
+
+    def directions(self, identity: int) -> Collection[Direction]:
+        """Return the directions in which connections of an identity may be with a proxy."""
+
+
+@dataclass(frozen=True, slots=True)
+class FixedPorts:
+    """Ports of proxies that serve whatever they are asked to."""
+
+    port_of: PortOf
+    """The port of a redirect."""
+
+    def follow(self, identity: int, policy: SubjectPolicy | None) -> None:
+        """Take note of nothing."""
+
+    def port(self, identity: int, redirect: Redirect, rule: RuleRef | None = None) -> int:
+        """Return the port, whoever's redirect it is."""
+        return self.port_of(redirect, rule)
+
+    def ready(self, identity: int, redirect: Redirect) -> bool:
+        """Return that it is."""
+        return True
+
+    def directions(self, identity: int) -> Collection[Direction]:
+        """Return none: connections end with their rules."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +88,12 @@ class PolicyChange:
 class PolicyMaps:
     """What one node's maps hold of policies."""
 
-    def __init__(self, maps: Mapping[str, Map], rules: RuleNumbers, port_of: PortOf) -> None:
-        self._numbers = Numbers(rules.number, port_of)
+    def __init__(
+        self, maps: Mapping[str, Map], rules: RuleNumbers, ports: ProxyPorts | PortOf
+    ) -> None:
+        """`ports`: those of proxies that come and go, or a function where all are there always."""
+        self._rules = rules
+        self._ports: ProxyPorts = FixedPorts(ports) if callable(ports) else ports
         self._peers = PeerMap(maps)
         self._identities = IdentityMap(maps[IDENTITIES])
         self._endpoints = PolicyEndpoints(maps["endpoints"])
@@ -107,15 +153,10 @@ class PolicyMaps:
         identity = self._endpoints.written(address)
         return identity is not None and self.holds(identity)
 
-    def apply(
-        self, change: PolicyChange, *, ready: Callable[[Redirect], bool] = lambda _: True
-    ) -> list[str]:
-        """Make it so; return what failed in words. `failed`, `waiting`, `homeless` say the rest.
-
-        `ready` tells whether a proxy serves a redirect.
-        """
+    def apply(self, change: PolicyChange) -> list[str]:
+        """Make it so; return what failed in words. `failed`, `waiting`, `homeless` say the rest."""
         closed = {*self._cut, *self._peers.failed}
-        wishes = self._wishes(change.subjects, ready)
+        wishes = self._wishes(change.subjects)
         wrote, wrong = self._peers.write(wishes, before_peers=self._announce_proxies)
         moved, unmoved = self._identities.write(change.networks)
         self._cut = self._cut_off()
@@ -140,30 +181,40 @@ class PolicyMaps:
         """Remove what nothing leads to any more; return what failed. Not at once after `apply`."""
         return self._peers.tidy()
 
-    def _wishes(
-        self, subjects: Mapping[int, SubjectPolicy | None], ready: Callable[[Redirect], bool]
-    ) -> dict[int, Wish]:
+    def _wishes(self, subjects: Mapping[int, SubjectPolicy | None]) -> dict[int, Wish]:
         """Return what can be written now; note who waits."""
-        encoded: dict[int, EncodedTable] = {}
-
-        def encode(table: Table) -> EncodedTable:
-            known = encoded.get(id(table))
-            if known is None:
-                known = encoded[id(table)] = encode_table(table, self._numbers)
-            return known
-
+        plain: dict[int, EncodedTable] = {}
         wishes: dict[int, Wish] = {}
         for identity, policy in subjects.items():
             self.waiting.pop(identity, None)
+            self._ports.follow(identity, policy)
             if policy is None:
                 continue
-            wish = wish_of(policy, encode)
-            missing = frozenset(redirect for redirect in wish.redirects if not ready(redirect))
+            # What is with a proxy stays there, though nobody isolates its pod any more.
+            held = self._ports.directions(identity)
+            wish = wish_of(policy, self._encoder(identity, plain), held)
+            missing = frozenset(r for r in wish.redirects if not self._ports.ready(identity, r))
             if missing:
                 self.waiting[identity] = missing
             else:
                 wishes[identity] = wish
         return wishes
+
+    def _encoder(
+        self, identity: int, plain: dict[int, EncodedTable]
+    ) -> Callable[[Table], EncodedTable]:
+        """Return what encodes the tables of an identity; those without redirects are anybody's."""
+        numbers = Numbers(self._rules.number, partial(self._ports.port, identity))
+        own: dict[int, EncodedTable] = {}
+
+        def encode(table: Table) -> EncodedTable:
+            known = plain.get(id(table)) or own.get(id(table))
+            if known is None:
+                known = encode_table(table, numbers)
+                (own if known.redirects else plain)[id(table)] = known
+            return known
+
+        return encode
 
     def _announce_proxies(self) -> None:
         """Have programs look for proxies' sockets before any verdict names one."""

@@ -6,12 +6,13 @@ Shapes      place: the other end's identity times two, plus the direction; an id
             other
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from cairn.abi.structs import EndpointFlag, PolicyDirection, PolicyKey
 from cairn.apply.policy_table import EncodedTable
 from cairn.desired.policy import DirectionPolicy, Redirect, SubjectPolicy, Table
+from cairn.kube.policy.rule import Direction
 
 ISOLATED = {
     PolicyDirection.EGRESS: EndpointFlag.EGRESS,
@@ -49,21 +50,30 @@ class Wish:
         return frozenset().union(*(table.redirects for table in self.tables.values()))
 
 
-def wish_of(policy: SubjectPolicy, encode: Callable[[Table], EncodedTable]) -> Wish:
-    """Return what the maps are to hold for `policy`."""
+def wish_of(
+    policy: SubjectPolicy,
+    encode: Callable[[Table], EncodedTable],
+    held: Collection[Direction] = (),
+) -> Wish:
+    """Return what the maps are to hold for `policy`.
+
+    `held`: directions in which the data plane is to look at its connections in any case.
+    """
     tables: dict[int, EncodedTable] = {}
     flags = EndpointFlag(0)
+    for direction in held:
+        flags |= ISOLATED[PolicyDirection[direction.name]]
     both: tuple[tuple[PolicyDirection, DirectionPolicy | None], ...] = (
         (PolicyDirection.EGRESS, policy.egress),
         (PolicyDirection.INGRESS, policy.ingress),
     )
-    for direction, found in both:
+    for way, found in both:
         if found is None:
             continue
-        flags |= ISOLATED[direction]
-        tables[int(direction)] = encode(found.rest)
+        flags |= ISOLATED[way]
+        tables[int(way)] = encode(found.rest)
         for remote, table in found.peers.items():
-            tables[remote << 1 | direction] = encode(table)
+            tables[remote << 1 | way] = encode(table)
     return Wish(tables, flags)
 
 

@@ -6,7 +6,11 @@ The data plane marks what it gives to a proxy, and the mark's own table delivers
 locally. Answers that masquerade translates back are recognised behind it, by the transparent socket
 that waits for them.
 
-Invariants  What is there already is left as it is; what is not ours is never touched.
+The proxy's own connections come from ports above those that the kernel gives by itself; it lets a
+socket choose among these only if they are in the node's range, which so ends at the highest port.
+
+Invariants  What is there already is left as it is; what is not ours is never touched, but for the
+            end of the node's range of ports, which stays.
 Standards   ip-rule(8), rtnetlink(7), nft(8) "socket" expression
 """
 
@@ -14,6 +18,8 @@ import errno
 import subprocess
 
 from cairn.abi.structs import MARK_MASK, MARK_TO_PROXY
+from cairn.desired.proxy import LISTENER_PORTS, PORT_SHIFT, PROXY_PORTS
+from cairn.linux import sysctl
 from cairn.netlink.iproute import IPRoute, NetlinkError
 
 ROUTE_TABLE = 2005
@@ -21,20 +27,34 @@ PRIORITY = 20
 """Of the rule: behind that of the node's own addresses."""
 TABLE = "cairn_proxy"
 _FAMILIES = {2: "0.0.0.0/0", 10: "::/0"}
+_PORT_RANGE = "net/ipv4/ip_local_port_range"
 _LOCAL = "local"
 _NO_SUCH = (errno.ENOENT, errno.ESRCH, errno.EAFNOSUPPORT)
 
 
-def sockets_rule() -> str:
-    """Return the nftables script that gives answers to the transparent sockets they are for."""
+def sockets_rules() -> str:
+    """Return the nftables script that gives packets to the transparent sockets they are for.
+
+    A client may use a port again while its last connection to the same destination is still being
+    forgotten (TIME-WAIT). The kernel forgets it at once for its own listeners, but not where the
+    data plane has chosen one; `tproxy` does for the listener that the packet has.
+    """
+    opens = f"meta mark & {MARK_MASK:#x} == {MARK_TO_PROXY:#x} tcp flags & (syn | ack) == syn"
+    ports = ", ".join(f"{port << PORT_SHIFT:#x} : {port}" for port in LISTENER_PORTS)
     mark = f"meta mark set meta mark & {0xFFFFFFFF & ~MARK_MASK:#x} | {MARK_TO_PROXY:#x}"
     return "\n".join(
         [
             f"table inet {TABLE} {{}}",
             f"delete table inet {TABLE}",
             f"table inet {TABLE} {{",
-            "  chain answers {",
+            "  map ports {",
+            "    type mark : inet_service;",
+            f"    elements = {{ {ports} }}",
+            "  }",
+            "  chain sockets {",
             "    type filter hook prerouting priority dstnat + 10;",
+            f"    {opens} tproxy ip to 127.0.0.1:socket mark map @ports accept",
+            f"    {opens} tproxy ip6 to [::1]:socket mark map @ports accept",
             f"    meta l4proto {{ tcp, udp }} socket transparent 1 {mark}",
             "  }",
             "}",
@@ -56,7 +76,7 @@ def prepare_proxy_path() -> list[str]:
             except NetlinkError as error:
                 if error.code not in (errno.EEXIST, errno.EAFNOSUPPORT):
                     failed.append(f"route to the proxies: {error}")
-    return failed + _load(sockets_rule())
+    return failed + _widen_ports() + _load(sockets_rules())
 
 
 def remove_proxy_path() -> list[str]:
@@ -81,6 +101,18 @@ def _rule(family: int) -> dict[str, int]:
         "fwmark": MARK_TO_PROXY,
         "fwmask": MARK_MASK,
     }
+
+
+def _widen_ports() -> list[str]:
+    """Have the node's range of ports for its own connections hold the proxy's."""
+    first, last = (sysctl.read_setting(_PORT_RANGE) or "32768 60999").split()
+    if int(last) >= PROXY_PORTS[1]:
+        return []
+    try:
+        sysctl.write_settings({_PORT_RANGE: f"{first}\t{PROXY_PORTS[1]}"})
+    except OSError as error:
+        return [f"the proxy's ports may be those of its clients: {error}"]
+    return []
 
 
 def _load(script: str) -> list[str]:

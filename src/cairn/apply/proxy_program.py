@@ -17,6 +17,8 @@ from cairn.desired.proxy import BOOTSTRAP
 
 DRAIN_S = 300
 """How long connections of a listener that is gone are let finish."""
+FLUSH_MS = 500
+"""How long a line of the access log may wait."""
 MOST_WORKERS = 4
 """Threads that serve; each costs memory, and a node has other things to do."""
 
@@ -44,6 +46,8 @@ def serve_command(program: Path, directory: Path) -> list[str]:
         *("--config-path", str(directory / BOOTSTRAP)),
         *("--concurrency", str(workers)),
         *("--drain-time-s", str(DRAIN_S)),
+        *("--drain-strategy", "immediate"),
+        *("--file-flush-interval-msec", str(FLUSH_MS)),
         *("--log-level", "warning"),
         *("--log-format", "%l %n: %v"),
     ]

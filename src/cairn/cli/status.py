@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from itertools import chain
 
 from rich.console import Console
+from rich.markup import escape
 
 from cairn.cli.render import lab_kubeconfig, make_console, show_table, spell
 from cairn.diagnose.overview import Inventory, Overview, Problem, compile_overview
@@ -186,9 +187,10 @@ def _problems(console: Console, overview: Overview) -> None:
 
 
 def _problem(console: Console, problem: Problem, colour: str) -> None:
-    console.print(f"[{colour}]•[/] [bold]{problem.subject}[/]: {problem.what}", highlight=False)
+    said = f"[{colour}]•[/] [bold]{escape(problem.subject)}[/]: {escape(problem.what)}"
+    console.print(said, highlight=False)
     if problem.remedy:
-        console.print(f"  → {problem.remedy}", highlight=False)
+        console.print(f"  → {escape(problem.remedy)}", highlight=False)
 
 
 def _mark(good: bool, yes: str, no: str = "not ready") -> str:

@@ -12,7 +12,9 @@ Invariants  The listener of a port depends on nothing but the redirect's kind, d
             A request is judged in the form in which it is forwarded: paths are made normal first
             (RFC 3986 s6.2.2, doubled slashes merged), and escaped slashes are answered by a
             redirection to the path with plain ones.
-            Every client connection has connections of its own to the destination.
+            A client's connections to a destination are used by that client alone.
+            The proxy's own connections have source ports that clients seldom choose: else the two
+            halves of a client's connections could meet in one tuple.
 Standards   envoy.config.listener.v3, envoy.extensions.filters.network.http_connection_manager.v3
 Not here    what routes say (proxy_routes.py), the packets' way to the listener (bpf/lib/proxy.h)
 """
@@ -30,16 +32,31 @@ from cairn.compile.proxy_routes import (
     route_configuration,
 )
 from cairn.desired.policy import Redirect
-from cairn.desired.proxy import ACCESS_LOG, ADMIN, LISTENERS, ROUTES, ProxyState, Resource
+from cairn.desired.proxy import (
+    ACCESS_LOG,
+    ADMIN,
+    LISTENERS,
+    PORT_SHIFT,
+    PROXY_PORTS,
+    ROUTES,
+    ProxyState,
+    Resource,
+)
 from cairn.kube.policy.rule import Direction
 
 KEEPALIVE = {"keepalive_probes": 4, "keepalive_time": 300, "keepalive_interval": 30}
 UNLIMITED = 4_294_967_295
+MOST_HEADERS = 1000
+IDLE_S = 60
+"""How long a connection to a destination is kept for the next request of the same client."""
 
 _MARKS = {Direction.EGRESS: MARK_EGRESS_PROXY, Direction.INGRESS: MARK_INGRESS_PROXY}
 _TYPE = "type.googleapis.com/envoy."
 _LISTENER_FILTER = "extensions.filters.listener"
 _NETWORK_FILTER = "extensions.filters.network"
+_SO_MARK = 1, 36
+_PORT_RANGE = 0, 51
+"""Level and name of socket options: SO_MARK; IP_LOCAL_PORT_RANGE, for both families."""
 _HTTP_OPTIONS = "extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -104,6 +121,7 @@ def listener(port: int, redirect: Redirect, directory: Path) -> dict[str, Any]:
         "address": _address("127.0.0.1", port),
         "additional_addresses": [{"address": _address("::1", port)}],
         "transparent": True,
+        "socket_options": [_socket_option("SO_MARK", *_SO_MARK, port << PORT_SHIFT)],
         "listener_filters": [*first, last],
         "filter_chains": chains,
         "tcp_keepalive": KEEPALIVE,
@@ -115,10 +133,20 @@ def listener(port: int, redirect: Redirect, directory: Path) -> dict[str, Any]:
     }
 
 
+# Envoy refuses expressions of more than a hundred steps unless told otherwise: `[a-z-]{1,63}` has
+# more. What policies hold was bounded when they were read (kube.policy.regex).
+_RUNTIME = {
+    "layers": [
+        {"name": "cairn", "static_layer": {"re2.max_program_size.error_level": 1_000_000}},
+    ]
+}
+
+
 def bootstrap(node: str, directory: Path) -> dict[str, Any]:
     """Return the file that Envoy starts from: all else is in files that it watches."""
     return {
         "node": {"id": node, "cluster": "cairn"},
+        "layered_runtime": _RUNTIME,
         "admin": {"address": {"pipe": {"path": str(directory / ADMIN), "mode": 0o600}}},
         "dynamic_resources": {"lds_config": _watched(directory, LISTENERS)},
         "static_resources": {"clusters": [_origin()]},
@@ -136,6 +164,7 @@ def trial(routes: Resource) -> dict[str, Any]:
         http_filters=[_filter("extensions.filters.http", "router", "Router")],
     )
     return {
+        "layered_runtime": _RUNTIME,
         "static_resources": {
             "clusters": [_origin()],
             "listeners": [
@@ -145,18 +174,23 @@ def trial(routes: Resource) -> dict[str, Any]:
                     "filter_chains": [{"filters": [manager]}],
                 }
             ],
-        }
+        },
     }
 
 
 def _origin() -> dict[str, Any]:
+    first, last = PROXY_PORTS
     many = {"max_connections", "max_pending_requests", "max_requests", "max_retries"}
     return {
         "name": CLUSTER,
         "type": "ORIGINAL_DST",
         "lb_policy": "CLUSTER_PROVIDED",
         "connect_timeout": "60s",
-        "connection_pool_per_downstream_connection": True,
+        "upstream_bind_config": {
+            "socket_options": [
+                _socket_option("IP_LOCAL_PORT_RANGE", *_PORT_RANGE, last << 16 | first)
+            ]
+        },
         "circuit_breakers": {
             "thresholds": [
                 {"priority": priority, **dict.fromkeys(sorted(many), UNLIMITED)}
@@ -167,7 +201,10 @@ def _origin() -> dict[str, Any]:
         "typed_extension_protocol_options": {
             f"envoy.{_HTTP_OPTIONS}": {
                 "@type": _TYPE + _HTTP_OPTIONS,
-                "common_http_protocol_options": {"idle_timeout": "0s", "max_headers_count": 1000},
+                "common_http_protocol_options": {
+                    "idle_timeout": f"{IDLE_S}s",
+                    "max_headers_count": MOST_HEADERS,
+                },
                 "use_downstream_protocol_config": {
                     "http_protocol_options": _http1(),
                     "http2_protocol_options": {},
@@ -209,7 +246,7 @@ def _http_manager(port: int, redirect: Redirect, directory: Path) -> dict[str, A
         ],
         access_log=[_access_log(port, redirect, directory)],
         http_protocol_options=_http1(),
-        common_http_protocol_options={"idle_timeout": "0s", "max_headers_count": 1000},
+        common_http_protocol_options={"idle_timeout": "0s", "max_headers_count": MOST_HEADERS},
         stream_idle_timeout="0s",
         max_request_headers_kb=256,
         # The form in which a request is judged is the form in which it goes on.
@@ -304,6 +341,16 @@ def _filter(area: str, name: str, message: str, **config: Any) -> dict[str, Any]
     return {
         "name": name,
         "typed_config": {"@type": f"{_TYPE}{area}.{name}.v3.{message}", **config},
+    }
+
+
+def _socket_option(description: str, level: int, name: int, value: int) -> dict[str, Any]:
+    return {
+        "description": description,
+        "level": level,
+        "name": name,
+        "int_value": value,
+        "state": "STATE_PREBIND",
     }
 
 

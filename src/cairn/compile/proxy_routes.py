@@ -27,6 +27,8 @@ BODY = "Access denied\r\n"
 """What the client reads then."""
 CLUSTER = "origin"
 """The destination that the client named."""
+RETRY = {"retry_on": "reset-before-request", "num_retries": 2}
+"""Once more on another connection, if the first was closed before any of the request was sent."""
 MOST_MENDING = 6
 """Conditions of one rule that make two routes of one."""
 
@@ -138,7 +140,7 @@ def _route(index: int, form: _Form) -> dict[str, Any]:
     route: dict[str, Any] = {
         "name": ", ".join((f"rule {index + 1}", *form.notes)),
         "match": {"prefix": ""} | ({"headers": list(form.matches)} if form.matches else {}),
-        "route": {"cluster": CLUSTER, "timeout": "0s"},
+        "route": {"cluster": CLUSTER, "timeout": "0s", "retry_policy": RETRY},
     }
     if form.adds:
         route["request_headers_to_add"] = list(form.adds)

@@ -18,6 +18,13 @@ ACCESS_LOG = "access.log"
 ADMIN = "admin.sock"
 """Names in the directory that the agent and Envoy share."""
 
+LISTENER_PORTS = range(15_000, 16_000)
+"""On loopback, for all proxies of the node."""
+PORT_SHIFT = 16
+"""A listener's own mark is its port, shifted so far: nftables sees by it who has a packet."""
+PROXY_PORTS = (61_000, 65_535)
+"""Source ports of the proxy's own connections: above those that Linux chooses by itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProxyState:

@@ -12,6 +12,7 @@ Invariants  `changes` and `news` drain; `changes` names every address whose sele
             him who has learnt most: the next to expire, of names without a selector first.
             An address has at most MOST_SELECTORS; over that those of the names that expire first
             are left out, and `overflows` counts it.
+Standards   RFC 2181 s8 (TTL)
 Units       times in seconds of the driver's clock
 """
 

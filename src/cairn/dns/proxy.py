@@ -5,6 +5,7 @@
 Invariants  Octets that pass are never changed, but for the id on the way to the server.
             An answer is let go only when what it says is learnt: the driver writes
             `names.changes()` to the data plane first.
+Standards   RFC 1035 s4.1.1 (rcodes), RFC 2181 s9 (truncation)
 Cost        a decision for a name asked before: one look into a dictionary
 Not here    Sockets (cairn.dnsproxy), whom the answer belongs to (pending.py).
 """

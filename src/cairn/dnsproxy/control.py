@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,9 @@ LOG = logging.getLogger("dns")
 
 LINE_LIMIT_BYTES = 64 << 20
 READ_BYTES = 1 << 20
+PATIENCE_S = 1.0
+"""How long one that still answers may take to go."""
+PAUSE_S = 0.01
 
 
 class _Client:
@@ -102,13 +106,17 @@ class Control:
         _Client(self._loop, sock, self._answer)
 
     def _clear(self) -> None:
-        """Remove the socket file of a process that is gone."""
-        if not self._path.is_socket():
-            return
-        with socket.socket(socket.AF_UNIX) as probe:
-            try:
-                probe.connect(str(self._path))
-            except ConnectionRefusedError:
-                self._path.unlink()
-            else:
+        """Remove the socket file of a process that is gone, or just going."""
+        end = time.monotonic() + PATIENCE_S
+        while self._path.is_socket():
+            with socket.socket(socket.AF_UNIX) as probe:
+                try:
+                    probe.connect(str(self._path))
+                except FileNotFoundError:
+                    return
+                except ConnectionRefusedError:
+                    self._path.unlink(missing_ok=True)
+                    return
+            if time.monotonic() > end:
                 raise OSError(f"{self._path}: another process answers there; stop it first")
+            time.sleep(PAUSE_S)

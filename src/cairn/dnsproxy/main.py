@@ -1,6 +1,6 @@
 """`cairn dns`: command line, signals and log of the DNS proxy.
 
-argv  ->  DnsService, until SIGTERM or SIGINT  ->  exit status
+argv  ->  DnsService in a child process, until SIGTERM or SIGINT  ->  exit status
 """
 
 import argparse
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cairn.dns.learnt import Keeping
 from cairn.dns.number import Rcode
+from cairn.dnsproxy.keeper import keep
 from cairn.dnsproxy.service import DnsService, Options
 
 REFUSALS = {"refused": Rcode.REFUSED, "nxdomain": Rcode.NXDOMAIN}
@@ -22,20 +23,24 @@ def main(argv: list[str]) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
-    service = DnsService(
-        Options(
-            socket=options.run / "dns.sock",
-            state=options.run / "dns.json",
-            learnt=options.run / "dns-names.jsonl",
-            pins=options.bpf,
-            refuse_with=REFUSALS[options.refuse_with],
-            keeping=Keeping(options.min_ttl, options.max_ttl, options.grace),
-            timeout_s=options.timeout,
-            capacity=options.capacity,
-        )
+    found = Options(
+        socket=options.run / "dns.sock",
+        state=options.run / "dns.json",
+        learnt=options.run / "dns-names.jsonl",
+        pins=options.bpf,
+        refuse_with=REFUSALS[options.refuse_with],
+        keeping=Keeping(options.min_ttl, options.max_ttl, options.grace),
+        timeout_s=options.timeout,
+        capacity=options.capacity,
     )
+    return keep(lambda orphaned: _serve(found, orphaned))
+
+
+def _serve(options: Options, orphaned: int) -> int:
+    service = DnsService(options)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.loop.stop())
+    service.loop.add(orphaned, lambda _: service.loop.stop())
     try:
         service.run()
     except OSError as error:

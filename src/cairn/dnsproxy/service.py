@@ -86,8 +86,11 @@ class DnsService:
             self._resume()
             self.loop.run(self._tick)
         finally:
-            self._control.close()
+            for port in self._ports:
+                self._datagrams.close(port)
+                self._streams.close(port)
             self._store.close()
+            self._control.close()  # the last: who comes after us waits for it
 
     def _resume(self) -> None:
         """Go on with what was last told and learnt."""

@@ -74,6 +74,7 @@ async def _over_udp(server: str, query: bytes) -> bytes:
         lambda: _Exchange(query, answer), remote_addr=(server, PORT)
     )
     try:
+        transport.sendto(query)
         return await answer
     finally:
         transport.close()

@@ -1,1 +1,4 @@
-"""`cairn proxy`: keeps Envoy running beside the agent, from the first HTTP rule on."""
+"""`cairn proxy`: keeps Envoy running beside the agent.
+
+bootstrap.json  ->  a process of Envoy, from the first HTTP rule on
+"""

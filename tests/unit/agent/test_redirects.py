@@ -7,13 +7,22 @@ from pathlib import Path
 
 import pytest
 
+from cairn.abi.structs import PolicyAction
 from cairn.agent import redirects as module
 from cairn.agent.redirects import Redirects
-from cairn.desired.policy import Redirect
+from cairn.desired.policy import (
+    DirectionPolicy,
+    PortRange,
+    Redirect,
+    SubjectPolicy,
+    Table,
+    Verdict,
+)
 from cairn.kube.policy.rule import DnsRule, FqdnPeer, HttpRule, PolicyRef, RuleRef
 
 GET, PUT = (Redirect(http=(HttpRule(method=method),)) for method in ("GET", "PUT"))
 NAMES = Redirect(dns=(DnsRule("a.example"),))
+WEB, API = 1000, 1001
 RULE = RuleRef(PolicyRef("CiliumNetworkPolicy", "default", "web"), "ingress[0].toPorts[0]")
 
 
@@ -58,16 +67,18 @@ class NameProxy:
 class Bed:
     def __init__(self, path: Path) -> None:
         self.said: list[str] = []
-        self.ways = 0
-        self.redirects = Redirects(
-            path, absent=self.said.append, prepare=self._prepare, ports=range(15000, 15004)
-        )
+        self.redirects = Redirects(path, absent=self.said.append, ports=range(15000, 15004))
         self.requests = self.redirects.requests = RequestProxy()
         self.names = self.redirects.names = NameProxy()
 
-    def _prepare(self) -> list[str]:
-        self.ways += 1
-        return []
+    def follow(self, identity: int, *redirects: Redirect) -> list[int]:
+        """Have an identity's policy name redirects, at one port each; return their ports."""
+        verdicts = [Verdict(PolicyAction.PROXY, RULE, redirect) for redirect in redirects]
+        ranges = (PortRange(6, 80 + n, 80 + n, verdict) for n, verdict in enumerate(verdicts))
+        closed = Verdict(PolicyAction.DEFAULT_DENY, RULE)
+        policy = SubjectPolicy(identity, egress=DirectionPolicy(Table(closed, tuple(ranges))))
+        self.redirects.follow(identity, policy)
+        return [self.redirects.port(identity, redirect, RULE) for redirect in redirects]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -81,7 +92,7 @@ class Bed:
 
     async def until_ready(self, *wanted: Redirect) -> None:
         async with asyncio.timeout(10):
-            while not all(map(self.redirects.ready, wanted)):
+            while not all(self.redirects.ready(WEB, redirect) for redirect in wanted):
                 await asyncio.sleep(0.001)
 
 
@@ -92,24 +103,32 @@ def bed(tmp_path: Path) -> Bed:
 
 async def test_a_port_is_ready_once_it_is_served(bed: Bed) -> None:
     bed.requests.let.clear()
-    port = bed.redirects.port(GET, RULE)
-    assert bed.redirects.port(GET) == port
-    assert not bed.redirects.ready(GET)
+    (port,) = bed.follow(WEB, GET)
+    assert bed.redirects.port(WEB, GET) == port
     async with bed.running():
         async with asyncio.timeout(10):
             while not bed.requests.asked:
                 await asyncio.sleep(0.001)
-        assert not bed.redirects.ready(GET)
+        assert not bed.redirects.ready(WEB, GET)
         bed.requests.let.set()
         await bed.until_ready(GET)
     assert bed.requests.asked == [{port: GET}]
     assert list(bed.requests.owners[port]) == [RULE]
     assert bed.names.asked == [], "nobody wants it"
-    assert bed.ways == 1
+
+
+async def test_rules_that_change_keep_their_port_and_are_served_anew(bed: Bed) -> None:
+    before = bed.follow(WEB, GET)
+    async with bed.running():
+        await bed.until_ready(GET)
+        assert bed.follow(WEB, PUT) == before
+        assert not bed.redirects.ready(WEB, PUT)
+        await bed.until_ready(PUT)
+    assert bed.requests.asked[-1] == {before[0]: PUT}
 
 
 async def test_requests_and_names_have_proxies_of_their_own(bed: Bed) -> None:
-    get, names = bed.redirects.port(GET), bed.redirects.port(NAMES)
+    get, names = bed.follow(WEB, GET, NAMES)
     bed.redirects.learn_for({FqdnPeer("a.example"): 1 << 25})
     async with bed.running():
         await bed.until_ready(GET, NAMES)
@@ -120,12 +139,12 @@ async def test_requests_and_names_have_proxies_of_their_own(bed: Bed) -> None:
 
 async def test_a_proxy_that_is_away_is_said_and_nothing_else_waits(bed: Bed) -> None:
     bed.names.fails = "DNS proxy does not answer"
-    bed.redirects.port(NAMES)
+    bed.follow(WEB, NAMES)
     async with bed.running():
         await bed.until_ready(NAMES)
         assert bed.said == ["DNS proxy does not answer"]
         bed.names.fails = ""
-        bed.redirects.port(GET)
+        bed.follow(WEB, NAMES, GET)
         await bed.until_ready(GET)
         assert bed.said[-1] == ""
 
@@ -135,7 +154,7 @@ async def test_a_proxy_that_hangs_is_not_waited_for_long(
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE_S", 0.05)
     bed.requests.let.clear()
-    bed.redirects.port(GET)
+    bed.follow(WEB, GET)
     async with bed.running():
         await bed.until_ready(GET)
         bed.requests.let.set()
@@ -143,44 +162,38 @@ async def test_a_proxy_that_hangs_is_not_waited_for_long(
 
 
 async def test_ports_survive_in_their_file(bed: Bed, tmp_path: Path) -> None:
-    ports = [bed.redirects.port(redirect) for redirect in (GET, NAMES)]
+    ports = bed.follow(WEB, GET, NAMES)
     async with bed.running():
         await bed.until_ready(GET, NAMES)
     again = Bed(tmp_path / "redirects.json")
-    assert again.redirects.port(NAMES) == ports[1]
-    assert again.redirects.port(GET) == ports[0]
-    assert again.redirects.port(PUT) not in ports
+    (other,) = again.follow(API, PUT)
+    assert again.follow(WEB, GET, NAMES) == ports
+    assert other not in ports
     (tmp_path / "redirects.json").write_text("{")
-    assert Bed(tmp_path / "redirects.json").redirects.port(PUT) in range(15000, 15004)
+    assert Bed(tmp_path / "redirects.json").follow(WEB, PUT)[0] in range(15000, 15004)
 
 
-async def test_what_is_unused_leaves_and_its_port_is_the_last_to_come_again(
+async def test_what_is_unused_leaves_and_its_port_is_not_given_at_once(
     bed: Bed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "UNUSED_S", 0.0)
-    get, put = bed.redirects.port(GET), bed.redirects.port(PUT)
+    (get,), (put,) = bed.follow(WEB, GET), bed.follow(API, PUT)
     async with bed.running():
-        await bed.until_ready(GET, PUT)
-        bed.redirects.retain({get}, ())
+        await bed.until_ready(GET)
+        bed.follow(API)
+        assert bed.redirects.settling
+        bed.redirects.retain({get})
         async with asyncio.timeout(10):
-            while len(bed.requests.asked) < 2:
+            while put not in bed.requests.leaving[-1]:
                 await asyncio.sleep(0.001)
     assert bed.requests.asked[-1] == {get: GET}
-    assert bed.requests.leaving[-1] == {put: PUT}
     assert not bed.redirects.settling
-    assert bed.redirects.port(PUT) not in (get, put)
-
-
-async def test_what_somebody_waits_for_stays(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "UNUSED_S", 0.0)
-    port = bed.redirects.port(GET)
-    bed.redirects.retain((), [GET])
-    assert bed.redirects.port(GET) == port
+    assert bed.follow(API, PUT)[0] not in (get, put)
 
 
 async def test_without_a_port_a_redirect_leads_nowhere(bed: Bed) -> None:
-    for number in range(4):
-        assert bed.redirects.port(Redirect(server_names=(f"{number}.example",)))
-    assert bed.redirects.port(GET) == 0
-    assert bed.redirects.ready(GET)
+    servers = [Redirect(server_names=(f"{number}.example",)) for number in range(4)]
+    assert all(bed.follow(WEB, *servers))
+    assert bed.follow(API, GET) == [0]
+    assert bed.redirects.ready(API, GET)
     assert bed.said == ["all 4 ports of proxies are taken"]

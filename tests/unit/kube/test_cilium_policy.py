@@ -403,6 +403,12 @@ def test_a_network_of_all_addresses_is_not_everyone(rule: str, words: str) -> No
         ("{endpointSelector: {}, policyTypes: [Ingress]}", ["PolicyTypesAlias"]),
         ("{endpointSelector: {}, ingress: [], egress: [{}]}", ["EmptySection"]),
         ("{endpointSelector: {}, ingress: [{}], log: {value: x}}", ["LogIgnored"]),
+        ("{endpointSelector: {}, ingress: [{fromCIDR: [10.1.2.3/8]}]}", ["HostBits"]),
+        (
+            "{endpointSelector: {}, egress: "
+            "[{toCIDRSet: [{cidr: 10.1.2.3/8, except: [10.0.0.1, 10.1.1.1/16]}]}]}",
+            ["HostBits", "HostBits"],
+        ),
         ("{endpointSelector: {}, ingress: [{}], ingressDeny: [{}]}", ["MatchesNothing"]),
         (
             "{endpointSelector: {matchLabels: {'reserved:init': ''}}, ingress: [{}]}",

@@ -215,3 +215,9 @@ def test_what_is_not_understood_is_refused(text: str, path: str, words: str) -> 
     where, why = refusal(policy_object(KIND, text))
     assert where == path
     assert words in why
+
+
+def test_host_bits_are_told_of() -> None:
+    (finding,) = read_one(KIND, egress("{networks: [10.1.2.3/8, 10.0.0.0/8]}")).findings
+    assert finding.reason == "HostBits"
+    assert "read as 10.0.0.0/8" in finding.message

@@ -273,3 +273,23 @@ def test_what_is_not_understood_is_refused(spec: str, path: str, words: str) -> 
 def test_labels_at_their_limits(key: str, value: str, *, good: bool) -> None:
     where, _ = refusal(policy_object(KIND, {"podSelector": {"matchLabels": {key: value}}}))
     assert (where == "") == good
+
+
+def test_host_bits_are_told_of() -> None:
+    policy = read_one(
+        KIND,
+        "{podSelector: {}, ingress: "
+        "[{from: [{ipBlock: {cidr: 10.1.2.3/8, except: [10.1.2.3/16, 10.2.0.0/16]}}]}]}",
+    )
+    assert [(f.reason, f.message.partition(";")[0]) for f in policy.findings] == [
+        (
+            "HostBits",
+            "spec.ingress[0].from[0].ipBlock.cidr: 10.1.2.3/8 has host bits set and is read as "
+            "10.0.0.0/8",
+        ),
+        (
+            "HostBits",
+            "spec.ingress[0].from[0].ipBlock.except[0]: 10.1.2.3/16 has host bits set and is read "
+            "as 10.1.0.0/16",
+        ),
+    ]

@@ -38,6 +38,7 @@ FIELD = f"{EGRESS}.icmps[0].fields[0]"
             "endpointSelector",
         ),
         (KIND, "{endpointSelector: {}, ingres: [{}]}", "spec.ingres", "unknown field"),
+        (KIND, '{endpointSelector: {}, "a\\nb": 1}', "spec", "is an unknown field"),
         (KIND, "{endpointSelector: {}, ingress: {}}", "spec.ingress", "is not a list"),
         (KIND, "{endpointSelector: {}, ingress: [5]}", "spec.ingress[0]", "is not an object"),
         (

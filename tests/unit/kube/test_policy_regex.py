@@ -50,7 +50,6 @@ BAD = [
     ("(?<x>a)", "begins no group"),
     ("(?>a)", "begins no group"),
     ("(?P=x)", "begins no group"),
-    ("(?P<x>a)(?P<x>b)", "two groups are called x"),
     ("(?x)a", "begins no group"),
     ("(?", "begins no group"),
     ("(a", "( is not closed"),

@@ -7,7 +7,7 @@ Cost        compiled once in proportion to the groups that its rules mean; after
             proportion to the groups that came or went
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from cairn.abi.structs import Identity, PolicyAction
@@ -17,7 +17,7 @@ from cairn.compile.policy.partition import Span, named_ports, partition, spans_o
 from cairn.compile.policy.peer_sets import Follower, PeerSets
 from cairn.compile.policy.ruleset import Ruleset
 from cairn.desired.policy import DirectionPolicy, Redirect, Table, Verdict
-from cairn.kube.policy.rule import Direction, DnsRule, RuleRef
+from cairn.kube.policy.rule import Direction, DnsRule, RuleRef, Tier
 from cairn.kube.policy.workload import NamedPort
 from cairn.net import Protocol
 
@@ -47,6 +47,7 @@ class Side:
         rules = tuple(enumerate(ruleset.rules))
         self._everyone = tuple(place for place, ranked in rules if ranked.everyone)
         self._by_name = tuple(place for place, ranked in rules if ranked.by_name)
+        self._kinds_of_names = self._one_of_each(self._by_name)
         self._rules_of: dict[Atom, list[int]] = {}
         for place, ranked in rules:
             for atom in ranked.atoms:
@@ -81,10 +82,22 @@ class Side:
         if is_name:
             return _Matching(tuple(sorted(set(special))), ())
         plain = {*self._everyone, *special}
-        named = self._by_name
-        if not plain.isdisjoint(named):
-            named = tuple(place for place in named if place not in plain)
+        named = self._kinds_of_names
+        if not plain.isdisjoint(self._by_name):
+            named = self._one_of_each(place for place in self._by_name if place not in plain)
         return _Matching(tuple(sorted(plain)), named)
+
+    def _one_of_each(self, by_name: Iterable[int]) -> Places:
+        """Return rules by name without those of the normal tier that are like one before.
+
+        Which name it is does not matter where only the address is known; thousands are common.
+        """
+        found: dict[object, int] = {}
+        for place in by_name:
+            ranked = self.ruleset.rules[place]
+            alike = ranked.rule.matches if ranked.tier is Tier.NORMAL else place
+            found.setdefault(alike, place)
+        return tuple(found.values())
 
 
 class CompiledDirection:
@@ -104,6 +117,7 @@ class CompiledDirection:
         self._own_node_passes = own_node_passes
         self._learns = direction is Direction.EGRESS and sides[0].ruleset.learns_names
         self._named = named_ports(r for side in sides for r in side.ruleset.rules)
+        self._fallback = _fallback([side.ruleset for side in sides])
         self._tables: dict[object, Table] = {}
         self._distinct: dict[Table, Table] = {}
         nothing: tuple[Places, ...] = ((),) * len(sides)
@@ -178,18 +192,17 @@ class CompiledDirection:
 
         return partition(numbered, verdict, _DNS if self._learns else ())
 
-    def _fallback(self) -> RuleRef:
-        """Return what denies where no rule by name allows."""
-        rulesets = [side.ruleset for side in self._sides]
-        isolating = [r.isolated_by for r in rulesets if r.isolated_by is not None]
-        by_name = [one.ref for ruleset in rulesets for one in ruleset.rules if one.by_name]
-        return (*isolating, *by_name)[0]
-
     def _decide(self, which: int, candidates: list[Candidate], *, is_name: bool) -> Decision:
         ruleset = self._sides[which].ruleset
         if is_name:
-            return decide_named(candidates, ruleset.isolated_by, self._fallback())
+            return decide_named(candidates, ruleset.isolated_by, self._fallback)
         return decide(candidates, ruleset.isolated_by)
+
+
+def _fallback(rulesets: Sequence[Ruleset]) -> RuleRef:
+    """Return what denies where no rule by name allows."""
+    isolating = [found.isolated_by for found in rulesets if found.isolated_by is not None]
+    return (*isolating, *(one.ref for found in rulesets for one in found.rules))[0]
 
 
 def _verdict(decisions: list[Decision], *, learn: bool) -> Verdict:

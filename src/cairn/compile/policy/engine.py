@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from cairn.abi.structs import Identity
 from cairn.compile.policy.book import PolicyBook
 from cairn.compile.policy.demand import Demand
-from cairn.compile.policy.group import WHOLE_WORLD, host_network, reserved_labels
+from cairn.compile.policy.group import WHOLE_WORLD, reserved_labels
 from cairn.compile.policy.identity_map import IdentityMap
 from cairn.compile.policy.journal import Changes, Journal
 from cairn.compile.policy.networks import InsideNetworks, NamedNetworks
@@ -236,8 +236,8 @@ class Engine:
         self._subjects.renumbered()
         for key, addresses in self._pods.holders(moved):
             self._journal.pods.add(key)
-            self._journal.networks.update(map(host_network, addresses))
-        self._journal.networks.update(map(host_network, self._nodes.holders(moved)))
+            self._journal.addresses.update(addresses)
+        self._journal.addresses.update(self._nodes.holders(moved))
         networks = (group.network for group in moved)
         self._journal.networks.update(network for network in networks if network is not None)
         moved.clear()

@@ -8,6 +8,7 @@ Standards   The numbers below 256, and the labels of those groups, are Hubble's.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import TypeVar
 
 from cairn.abi.structs import Identity
@@ -104,7 +105,7 @@ def holds(peer: CidrPeer, network: Network) -> bool:
 
 def host_network(address: Address) -> Network:
     """Return the network of one address."""
-    return parse_network(f"{address}/{address.max_prefixlen}")
+    return IPv4Network(address) if isinstance(address, IPv4Address) else IPv6Network(address)
 
 
 def matches(atom: Atom, group: Group) -> bool:

@@ -8,8 +8,9 @@ Invariants  What is named may be as it was before, if it changed and changed bac
 
 from dataclasses import dataclass, field
 
+from cairn.compile.policy.group import host_network
 from cairn.kube.metadata import Key
-from cairn.net import Network
+from cairn.net import Address, Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +36,16 @@ class Journal:
 
     networks: set[Network] = field(default_factory=set)
     """As in Changes."""
+    addresses: set[Address] = field(default_factory=set)
+    """Networks of one address: many, and smaller so."""
     pods: set[Key] = field(default_factory=set)
     """Likewise."""
 
     def take(self, subjects: frozenset[int], gone: frozenset[int]) -> Changes:
         """Return all that was entered, and begin anew."""
-        changes = Changes(subjects, frozenset(self.networks), frozenset(self.pods), gone)
+        networks = frozenset((*self.networks, *map(host_network, self.addresses)))
+        changes = Changes(subjects, networks, frozenset(self.pods), gone)
         self.networks.clear()
+        self.addresses.clear()
         self.pods.clear()
         return changes

@@ -23,7 +23,6 @@ from cairn.compile.policy.group import (
     KUBE_APISERVER,
     REMOTE_NODE,
     Group,
-    host_network,
     reserved_labels,
     world_natures,
 )
@@ -128,8 +127,10 @@ class Nodes:
 
     def put_apiserver(self, addresses: Iterable[Address]) -> None:
         """Take up where the API server is."""
-        self._apiserver = frozenset(addresses)
-        self._dirty = True
+        found = frozenset(addresses)
+        if found != self._apiserver:
+            self._apiserver = found
+            self._dirty = True
 
     def select(self, selector: Selector, count: int) -> None:
         """Count policies that select nodes so."""
@@ -180,7 +181,7 @@ class Nodes:
         after = self.addresses()
         for address in before.keys() | after.keys():
             if before.get(address) != after.get(address):
-                self._journal.networks.add(host_network(address))
+                self._journal.addresses.add(address)
 
     def _regroup(self, wanted: set[Facts], fixed: dict[Facts, int]) -> None:
         kept = {

@@ -14,7 +14,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from cairn.compile.policy.group import CLUSTER, FIRST_POD, Group, host_network
+from cairn.compile.policy.group import CLUSTER, FIRST_POD, Group
 from cairn.compile.policy.journal import Journal
 from cairn.compile.policy.networks import InsideNetworks
 from cairn.compile.policy.numbering import digest_of
@@ -194,7 +194,7 @@ class Pods:
             self._journal.pods.add(key)
         for address in was.keys() | now.keys():
             if was.get(address) != now.get(address):
-                self._journal.networks.add(host_network(address))
+                self._journal.addresses.add(address)
 
     @staticmethod
     def _identities(pod: _Pod | None) -> dict[Address, int]:

@@ -7,7 +7,7 @@ Standards   cilium.io/v2 IngressCommonRule, EgressCommonRule, CIDRRule, Service
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cairn.kube.policy.cilium_selector import (
     ENTITIES,
@@ -15,7 +15,17 @@ from cairn.kube.policy.cilium_selector import (
     object_selector,
     peer_selector,
 )
-from cairn.kube.policy.field import Fields, choice, fields, items, network, networks, show, text
+from cairn.kube.policy.field import (
+    Fields,
+    Notes,
+    choice,
+    fields,
+    items,
+    network,
+    networks,
+    show,
+    text,
+)
 from cairn.kube.policy.fqdn import read_fqdn
 from cairn.kube.policy.rule import (
     CidrPeer,
@@ -40,6 +50,8 @@ class Scope:
 
     namespace: str
     """Of its policy; "" for policies of the cluster."""
+    notes: Notes = field(default_factory=list)
+    """What its author should know."""
 
 
 Reader = Callable[[object, str, Scope], Peer]
@@ -76,7 +88,7 @@ def _entity(raw: object, path: str, scope: Scope) -> Peer:
 
 
 def _cidr(raw: object, path: str, scope: Scope) -> Peer:
-    return CidrPeer(network(raw, path, bare=True))
+    return CidrPeer(network(raw, path, scope.notes, bare=True))
 
 
 def _cidr_rule(raw: object, path: str, scope: Scope) -> Peer:
@@ -86,17 +98,18 @@ def _cidr_rule(raw: object, path: str, scope: Scope) -> Peer:
         raise InvalidPolicy(path, "needs one of cidr, cidrGroupRef and cidrGroupSelector")
     where = f"{path}.{which[0]}"
     if "cidr" in found:
-        whole = network(found["cidr"], where, bare=True)
-        return CidrPeer(whole, networks(found.get("except"), f"{path}.except", whole))
-    excepts = _excepts(found.get("except"), f"{path}.except")
+        whole = network(found["cidr"], where, scope.notes, bare=True)
+        return CidrPeer(whole, networks(found.get("except"), f"{path}.except", scope.notes, whole))
+    excepts = _excepts(found.get("except"), f"{path}.except", scope)
     if "cidrGroupRef" in found:
         return GroupPeer(name=text(found["cidrGroupRef"], where), excepts=excepts)
     return GroupPeer(selector=object_selector(found["cidrGroupSelector"], where), excepts=excepts)
 
 
-def _excepts(raw: object, path: str) -> tuple[Network, ...]:
+def _excepts(raw: object, path: str, scope: Scope) -> tuple[Network, ...]:
     return tuple(
-        network(item, f"{path}[{place}]", bare=True) for place, item in enumerate(items(raw, path))
+        network(item, f"{path}[{place}]", scope.notes, bare=True)
+        for place, item in enumerate(items(raw, path))
     )
 
 

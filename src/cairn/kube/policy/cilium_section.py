@@ -10,6 +10,7 @@ Standards   cilium.io/v2 IngressRule, IngressDenyRule, EgressRule, EgressDenyRul
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from sys import intern
 
 from cairn.kube.finding import Finding
 from cairn.kube.policy.cilium_peer import KINDS, Scope, read_peers
@@ -63,6 +64,7 @@ SECTIONS = (
     SectionKind("egressDeny", Direction.EGRESS, Action.DENY),
 )
 """In the order in which they are read."""
+_KNOWN = {kind.name: kind.known for kind in SECTIONS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def read_section(found: Fields, path: str, place: str, namespace: str, *, nodes:
     findings: list[Finding] = []
     scope = Scope(namespace)
     for kind in SECTIONS:
-        known = kind.known
+        known = _KNOWN[kind.name]
         for index, raw in enumerate(items(found.get(kind.name), f"{path}.{kind.name}")):
             spot = f"{kind.name}[{index}]"
             where = f"{path}.{spot}"
@@ -96,7 +98,7 @@ def read_section(found: Fields, path: str, place: str, namespace: str, *, nodes:
                 _fits_nodes(made, where)
             rules += made
             findings += _advice(made, item, where, kind)
-    return Section(tuple(rules), tuple(requires), tuple(findings))
+    return Section(tuple(rules), tuple(requires), (*scope.notes, *findings))
 
 
 def _rules(item: Fields, where: str, spot: str, kind: SectionKind, scope: Scope) -> Iterator[Rule]:
@@ -108,7 +110,7 @@ def _rules(item: Fields, where: str, spot: str, kind: SectionKind, scope: Scope)
         return
     for each in traffic or (Traffic("", ()),):
         yield Rule(
-            path=f"{spot}.{each.path}" if each.path else spot,
+            path=intern(f"{spot}.{each.path}" if each.path else spot),
             direction=kind.direction,
             action=kind.action,
             peers=peers or (),
@@ -158,8 +160,8 @@ def _advice(
     if any(rule.rate is not None for rule in made):
         yield Finding(
             "RateLimitOwn",
-            f"{where}: rateLimit is Cairn's own addition, a limit per source address (scope: total "
-            "for all together): other systems do not know it",
+            f"{where}: rateLimit is Cairn's own addition, a limit per source address at this port, "
+            "whoever the rule is for (scope: total for all together): other systems do not know it",
         )
 
 

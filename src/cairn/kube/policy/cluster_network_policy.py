@@ -8,9 +8,20 @@ Standards   policy.networking.k8s.io/v1alpha2 ClusterNetworkPolicySpec; NPEP-133
 """
 
 import re
+from typing import NamedTuple
 
 from cairn.kube.metadata import Object, metadata_of
-from cairn.kube.policy.field import Fields, choice, fields, items, network, number, selector, show
+from cairn.kube.policy.field import (
+    Fields,
+    Notes,
+    choice,
+    fields,
+    items,
+    network,
+    number,
+    selector,
+    show,
+)
 from cairn.kube.policy.fqdn import DEEP, read_pattern
 from cairn.kube.policy.mode import mode_of
 from cairn.kube.policy.network_policy import of_namespaces
@@ -41,9 +52,19 @@ _SPEC = frozenset({"tier", "priority", "subject", "ingress", "egress"})
 _TIERS = {"Admin": Tier.ADMIN, "Baseline": Tier.BASELINE}
 _ACTIONS = {"Accept": Action.ALLOW, "Deny": Action.DENY, "Pass": Action.PASS}
 _PODS = frozenset({"namespaces", "pods"})
+
+
+class _Side(NamedTuple):
+    """One of the two lists of rules: its direction, its word for peers, and what peers may be."""
+
+    direction: Direction
+    word: str
+    known: frozenset[str]
+
+
 _SIDES = (
-    (Direction.INGRESS, "from", _PODS),
-    (Direction.EGRESS, "to", _PODS | {"nodes", "networks", "domainNames"}),
+    _Side(Direction.INGRESS, "from", _PODS),
+    _Side(Direction.EGRESS, "to", _PODS | {"nodes", "networks", "domainNames"}),
 )
 _TRANSPORT = {protocol.name.lower(): protocol for protocol in Protocol}
 _NAMED = "destinationNamedPort"
@@ -59,29 +80,31 @@ def read_cluster_network_policy(obj: Object) -> Policy:
     spec = fields(obj.get("spec"), "spec", _SPEC)
     tier = choice(spec.get("tier"), "spec.tier", tuple(_TIERS))
     subject = _one(spec.get("subject"), "spec.subject", _PODS)
+    notes: Notes = list(mode.findings)
+    rules = tuple(rule for side in _SIDES for rule in _rules(spec, side, notes))
     return Policy(
         ref=PolicyRef(KIND, "", metadata.name),
         uid=metadata.uid,
         subject=_pods(subject, "spec.subject"),
         tier=_TIERS[tier],
         priority=number(spec.get("priority"), "spec.priority", 0, LOWEST_PRECEDENCE),
-        rules=tuple(rule for side in _SIDES for rule in _rules(spec, *side)),
+        rules=rules,
         audit=mode.audit,
         disabled=mode.disabled,
-        findings=mode.findings,
+        findings=tuple(notes),
     )
 
 
-def _rules(spec: Fields, direction: Direction, word: str, known: frozenset[str]) -> list[Rule]:
-    side = direction.value
+def _rules(spec: Fields, side: _Side, notes: Notes) -> list[Rule]:
+    name = side.direction.value
     return [
-        _rule(raw, f"{side}[{place}]", direction, word, known)
-        for place, raw in enumerate(items(spec.get(side), f"spec.{side}"))
+        _rule(raw, f"{name}[{place}]", side, notes)
+        for place, raw in enumerate(items(spec.get(name), f"spec.{name}"))
     ]
 
 
-def _rule(raw: object, place: str, direction: Direction, word: str, known: frozenset[str]) -> Rule:
-    path = f"spec.{place}"
+def _rule(raw: object, place: str, side: _Side, notes: Notes) -> Rule:
+    path, word, direction = f"spec.{place}", side.word, side.direction
     found = fields(raw, path, frozenset({"name", "action", word, "protocols"}))
     name = found.get("name", "")
     if not isinstance(name, str) or len(name) > LONGEST_RULE_NAME:
@@ -94,11 +117,11 @@ def _rule(raw: object, place: str, direction: Direction, word: str, known: froze
     peers: list[Peer] = []
     for index, item in enumerate(listed):
         where = f"{path}.{word}[{index}]"
-        one = _one(item, where, known)
+        one = _one(item, where, side.known)
         if "domainNames" in one and action != "Accept":
             text = f"names are for Accept alone, not for {action}: write networks"
             raise InvalidPolicy(f"{where}.domainNames", text)
-        peers += _peers(one, where)
+        peers += _peers(one, where, notes)
     ports = _protocols(found, path)
     if any(port.name for port in ports) and direction is Direction.EGRESS:
         _has_names(peers, f"{path}.protocols")
@@ -125,7 +148,7 @@ def _pods(found: Fields, path: str) -> Selector:
     return Selector((*of_namespaces(spaces), *pods.requirements))
 
 
-def _peers(found: Fields, path: str) -> list[Peer]:
+def _peers(found: Fields, path: str, notes: Notes) -> list[Peer]:
     if "nodes" in found:
         return [NodePeer(selector(found["nodes"], f"{path}.nodes"))]
     for name in ("networks", "domainNames"):
@@ -137,7 +160,7 @@ def _peers(found: Fields, path: str) -> list[Peer]:
             raise InvalidPolicy(where, "is empty: write at least one")
         if name == "networks":
             return [
-                CidrPeer(network(item, f"{where}[{place}]"), inside=True)
+                CidrPeer(network(item, f"{where}[{place}]", notes), inside=True)
                 for place, item in enumerate(listed)
             ]
         return [_domain(item, f"{where}[{place}]") for place, item in enumerate(listed)]

@@ -11,15 +11,20 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from cairn.kube.finding import Finding
 from cairn.kube.policy.rule import NAMESPACE_LABEL, InvalidPolicy
+from cairn.kube.policy.share import share
 from cairn.kube.selector import Operator, Requirement, Selector
-from cairn.net import Network, parse_network
+from cairn.net import Network, parse_address, parse_network
 
 Fields = Mapping[str, Any]
 """Fields of one JSON object that are set."""
+Notes = list[Finding]
+"""Gathers what is read otherwise than written."""
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?")
 _PREFIX = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
+_PLAIN = re.compile(r"[\w./-]{1,63}")
 _SHOWN = 80
 LONGEST_NAME = 63
 LONGEST_PREFIX = 253
@@ -40,9 +45,10 @@ def fields(raw: object, path: str, known: frozenset[str]) -> Fields:
     for key in raw:
         if key not in known:
             words = ", ".join(sorted(known))
+            plain = isinstance(key, str) and _PLAIN.fullmatch(key)
             raise InvalidPolicy(
-                f"{path}.{key}" if isinstance(key, str) else path,
-                f"unknown field; known here: {words}",
+                f"{path}.{key}" if plain else path,
+                f"{'' if plain else f'{show(key)} is an '}unknown field; known here: {words}",
             )
     return {key: value for key, value in raw.items() if value is not None}
 
@@ -84,8 +90,8 @@ def choice(raw: object, path: str, words: Sequence[str]) -> str:
     return raw
 
 
-def network(raw: object, path: str, *, bare: bool = False) -> Network:
-    """Return a network, its host bits cleared; `bare` allows one address without a length."""
+def network(raw: object, path: str, notes: Notes, *, bare: bool = False) -> Network:
+    """Return a network, its host bits cleared, which is noted; `bare` allows one address alone."""
     written = text(raw, path)
     example = "write one as 192.0.2.0/24 or 2001:db8::/32"
     if "%" in written or (not bare and "/" not in written):
@@ -98,14 +104,17 @@ def network(raw: object, path: str, *, bare: bool = False) -> Network:
         raise InvalidPolicy(path, f"{show(raw)} is not a network: {example}") from None
     if parsed.version == MAPPED.version and parsed.overlaps(MAPPED) and parsed.prefixlen >= 96:
         raise InvalidPolicy(path, f"{show(raw)} is IPv4 written as IPv6: write it as IPv4")
+    if parse_address(written.partition("/")[0]) != parsed.network_address:
+        said = f"{path}: {written} has host bits set and is read as {parsed}; write that, or /"
+        notes.append(Finding("HostBits", f"{said}{parsed.max_prefixlen} for the one address"))
     return parsed
 
 
-def networks(raw: object, path: str, within: Network) -> tuple[Network, ...]:
+def networks(raw: object, path: str, notes: Notes, within: Network) -> tuple[Network, ...]:
     """Return the exceptions of a network; each must be a part of it."""
     found = []
     for place, item in enumerate(items(raw, path)):
-        part = network(item, f"{path}[{place}]", bare=True)
+        part = network(item, f"{path}[{place}]", notes, bare=True)
         if part.version != within.version or not _holds(within, part):
             raise InvalidPolicy(f"{path}[{place}]", f"{part} is not a part of {within}")
         found.append(part)
@@ -133,8 +142,10 @@ def selector(raw: object, path: str, rename: Callable[[str, str], str] = plain_k
     if not isinstance(labels, Mapping):
         raise InvalidPolicy(where, f"{show(labels)} is not an object")
     requirements = [
-        Requirement(
-            _key(key, where, rename), Operator.IN, frozenset({_value(value, f"{where}.{key}")})
+        share(
+            Requirement(
+                _key(key, where, rename), Operator.IN, frozenset({_value(value, f"{where}.{key}")})
+            )
         )
         for key, value in sorted(labels.items(), key=lambda pair: str(pair[0]))
     ]
@@ -156,7 +167,7 @@ def _requirement(raw: object, path: str, rename: Callable[[str, str], str]) -> R
     if bool(values) != (operator in (Operator.IN, Operator.NOT_IN)):
         rule = "takes no values" if values else "needs values"
         raise InvalidPolicy(where, f"operator {operator} {rule}")
-    return Requirement(key, operator, values)
+    return share(Requirement(key, operator, values))
 
 
 def _key(raw: object, path: str, rename: Callable[[str, str], str]) -> str:

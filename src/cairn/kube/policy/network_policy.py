@@ -7,9 +7,20 @@ Invariants  A policy that closes egress allows the pod's own node, as the API's 
 Standards   Kubernetes networking.k8s.io/v1 NetworkPolicySpec; KEP-2079 (endPort)
 """
 
+from sys import intern
+
 from cairn.kube.finding import Finding
 from cairn.kube.metadata import Object, metadata_of
-from cairn.kube.policy.field import Fields, choice, fields, items, network, networks, selector
+from cairn.kube.policy.field import (
+    Fields,
+    Notes,
+    choice,
+    fields,
+    items,
+    network,
+    networks,
+    selector,
+)
 from cairn.kube.policy.mode import mode_of
 from cairn.kube.policy.port import port_range
 from cairn.kube.policy.rule import (
@@ -27,12 +38,18 @@ from cairn.kube.policy.rule import (
     PortMatch,
     Rule,
 )
+from cairn.kube.policy.share import share
 from cairn.kube.selector import Operator, Requirement, Selector
 from cairn.net import Protocol
 
 KIND = "NetworkPolicy"
 NAME_LABEL = "kubernetes.io/metadata.name"
 """Label that the API server gives every namespace: its name."""
+
+OWN_NODE = Rule(
+    "implied.host", Direction.EGRESS, Action.ALLOW, peers=(EntityPeer("host"),), implied=True
+)
+"""What a policy that closes egress lets through all the same."""
 
 _SPEC = frozenset({"podSelector", "policyTypes", "ingress", "egress"})
 _PEER = frozenset({"podSelector", "namespaceSelector", "ipBlock"})
@@ -48,24 +65,16 @@ def read_network_policy(obj: Object) -> Policy:
     namespace = metadata.namespace or "default"
     isolates = _isolates(spec)
     rules: list[Rule] = []
-    findings: list[Finding] = list(mode.findings)
+    findings: Notes = list(mode.findings)
     for direction, word in _SIDES:
-        read = _rules(spec, direction, word, namespace)
+        read = _rules(spec, direction, word, namespace, findings)
         if direction in isolates:
             rules += read
         elif read:
             text = f"spec.{direction.value} is not in force: policyTypes does not name it; add it"
             findings.append(Finding("PolicyTypeMissing", text))
     if Direction.EGRESS in isolates:
-        rules.append(
-            Rule(
-                "implied.host",
-                Direction.EGRESS,
-                Action.ALLOW,
-                peers=(EntityPeer("host"),),
-                implied=True,
-            )
-        )
+        rules.append(OWN_NODE)
     return Policy(
         ref=PolicyRef(KIND, namespace, metadata.name),
         uid=metadata.uid,
@@ -80,17 +89,19 @@ def read_network_policy(obj: Object) -> Policy:
 
 def in_namespace(pods: Selector, namespace: str) -> Selector:
     """Return the selector, of pods in one namespace."""
-    home = Requirement(NAMESPACE, Operator.IN, frozenset({namespace}))
+    home = share(Requirement(NAMESPACE, Operator.IN, frozenset({namespace})))
     return Selector((home, *pods.requirements))
 
 
 def of_namespaces(chosen: Selector) -> tuple[Requirement, ...]:
     """Return what a selector of namespaces demands of the flat labels of their pods."""
     return tuple(
-        Requirement(
-            NAMESPACE if each.key == NAME_LABEL else NAMESPACE_LABEL + each.key,
-            each.operator,
-            each.values,
+        share(
+            Requirement(
+                NAMESPACE if each.key == NAME_LABEL else NAMESPACE_LABEL + each.key,
+                each.operator,
+                each.values,
+            )
         )
         for each in chosen.requirements
     )
@@ -108,32 +119,34 @@ def _isolates(spec: Fields) -> frozenset[Direction]:
     return frozenset({Direction.INGRESS})
 
 
-def _rules(spec: Fields, direction: Direction, word: str, namespace: str) -> list[Rule]:
+def _rules(
+    spec: Fields, direction: Direction, word: str, namespace: str, notes: Notes
+) -> list[Rule]:
     rules = []
     side = direction.value
     for place, raw in enumerate(items(spec.get(side), f"spec.{side}")):
         path = f"spec.{side}[{place}]"
         found = fields(raw, path, frozenset({word, "ports"}))
         peers = tuple(
-            _peer(peer, f"{path}.{word}[{number}]", namespace)
+            _peer(peer, f"{path}.{word}[{number}]", namespace, notes)
             for number, peer in enumerate(items(found.get(word), f"{path}.{word}"))
         )
         matches = tuple(
             _port(port, f"{path}.ports[{number}]")
             for number, port in enumerate(items(found.get("ports"), f"{path}.ports"))
         )
-        rules.append(Rule(f"{side}[{place}]", direction, Action.ALLOW, peers, matches))
+        rules.append(Rule(intern(f"{side}[{place}]"), direction, Action.ALLOW, peers, matches))
     return rules
 
 
-def _peer(raw: object, path: str, namespace: str) -> Peer:
+def _peer(raw: object, path: str, namespace: str, notes: Notes) -> Peer:
     found = fields(raw, path, _PEER)
     if not found:
         raise InvalidPolicy(path, "is empty: write podSelector, namespaceSelector or ipBlock")
     if "ipBlock" in found:
         if len(found) > 1:
             raise InvalidPolicy(path, "ipBlock stands alone: write the selectors as another item")
-        return _block(found["ipBlock"], f"{path}.ipBlock")
+        return _block(found["ipBlock"], f"{path}.ipBlock", notes)
     pods = selector(found.get("podSelector", {}), f"{path}.podSelector")
     if "namespaceSelector" not in found:
         return LabelPeer(in_namespace(pods, namespace))
@@ -141,10 +154,11 @@ def _peer(raw: object, path: str, namespace: str) -> Peer:
     return LabelPeer(Selector((*of_namespaces(chosen), *pods.requirements)))
 
 
-def _block(raw: object, path: str) -> CidrPeer:
+def _block(raw: object, path: str, notes: Notes) -> CidrPeer:
     found = fields(raw, path, frozenset({"cidr", "except"}))
-    whole = network(found.get("cidr"), f"{path}.cidr")
-    return CidrPeer(whole, networks(found.get("except"), f"{path}.except", whole), inside=True)
+    whole = network(found.get("cidr"), f"{path}.cidr", notes)
+    excepts = networks(found.get("except"), f"{path}.except", notes, whole)
+    return CidrPeer(whole, excepts, inside=True)
 
 
 def _port(raw: object, path: str) -> PortMatch:

@@ -10,6 +10,7 @@ import re
 
 from cairn.kube.policy.field import number, show
 from cairn.kube.policy.rule import InvalidPolicy, PortMatch
+from cairn.kube.policy.share import share
 from cairn.net import Protocol
 
 HIGHEST = 65535
@@ -36,7 +37,7 @@ def port_range(
             raise InvalidPolicy(
                 f"{path}.endPort", f"port {name} is a name and begins no range: write its number"
             )
-        return PortMatch(protocol, name=name)
+        return share(PortMatch(protocol, name=name))
     if isinstance(port, bool) or not isinstance(port, int) or not lowest <= port <= HIGHEST:
         raise InvalidPolicy(
             f"{path}.port",
@@ -44,8 +45,8 @@ def port_range(
             f"most {LONGEST_NAME} lower-case letters, digits and '-')",
         )
     if end is None:
-        return PortMatch(protocol, port, port)
+        return share(PortMatch(protocol, port, port))
     last = number(end, f"{path}.endPort", 0, HIGHEST)
     if last < port:
         raise InvalidPolicy(f"{path}.endPort", f"{last} is less than port {port}")
-    return PortMatch(protocol, port, last)
+    return share(PortMatch(protocol, port, last))

@@ -11,6 +11,7 @@ from cairn.kube.metadata import Object
 from cairn.kube.policy import cilium, cluster_network_policy, network_policy
 from cairn.kube.policy.field import show
 from cairn.kube.policy.rule import InvalidPolicy, Policy, PolicyRef
+from cairn.kube.policy.sharing import shared_policy
 
 READERS: Mapping[str, Callable[[Object], tuple[Policy, ...]]] = {
     network_policy.KIND: lambda obj: (network_policy.read_network_policy(obj),),
@@ -30,7 +31,7 @@ def read_policies(obj: Object) -> tuple[Policy, ...]:
     if reader is None:
         raise InvalidPolicy("kind", f"{show(kind)} is no kind of policies")
     _check_metadata(obj)
-    return reader(obj)
+    return tuple(map(shared_policy, reader(obj)))
 
 
 def object_of(ref: PolicyRef) -> PolicyRef:

@@ -47,7 +47,7 @@ _LITERALS = "afnrtv"
 _ASSERTIONS = "AbBz"
 _REPEAT = re.compile(r"\{(\d{1,9})(?:(,)(\d{0,9}))?\}", re.ASCII)
 _FLAGS = re.compile(r"\?(?=[imsU-]+[:)])[imsU]*(?:-[imsU]+)?([:)])")
-_NAMED_GROUP = re.compile(r"\?P<([A-Za-z_]\w*)>", re.ASCII)
+_NAMED_GROUP = re.compile(r"\?P<[A-Za-z_]\w*>", re.ASCII)
 _HEX = re.compile(r"x(?:([0-9A-Fa-f]{2})|\{([0-9A-Fa-f]{1,6})\})")
 _PROPERTY = re.compile(r"[pP](?:\{\^?(\w{1,32})\}|(\w))", re.ASCII)
 _POSIX_CLASS = re.compile(r"\[:\^?(\w{1,32}):\]", re.ASCII)
@@ -109,7 +109,6 @@ class _Scan:
         self.text = written
         self.at = 0
         self.open = [_Level()]
-        self.names: set[str] = set()
 
     def run(self) -> None:
         """Read all of it; raises _Refused."""
@@ -158,10 +157,6 @@ class _Scan:
                 found = _FLAGS.match(self.text, self.at)
                 if found is None and not rest.startswith("?:"):
                     raise _Refused(f"({rest} begins no group that is known: write (, (?: or (?i)")
-            elif found[1] in self.names:
-                raise _Refused(f"two groups are called {found[1]}")
-            else:
-                self.names.add(found[1])
             self.at = found.end() if found else self.at + 2
             if found and found.re is _FLAGS and found[1] == ")":
                 self.open[-1].item = _Item.NOTHING

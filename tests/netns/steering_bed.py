@@ -1,7 +1,7 @@
 """A transparent proxy in a node's namespace, as plain as can be: it passes on what it accepts.
 
-TransparentProxy(ns, port, mark)  ->  accepts at loopback what tc gives it; its own connections carry
-the client's address and the mark
+TransparentProxy(ns, port, mark)  ->  accepts at loopback what tc gives it; its own connections
+                                      carry the client's address and the mark
 """
 
 import contextlib
