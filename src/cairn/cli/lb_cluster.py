@@ -11,7 +11,7 @@ Invariants  A node that does not answer is named; the others' answers are shown.
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -28,10 +28,21 @@ from cairn.kube.service import Service
 AGENTS = "k8s-app=cairn"
 """Label of the agents' pods."""
 CONTAINER = "agent"
+ADDRESS = "ADDRESS"
+"""Word of a command that stands for the address of the node that it runs on."""
 
 
 class NoAgent(Exception):
     """There is nobody to ask; the text says what to do."""
+
+
+class Agent(NamedTuple):
+    """One node's agent."""
+
+    pod: Key
+    """Its pod."""
+    address: str
+    """Of its node: it has the node's own network."""
 
 
 @dataclass(slots=True)
@@ -62,12 +73,19 @@ class ClusterView:
     async def run(self, words: list[str], node: str | None = None, *, one: bool = False) -> Answers:
         """Have `cairn WORDS -o json` run by the agents: of `node`, of the first, or of all.
 
+        `ADDRESS` among the words stands for the node's address.
+
         Raises ApiError if the API server does not answer, NoAgent if no agent runs there.
         """
         agents = await self._agents(node)
         argv = ["cairn", *words, "-o", "json"]
         chosen = dict(list(agents.items())[:1]) if one else agents
-        said = await asyncio.gather(*(self._ask(pod, argv) for pod in chosen.values()))
+        said = await asyncio.gather(
+            *(
+                self._ask(agent.pod, [agent.address if word == ADDRESS else word for word in argv])
+                for agent in chosen.values()
+            )
+        )
         answers = Answers()
         for name, answer in zip(chosen, said, strict=True):
             if isinstance(answer, str):
@@ -89,11 +107,11 @@ class ClusterView:
             map(NodeFacts.from_object, nodes[0]),
         )
 
-    async def _agents(self, node: str | None) -> dict[str, Key]:
+    async def _agents(self, node: str | None) -> dict[str, Agent]:
         pods, _ = await self._client.list(PODS, label_selector=AGENTS)
-        found = {name: key_of(pod) for pod in pods if (name := _running_on(pod))}
+        found = {name: _agent(pod) for pod in pods if (name := _running_on(pod))}
         if node is not None:
-            found = {name: key for name, key in found.items() if name == node}
+            found = {name: agent for name, agent in found.items() if name == node}
         if not found:
             where = f"on node {node}" if node else "in this cluster"
             raise NoAgent(
@@ -114,6 +132,10 @@ class ClusterView:
             return msgspec.json.decode(done.stdout)
         except msgspec.DecodeError:
             return f"unreadable answer {done.stdout[:60]!r}: is its version another?"
+
+
+def _agent(pod: Object) -> Agent:
+    return Agent(key_of(pod), str((pod.get("status") or {}).get("podIP") or ""))
 
 
 def _running_on(pod: Object) -> str:

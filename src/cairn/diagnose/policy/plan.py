@@ -186,13 +186,14 @@ def _outsiders(before: World, after: World, differing: list[Policy]) -> Iterator
         for rule in policy.rules:
             for peer in rule.peers:
                 if isinstance(peer, FqdnPeer):
-                    names[peer.name or peer.pattern.replace("*", "any")] = None
+                    names[peer.name or peer.pattern] = None
                 networks |= dict.fromkeys(_networks(peer, after))
     for network in networks:
         if network.prefixlen and (found := _within(network, tuple(networks))):
             yield Member(str(network), outside(before, found), outside(after, found), places)
     for name in names:
-        yield Member(name, named_end(before, name), named_end(after, name), places)
+        one = name.replace("**", "any").replace("*", "any")
+        yield Member(name, named_end(before, one), named_end(after, one), places)
 
 
 def _networks(peer: object, world: World) -> tuple[Network, ...]:
