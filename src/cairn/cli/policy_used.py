@@ -18,8 +18,8 @@ import aiohttp
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
+from cairn.cli.agents import ADDRESS, NoAgent, ask_agents
 from cairn.cli.cluster_objects import connect
-from cairn.cli.lb_cluster import ADDRESS, ClusterView, NoAgent
 from cairn.cli.policy_options import FAILED, OK, add_output, complain, show
 from cairn.diagnose.policy.listing import Uses
 from cairn.drive.kube_client import ApiError, Client
@@ -134,7 +134,7 @@ def read_used(kubeconfig: str | None) -> tuple[dict[RuleRef, Uses] | None, list[
 
 async def ask_used(client: Client) -> tuple[dict[RuleRef, Uses] | None, list[str]]:
     """Return the same of a cluster; raises ApiError, NoAgent."""
-    answers = await ClusterView(client).run(["policy", "used", "--local", ADDRESS])
+    answers = await ask_agents(client, ["policy", "used", "--local", ADDRESS])
     pages: list[list[UsedRow]] = []
     for node, said in answers.by_node.items():
         try:
