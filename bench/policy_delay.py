@@ -129,7 +129,8 @@ def memory_mb(pid: int) -> float:
 def start(bed: AgentBed) -> float:
     """Start the agent; return how long that took."""
     began = time.perf_counter()
-    bed.start_agent(*(word for size in SIZES for word in ("--map-size", size)))
+    sizes = [word for size in SIZES for word in ("--map-size", size)]
+    bed.start_agent(*sizes, within_s=300)
     return time.perf_counter() - began
 
 

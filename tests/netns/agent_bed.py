@@ -80,7 +80,7 @@ class AgentBed:
         everything = {"kind": "List", "apiVersion": "v1", "items": objects}
         self.kubectl("apply", "-f", "-", given=json.dumps(everything))
 
-    def start_agent(self, *words: str) -> None:
+    def start_agent(self, *words: str, within_s: float = PATIENCE_S) -> None:
         """Start the agent; returns once it wires pods."""
         before = self.log()
         with open(self.folder / "agent.log", "ab") as log:
@@ -97,7 +97,7 @@ class AgentBed:
                 ],
                 stderr=log,
             )
-        wait_for("the agent", lambda: "ready" in self.log()[len(before) :])
+        wait_for("the agent", lambda: "ready" in self.log()[len(before) :], within_s)
 
     def kill_agent(self) -> None:
         """End the agent as a crash would."""

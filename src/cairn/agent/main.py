@@ -44,7 +44,7 @@ from cairn.apply.xdp import XdpHook
 from cairn.compile.announcements import Announced
 from cairn.compile.xdp_form import Wish
 from cairn.desired.endpoint import PodEndpoint
-from cairn.drive.daemon import run_daemon
+from cairn.drive.daemon import collect_once, run_daemon
 from cairn.drive.event_recorder import EventRecorder
 from cairn.drive.kube_client import Client
 from cairn.kube.metadata import Key
@@ -208,38 +208,47 @@ class Agent:
         self._l2.on_neighbours = self._bgp.watch
         self._l2.on_change = self._reconciler.elect_again
         self._reconciler.vips.on_answered = self._l2.answer
-        self._policies = Policies(
-            client,
-            node,
-            uplink.addresses,
-            cluster=self._cluster,
-            endpoints=self._store,
-            maps=maps,
-            run=options.run,
-            recorder=self._recorder,
-        )
+        self._policies = self._make_policies()
         self._publisher = EndpointPublisher(client, node, self._policies.of_endpoint)
-        self._guard = HostGuard(
-            node.name,
-            self._policies.engine,
-            self._cluster,
-            segments=uplink.networks,
-            policies=self._policies.about_node,
-            on_change=self._policies.keeper.look_again,
-        )
+        self._guard = self._make_guard()
+        self._rates = self._make_rates()
         self._policies.keeper.before_compile = self._guard.look
-        self._rates = PolicyRates(
-            self._policies.engine,
-            self._policies.rules,
-            maps,
-            self._early,
-            wired=lambda: self._policies.pods.wired,
-            frontends=self._reconciler.states,
-            nodes=uplink.addresses,
-        )
         self._policies.keeper.on_written = self._policies_written
         self._upkeep = Upkeep(maps, self._tell)
         self._metrics = self._make_metrics()
+
+    def _make_policies(self) -> Policies:
+        return Policies(
+            self._client,
+            self._node,
+            self._uplink.addresses,
+            cluster=self._cluster,
+            endpoints=self._store,
+            maps=self._data_plane.maps,
+            run=self._options.run,
+            recorder=self._recorder,
+        )
+
+    def _make_guard(self) -> HostGuard:
+        return HostGuard(
+            self._node.name,
+            self._policies.engine,
+            self._cluster,
+            segments=self._uplink.networks,
+            policies=self._policies.about_node,
+            on_change=self._policies.keeper.look_again,
+        )
+
+    def _make_rates(self) -> PolicyRates:
+        return PolicyRates(
+            self._policies.engine,
+            self._policies.rules,
+            self._data_plane.maps,
+            self._early,
+            wired=lambda: self._policies.pods.wired,
+            frontends=self._reconciler.states,
+            nodes=self._uplink.addresses,
+        )
 
     def _make_metrics(self) -> MetricsServer:
         maps, upkeep = self._data_plane.maps, self._upkeep
@@ -271,6 +280,8 @@ class Agent:
                 tasks.create_task(runner)
             await self._fill(tasks)
             await self._policies.keeper.start()
+            collect_once()
+            memory.trim()
             tasks.create_task(self._policies.keeper.run())
             tasks.create_task(self._guard.run())
             server = await self._serve_cni()
@@ -304,7 +315,6 @@ class Agent:
             self._reconciler.frontends,
             clock() - read,
         )
-        memory.trim()
 
     def _tell(self, notice: Notice) -> None:
         name, uid = self._node.name, self._node.metadata.uid

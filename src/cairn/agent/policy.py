@@ -191,10 +191,10 @@ class PolicyKeeper:
 
     def _pieces(self) -> Iterator[PolicyChange]:
         """Yield what is to be written, one piece after the other."""
-        moves = self._moves()
+        moved, self._moved = self._moved, {}
         known = self._engine.subjects() | {HOST}
-        missing = (identity for identity in moves.values() if not self._maps.holds(identity))
-        self._subjects |= dict.fromkeys(missing)
+        wanted = self._identities(moved).values()
+        self._subjects |= dict.fromkeys(i for i in wanted if not self._maps.holds(i))
         subjects: dict[int, SubjectPolicy | None] = self._compiled(known)
         while self._subjects:
             yield PolicyChange(subjects)
@@ -203,14 +203,15 @@ class PolicyKeeper:
             yield PolicyChange(subjects, self._some_networks())
             subjects = {}
         gone = dict.fromkeys(set(self._maps.subjects) - known)
-        if subjects or gone or moves or self._networks:
+        if subjects or gone or moved or self._networks:
+            # Pods may have gone since, and their addresses may be others' now: asked again.
+            moves = self._identities(moved)
             yield PolicyChange({**subjects, **gone}, self._some_networks(), moves)
 
-    def _moves(self) -> dict[Address, int]:
-        """Return the identities of the pods of this node that are to be written."""
-        moved, self._moved = self._moved, {}
+    def _identities(self, keys: Iterable[Key]) -> dict[Address, int]:
+        """Return the identities of pods of this node, by address."""
         found: dict[Address, int] = {}
-        for key in moved:
+        for key in keys:
             endpoint = self._pods.wired.get(key)
             if endpoint is None:
                 continue

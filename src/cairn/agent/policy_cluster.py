@@ -212,12 +212,19 @@ class PolicyCluster:
             policies = read_policies(obj)
         except InvalidPolicy as error:
             self.invalid[what] = str(error)
-            self._tell.wrong(about, INVALID, self._keep_last_good(what, error))
+            text = self._keep_last_good(what, error)
+            self._tell.wrong(about, INVALID, text, event=self._speaks)
             return
         self.invalid.pop(what, None)
-        self._tell.well(about, INVALID, "is valid again, and in force")
+        self._tell.well(about, INVALID, "is valid again, and in force", event=self._speaks)
         self._take(what, policies)
         self._store.put(*what, obj)
+
+    @property
+    def _speaks(self) -> bool:
+        """Whether this node tells of what all nodes see."""
+        name, _ = self._own
+        return name == min(self._cluster.nodes, default=name)
 
     def _keep_last_good(self, what: ObjectKey, error: InvalidPolicy) -> str:
         """Have the last good form of an invalid object in force; return what to say."""

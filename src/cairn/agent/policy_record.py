@@ -11,14 +11,19 @@ import asyncio
 import json
 import logging
 import os
+import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+
+import msgspec
 
 from cairn.agent.policy_store import PolicyStore
 from cairn.apply.policy_rules import RuleNumbers
 from cairn.kube.policy.rule import PolicyRef, RuleRef
 
 PAUSE_S = 1.0
+RATIO = 50
+"""A write of a second is followed by a pause of so many seconds at least."""
 
 log = logging.getLogger("policy")
 
@@ -37,10 +42,16 @@ def load_rules(path: Path) -> dict[int, RuleRef]:
 def save_rules(path: Path, rules: Mapping[int, RuleRef]) -> None:
     """Write the rules by number; raises OSError."""
     entries = {
-        str(number): {**ref.policy._asdict(), "path": ref.path} for number, ref in rules.items()
+        str(number): {
+            "kind": ref.policy.kind,
+            "namespace": ref.policy.namespace,
+            "name": ref.policy.name,
+            "path": ref.path,
+        }
+        for number, ref in rules.items()
     }
     aside = path.with_suffix(".new")
-    aside.write_text(json.dumps(entries))
+    aside.write_bytes(msgspec.json.encode(entries))
     os.replace(aside, path)
 
 
@@ -52,12 +63,14 @@ async def keep_records(
     `named` tells which rules the maps name now.
     """
     said = ""
+    took_s = 0.0
     while True:
-        await asyncio.sleep(PAUSE_S)
+        await asyncio.sleep(max(PAUSE_S, RATIO * took_s))
+        start = time.monotonic()
         try:
             if rules.changed:
-                rules.changed = False
                 rules.keep(named())
+                rules.changed = False
                 await asyncio.to_thread(save_rules, path, rules.refs())
             if store.waits:
                 await asyncio.to_thread(store.flush)
@@ -67,6 +80,7 @@ async def keep_records(
             if str(error) != said:
                 log.error("policies are not recorded for the next start: %s; trying again", error)
             said = str(error)
+        took_s = time.monotonic() - start
 
 
 def _ref(entry: Mapping[str, str]) -> RuleRef:

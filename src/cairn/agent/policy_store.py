@@ -8,7 +8,6 @@ Invariants  Nothing of it is needed to run: without the file an object that is i
 Cost        about 400 octets of the file for a policy, half a second for thirty thousand at once
 """
 
-import json
 import logging
 import sqlite3
 import zlib
@@ -17,10 +16,14 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import msgspec
+
 from cairn.kube.metadata import Key
 
 Place = tuple[str, str, str]
 """Kind, namespace, name."""
+_Row = tuple[str, bytes]
+"""The object's version, and its compressed JSON."""
 
 log = logging.getLogger("policy")
 
@@ -32,37 +35,46 @@ class PolicyStore:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "last-good.sqlite"
         self._lock = Lock()
-        self._waiting: dict[Place, dict[str, Any] | None] = {}
+        self._waiting: dict[Place, _Row | None] = {}
         try:
             self._database = self._open()
         except sqlite3.DatabaseError as error:
             log.error("%s is unreadable and made anew: %s", self._path, error)
             self._path.unlink(missing_ok=True)
             self._database = self._open()
+        # While all is read anew, what is there already is not written again.
+        select = "SELECT kind, namespace, name, version FROM policy"
+        self._versions = {tuple(row[:3]): row[3] for row in self._database.execute(select)}
 
     def get(self, kind: str, key: Key) -> dict[str, Any] | None:
         """Return the last good form of an object, None if there is none."""
         place = (kind, *key)
         if place in self._waiting:
-            return self._waiting[place]
+            row = self._waiting[place]
+            return _read(row[1]) if row else None
         with self._lock:
-            row = self._database.execute(
+            found = self._database.execute(
                 "SELECT body FROM policy WHERE kind = ? AND namespace = ? AND name = ?", place
             ).fetchone()
-        found: dict[str, Any] | None = json.loads(zlib.decompress(row[0])) if row else None
-        return found
+        return _read(found[0]) if found else None
 
     def put(self, kind: str, key: Key, obj: dict[str, Any] | None) -> None:
         """Have a good object kept, or with None forgotten, by the next `flush`."""
-        self._waiting[kind, key.namespace, key.name] = obj
+        place = (kind, *key)
+        if obj is None:
+            self._waiting[place] = None
+            return
+        version = _version(obj)
+        if self._versions.get(place) != version:
+            # Its octets are a tenth of the object, and may wait.
+            self._waiting[place] = (version, zlib.compress(msgspec.json.encode(obj), 1))
 
     def keep(self, places: Iterable[tuple[str, Key]]) -> None:
-        """Have all forgotten but these."""
+        """Have all forgotten but these: everything has been read."""
         kept = {(kind, *key) for kind, key in places}
-        with self._lock:
-            held = set(self._database.execute("SELECT kind, namespace, name FROM policy"))
-        for place in held - kept:
+        for place in self._versions.keys() - kept:
             self._waiting.setdefault(place, None)
+        self._versions = {}
 
     @property
     def waits(self) -> bool:
@@ -72,25 +84,14 @@ class PolicyStore:
     def flush(self) -> None:
         """Write what was put; raises OSError. May run in a thread."""
         waiting, self._waiting = self._waiting, {}
-        gone = [place for place, obj in waiting.items() if obj is None]
-        kept = [(*place, _version(obj), obj) for place, obj in waiting.items() if obj is not None]
+        gone = [place for place, row in waiting.items() if row is None]
+        kept = [(*place, *row) for place, row in waiting.items() if row is not None]
         try:
             with self._lock, self._database as database:
                 database.executemany(
                     "DELETE FROM policy WHERE kind = ? AND namespace = ? AND name = ?", gone
                 )
-                held = {
-                    tuple(row[:3]): row[3]
-                    for row in database.execute("SELECT kind, namespace, name, version FROM policy")
-                }
-                database.executemany(
-                    "INSERT OR REPLACE INTO policy VALUES (?, ?, ?, ?, ?)",
-                    (
-                        (*row[:4], zlib.compress(json.dumps(row[4]).encode(), 1))
-                        for row in kept
-                        if held.get(row[:3]) != row[3]
-                    ),
-                )
+                database.executemany("INSERT OR REPLACE INTO policy VALUES (?, ?, ?, ?, ?)", kept)
         except sqlite3.Error as error:
             self._waiting = waiting | self._waiting
             raise OSError(f"{self._path}: {error}") from error
@@ -106,6 +107,10 @@ class PolicyStore:
             "version TEXT, body BLOB, PRIMARY KEY (kind, namespace, name)) WITHOUT ROWID"
         )
         return database
+
+
+def _read(body: bytes) -> dict[str, Any]:
+    return msgspec.json.decode(zlib.decompress(body), type=dict[str, Any])
 
 
 def _version(obj: dict[str, Any]) -> str:

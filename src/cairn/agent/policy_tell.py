@@ -24,21 +24,28 @@ class PolicyTell:
         self._recorder = recorder
         self._said: dict[tuple[About, str], str] = {}
 
-    def wrong(self, about: Mapping[str, Any], reason: str, text: str) -> None:
-        """Say what is wrong with an object that has kind, apiVersion and metadata."""
+    def wrong(
+        self, about: Mapping[str, Any], reason: str, text: str, *, event: bool = True
+    ) -> None:
+        """Say what is wrong with an object that has kind, apiVersion and metadata.
+
+        `event`: whether in an Event, too; of what all nodes see alike, one tells.
+        """
         place = _place(about)
         if self._said.get((place, reason)) == text:
             return
         self._said[place, reason] = text
         log.error("%s: %s", "/".join(filter(None, place)), text)
-        self._recorder.record(about, reason, text, warning=True)
+        if event:
+            self._recorder.record(about, reason, text, warning=True)
 
-    def well(self, about: Mapping[str, Any], reason: str, text: str) -> None:
+    def well(self, about: Mapping[str, Any], reason: str, text: str, *, event: bool = True) -> None:
         """Say that something is not wrong any more, if it was said to be."""
         place = _place(about)
         if self._said.pop((place, reason), None) is not None:
             log.info("%s: %s", "/".join(filter(None, place)), text)
-            self._recorder.record(about, reason, text)
+            if event:
+                self._recorder.record(about, reason, text)
 
     def gone(self, about: Mapping[str, Any]) -> None:
         """Take note that an object is no more."""

@@ -30,8 +30,8 @@ class _Held:
 
     digest: bytes
     keys: bytes
-    rules: frozenset[int]
-    proxies: frozenset[int]
+    rules: tuple[int, ...]
+    proxies: tuple[int, ...]
     users: int = 0
 
 
@@ -108,8 +108,8 @@ class PortTables:
         held = self._held[number] = _Held(
             content,
             b"".join(prefix + key for key in ports),
-            frozenset(n for v in verdicts for n in (v.rule, v.audit_rule) if n),
-            frozenset(v.proxy for v in verdicts if v.proxy),
+            tuple({n for v in verdicts for n in (v.rule, v.audit_rule) if n}),
+            tuple({v.proxy for v in verdicts if v.proxy}),
         )
         self._rules.add(held.rules)
         self._proxies.add(held.proxies)

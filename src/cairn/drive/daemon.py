@@ -48,6 +48,16 @@ def collect_seldom() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
+def collect_once() -> None:
+    """Collect garbage now, and let the collector never look again at what is held.
+
+    For a daemon that has read all it works on: a whole collection stops everything meanwhile, a
+    third of a second for a million objects.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 async def _until_signal(main: Coroutine[Any, Any, None]) -> None:
     task = asyncio.ensure_future(main)
     loop = asyncio.get_running_loop()

@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 
 from cairn.apply.proxy_program import serve_command
-from cairn.desired.proxy import ACCESS_LOG, ADMIN, BOOTSTRAP
+from cairn.desired.proxy import ACCESS_LOG, ADMIN, BOOTSTRAP, LISTENER_PORTS
+from cairn.linux import sysctl
 from cairn.linux.system_call import end_with_parent
 
 LOOK_S = 0.2
@@ -29,6 +30,8 @@ PAUSES_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
 END_S = 3.0
 """How long Envoy may take to end."""
 LOG_BYTES = 16 << 20
+MOST_WATCHES = 2 * len(LISTENER_PORTS)
+_WATCHES = "fs.inotify.max_user_instances"
 
 
 class Supervisor:
@@ -119,6 +122,16 @@ def _tie(parent: int) -> None:
 
 
 def _allow_many_files() -> None:
+    """Let Envoy have many sockets, and as many watches as there may be listeners.
+
+    Envoy watches each listener's routes by an inotify of its own, and aborts if it gets none.
+    """
+    try:
+        allowed = sysctl.read_setting(_WATCHES)
+        if allowed is not None and int(allowed) < MOST_WATCHES:
+            sysctl.write_settings({_WATCHES: str(MOST_WATCHES)})
+    except OSError as error:
+        _say(f"Envoy can serve few listeners only: {error}: set it to {MOST_WATCHES}")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

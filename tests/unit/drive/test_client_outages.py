@@ -13,7 +13,7 @@ from cairn.drive.informer import Informer
 from cairn.drive.kube_client import ApiError, Client
 from cairn.drive.kubeconfig import Access
 from cairn.kube.metadata import Key
-from cairn.kube.resource import CONFIG_MAPS
+from cairn.kube.resource import CONFIG_MAPS, CRDS, Resource
 
 
 @asynccontextmanager
@@ -108,3 +108,67 @@ async def test_an_informer_says_when_the_server_is_back(api: Process) -> None:
         await asyncio.to_thread(api.start)
         await until(lambda: informer.reachable)
         task.cancel()
+
+
+async def test_a_kind_that_the_server_does_not_know_is_empty_until_it_does(api: Process) -> None:
+    seen: dict[Key, Any] = {}
+
+    def note(key: Key, _old: Any, new: Any) -> None:
+        seen[key] = new
+
+    known = Resource("example.org", "v1", "gadgets", "Gadget")
+    async with Client.connect(str(api.kubeconfig)) as client:
+        informer = Informer(client, known, on_change=note, keep=False, optional=True)
+        task = asyncio.create_task(informer.run())
+        try:
+            await until(informer.synced.is_set)
+            assert seen == {}
+            await client.create(CRDS, crd_of(known))
+            await until_created(
+                client,
+                known,
+                {
+                    "apiVersion": known.api_version,
+                    "kind": known.kind,
+                    "metadata": {"namespace": "default", "name": "one"},
+                },
+            )
+            await until(lambda: Key("default", "one") in seen)
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+def crd_of(resource: Resource) -> dict[str, Any]:
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {
+        "name": resource.version,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": schema},
+    }
+    return {
+        "apiVersion": CRDS.api_version,
+        "kind": CRDS.kind,
+        "metadata": {"name": f"{resource.plural}.{resource.group}"},
+        "spec": {
+            "group": resource.group,
+            "scope": "Namespaced",
+            "names": {"plural": resource.plural, "singular": "gadget", "kind": resource.kind},
+            "versions": [version],
+        },
+    }
+
+
+async def until_created(client: Client, resource: Resource, obj: dict[str, Any]) -> None:
+    """Create an object as soon as the server knows its kind."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await client.create(resource, obj)
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+                await asyncio.sleep(0.02)
+            else:
+                return
