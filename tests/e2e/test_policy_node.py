@@ -11,7 +11,8 @@ from lab_run import NODES, VIP, LabRun, wait_for
 
 pytestmark = [pytest.mark.lab, pytest.mark.root, pytest.mark.timeout(180)]
 
-ALL_AT_ONCE = f"for i in {{1..40}}; do curl -s -o /dev/null -m 1 -w '%{{http_code}} ' http://{VIP} & done; wait"
+ASK = f"curl -s -o /dev/null -m 1 -w '%{{http_code}} ' http://{VIP}"
+ALL_AT_ONCE = f"for i in {{1..40}}; do {ASK} & done; wait"
 PER_S = 4
 
 
