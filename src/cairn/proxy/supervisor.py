@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from cairn.apply.proxy_program import serve_command
+from cairn.apply.proxy_program import NoEnvoy, find_envoy, serve_command
 from cairn.desired.proxy import ACCESS_LOG, ADMIN, BOOTSTRAP, LISTENER_PORTS
 from cairn.linux import sysctl
 from cairn.linux.system_call import end_with_parent
@@ -27,6 +27,8 @@ LOOK_S = 0.2
 SHORT_LIFE_S = 2.0
 """An Envoy that ends sooner cannot run: the next one waits longer."""
 PAUSES_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
+ABSENT_S = 30.0
+"""How long to wait before looking again for a program that is not installed."""
 END_S = 3.0
 """How long Envoy may take to end."""
 LOG_BYTES = 16 << 20
@@ -37,8 +39,7 @@ _WATCHES = "fs.inotify.max_user_instances"
 class Supervisor:
     """One Envoy, whenever it is needed."""
 
-    def __init__(self, program: Path, directory: Path) -> None:
-        self._program = program
+    def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._stopping = False
         self._failures = 0
@@ -55,7 +56,12 @@ class Supervisor:
                 time.sleep(LOOK_S)
                 continue
             began = time.monotonic()
-            status = self._run_once()
+            try:
+                status = self._run_once(find_envoy())
+            except NoEnvoy as error:
+                _say(str(error))
+                self._wait(ABSENT_S)
+                continue
             if self._stopping or not self._needed():
                 continue
             short = time.monotonic() - began < SHORT_LIFE_S
@@ -64,12 +70,17 @@ class Supervisor:
             _say(f"Envoy ended ({_ending(status)}), starts again in {pause} s")
             time.sleep(pause)
 
+    def _wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not self._stopping and time.monotonic() < end:
+            time.sleep(LOOK_S)
+
     def _needed(self) -> bool:
         return (self._directory / BOOTSTRAP).exists()
 
-    def _run_once(self) -> int:
+    def _run_once(self, program: Path) -> int:
         """Run Envoy until it ends, is no longer needed, or this process is to stop."""
-        command = serve_command(self._program, self._directory)
+        command = serve_command(program, self._directory)
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, preexec_fn=functools.partial(_tie, os.getpid())
         ) as envoy:
