@@ -5,8 +5,8 @@
 A container of its own holds it, so that a restart of the agent touches no connection. Until there
 is a first HTTP rule this process only looks now and then, and holds little.
 
-Invariants  Where Envoy is not installed that is said once it is needed, and it is looked for again: a
-            node without HTTP rules needs none.
+Invariants  Where Envoy is not installed that is said once it is needed, and it is looked for from
+            time to time: a node without HTTP rules needs none.
             Envoy that ends is started again at once; one that ends soon after its start, after a
             pause that grows. While it is away nothing listens, so nothing passes.
             Envoy ends with this process: there are never two.
