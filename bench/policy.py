@@ -29,8 +29,8 @@ from cairn.kube.policy.rule import PolicyRef, RuleRef
 from cairn.libbpf import BpfError, Map
 from cairn.net import Address
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path += [str(ROOT / "tests" / "bpf"), str(ROOT / "tests" / "netns")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "bpf"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "netns"))
 
 import packets
 import trial

@@ -23,11 +23,13 @@ import dns
 import ecmp
 import flood
 import ipam
+import l7
 import lab_up
 import maglev
 import memory
 import operator_rate
 import paths
+import policy
 import policy_delay
 import policy_scale
 import running
@@ -44,6 +46,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "xdp": xdp.run,
     "flood": flood.run,
     "uplink": uplink.run,
+    "policy": policy.run,
     "maglev": maglev.run,
     "ecmp": ecmp.run,
     "sweep": sweep.run,
@@ -51,6 +54,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "policy-engine": policy_scale.run,
     "policy-delay": policy_delay.run,
     "dns": dns.run,
+    "l7": l7.run,
     "apiserver": apiserver.run,
     "operator": operator_rate.run,
     "scale": scale.run,

@@ -422,6 +422,8 @@ __noinline int police_packet(struct __sk_buff *skb, struct packet *p, struct pol
 		return CAIRN_PASS;
 	if ((w->source_flags | w->destination_flags) & CAIRN_ENDPOINT_CLOSED || !state.revision)
 		return CAIRN_DROP_POLICY_PENDING;
+	if ((skb->mark & CAIRN_MARK_MASK) == CAIRN_MARK_PROOF)
+		return CAIRN_PASS;
 	w->revision = state.revision;
 	w->state = state.flags;
 	if (is_too_fast(skb, p, w))

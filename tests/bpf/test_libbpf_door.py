@@ -20,7 +20,6 @@ from cairn.libbpf import (
     Map,
     MapShape,
     MapType,
-    Ring,
     UpdateFlag,
     attach,
     load_object,
@@ -28,6 +27,7 @@ from cairn.libbpf import (
     probe,
 )
 from cairn.libbpf.library import summary
+from cairn.libbpf.ring import Ring
 from cairn.linux import cgroup, mount, namespace
 
 OBJECTS = Path(__file__).parents[2] / "src" / "cairn" / "_bpf"

@@ -186,6 +186,36 @@ async def test_a_path_that_works_is_proven_and_leaves_nothing_behind(
         assert list(node.plane.maps[name].items()) == [], name
 
 
+SHUT = structs.EndpointFlag.INGRESS | structs.EndpointFlag.EGRESS
+
+
+def isolate(node: Node, flags: structs.EndpointFlag) -> None:
+    """Have the pods isolated by a policy that lets nobody in."""
+    node.plane.maps["policy_state"].update(bytes(4), structs.PolicyState(1, 0).write())
+    for pod in PODS:
+        key = write_address(parse_address(pod))
+        entry = structs.Endpoint(1, bytes(6), bytes(6), flags, 300).write()
+        node.plane.maps["endpoints"].update(key, entry)
+    for direction in structs.PolicyDirection:
+        key = structs.PolicyKey(300, 0, direction).write()
+        denies = structs.PolicyPeer(0, 0, 7, 0, 0, structs.PolicyAction.DEFAULT_DENY, 0)
+        node.plane.maps["policy_peers"].update(key, denies.write())
+
+
+@pytest.mark.parametrize("ip", VIPS)
+async def test_whom_a_policy_lets_in_does_not_matter(node: Node, ip: str) -> None:
+    await node.serve(PODS)
+    isolate(node, SHUT)
+    assert node.wrong(ip) == ""
+    assert list(node.plane.maps["policy_flows"].items()) == []
+
+
+async def test_a_pod_whose_policy_is_not_in_force_is_not_reached(node: Node) -> None:
+    await node.serve(PODS)
+    isolate(node, SHUT | structs.EndpointFlag.CLOSED)
+    assert "does not send a packet into a backend" in node.wrong(VIPS[0])
+
+
 def unwire(node: Node) -> None:
     node.plane.maps["endpoints"].delete(write_address(parse_address("10.244.1.1")))
 

@@ -1,4 +1,4 @@
-"""What becomes of single packets under policies: trial runs of the programs that the kernel runs."""
+"""What becomes of single packets under policies: trial runs of the kernel's programs."""
 
 import struct
 from collections.abc import Iterator

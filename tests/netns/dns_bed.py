@@ -184,12 +184,23 @@ class DnsBed:
         """Return how long the process has run."""
         return time.monotonic() - self.started
 
-    def kill_child(self) -> None:
-        """End the process that serves, and leave its keeper."""
+    def processor_s(self) -> float:
+        """Return how much processor time it took to start."""
+        assert self.process is not None
+        words = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
+    def child(self) -> int:
+        """The process that serves; `process` is its keeper."""
         assert self.process is not None
         pid = self.process.pid
         (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        os.kill(int(child), signal.SIGKILL)
+        return int(child)
+
+    def kill_child(self) -> None:
+        """End the process that serves, and leave its keeper."""
+        os.kill(self.child, signal.SIGKILL)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """End the proxy."""

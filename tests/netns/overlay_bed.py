@@ -225,7 +225,9 @@ def exchange(ns: str, address: str, data: bytes, port: int = ECHO) -> list[str]:
     return head.decode().split()
 
 
-def add_station(made: Bed, number: int, far: bool, versions: tuple[int, ...], pins: Path) -> None:
+def add_station(
+    made: Bed, number: int, far: bool, versions: tuple[int, ...], pins: Path
+) -> Station:
     """Make a node and the parts of its agent."""
     name, subnet = f"n{number}", 2 if far else 1
     ns, mac = f"{made.prefix}-{name}", f"02:ca:18:00:00:{number:02x}"
@@ -265,8 +267,7 @@ def add_station(made: Bed, number: int, far: bool, versions: tuple[int, ...], pi
     station.balancer = LoadBalancer(plane.maps, name, station.reach.peers)
     namespace.call_in(ns, plane.attach_uplink)
     made.stations.append(station)
-    add_pod(made, station, number)
-    serve(name, ns, station.sockets)
+    return station
 
 
 def set_mtu(station: Station, mtu_bytes: int) -> list[str]:
@@ -275,23 +276,22 @@ def set_mtu(station: Station, mtu_bytes: int) -> list[str]:
     return []
 
 
-def add_pod(made: Bed, station: Station, number: int) -> None:
-    name = f"pod-{number}"
-    ns = f"{made.prefix}-{name}"
+def add_pod(made: Bed, station: Station, name: str, number: int, home: str = "default") -> Pod:
+    """Wire a pod of that name and namespace with address NUMBER of its node's networks."""
+    ns = f"{made.prefix}-{home[:1]}{name}"
     namespace.create(ns)
-    addresses: tuple[Address, ...] = (
-        ip_address(f"10.244.{number}.5"),
-        ip_address(f"fd00:244:{number}::5"),
+    addresses: tuple[Address, ...] = tuple(
+        network[number] for network in station.facts.pod_networks
     )
     endpoint = PodEndpoint(
-        container_id=name,
+        container_id=f"{home}-{name}",
         ifname="eth0",
         netns=str(namespace.netns_path(ns)),
-        namespace="default",
+        namespace=home,
         pod=name,
         uid="",
         addresses=addresses,
-        host_ifname=pod_link.host_name_of(name, "eth0"),
+        host_ifname=pod_link.host_name_of(f"{home}-{name}", "eth0"),
         host_mac=pod_link.random_mac(),
         mac=pod_link.random_mac(),
         host_ifindex=0,
@@ -307,8 +307,8 @@ def add_pod(made: Bed, station: Station, number: int) -> None:
     free = PolicyChange({FREE: SubjectPolicy(FREE)}, {}, dict.fromkeys(addresses, FREE))
     assert policies.apply(free) == []
     pod = Pod(wired, ns)
-    serve(name, ns, pod.sockets)
     station.pods.append(pod)
+    return pod
 
 
 def add_router(made: Bed) -> None:
@@ -355,7 +355,10 @@ def bed(versions: tuple[int, ...] = (4, 6)) -> Iterator[Bed]:
             namespace.create(name)
         add_router(made)
         for number, far in ((1, False), (2, False), (3, True)):
-            add_station(made, number, far, versions, pins)
+            station = add_station(made, number, far, versions, pins)
+            pod = add_pod(made, station, f"pod-{number}", 5)
+            serve(pod.name, pod.ns, pod.sockets)
+            serve(station.name, station.ns, station.sockets)
         for station in made.stations:
             assert station.apply(made.facts) == []
         yield made

@@ -53,15 +53,14 @@ def flow(bed: DnsBed, *, age_s: float = 0, flags: int = FlowFlag.ANSWERED) -> by
 def test_a_restart_keeps_state_and_names_and_is_quick(tmp_path: Path) -> None:
     with running(tmp_path) as bed:
         assert ADDRESS in bed.dig("www.example.com")
-        took = []
+        took_s = []
         for _ in range(3):
             bed.kill(signal.SIGKILL)
             assert sorted(bed.selectors(ADDRESS)) == [WWW, ANY]
-            start = time.monotonic()
             bed.start()
-            took.append(time.monotonic() - start)
+            took_s.append(bed.processor_s())
             assert ADDRESS in bed.dig("www.example.com"), "nobody has told it anything"
-        assert min(took) < 0.6, took
+        assert min(took_s) < 0.3, took_s
         assert "starts with what it had: 1 listeners, 2 selectors" in bed.log()
         bed.policy(RULES, {**SELECTORS, "www.*.com": LATE})
         assert sorted(bed.selectors(ADDRESS)) == [WWW, ANY, LATE], "learnt before it was born"
@@ -72,9 +71,9 @@ def test_one_that_dies_is_replaced_at_once(tmp_path: Path) -> None:
         assert ADDRESS in bed.dig("www.example.com")
         wait_for(lambda: bed.age_s() > PAUSE_S, "a life that is no false start")
         bed.kill_child()
+        until(lambda: "was ended by SIGKILL: another one starts" in bed.log(), "its end")
         took = until(lambda: ADDRESS in bed.dig("www.example.com", "+time=1"), "the next one")
-        assert "was ended by SIGKILL: another one starts" in bed.log()
-        assert took < 2
+        assert took < PAUSE_S + 2
         assert bed.counters()["queries"] == 1
         bed.kill(signal.SIGTERM)
         assert bed.process is not None

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from ipaddress import ip_address, ip_network
-from pathlib import Path
 
 import pytest
 from datapath_bed import OBJECTS, batch, wait_for
@@ -100,9 +99,10 @@ def mac(device: str) -> bytes:
         return octets
 
 
-@pytest.fixture
-def bed(tmp_path: Path) -> Iterator[DnsBed]:
-    with dns_bed(tmp_path / "run", steer=steer_by_programs) as found:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DnsBed]:
+    run = tmp_path_factory.mktemp("steered") / "run"
+    with dns_bed(run, steer=steer_by_programs) as found:
         state = found.policy(["*.example.com"], {"*.example.com": NAMED})
         assert state == {"event": "applied", "listeners": 1}
         batch(found.outside, "route add local 198.51.100.0/24 dev lo",
@@ -111,6 +111,13 @@ def bed(tmp_path: Path) -> Iterator[DnsBed]:
               f"route add 2001:db8:100::/64 via {SERVER6}")  # fmt: skip
         with serve_web(found):
             yield found
+
+
+@pytest.fixture
+def bed(shared: DnsBed) -> DnsBed:
+    shared.server.records.clear()
+    shared.server.asked.clear()
+    return shared
 
 
 @contextlib.contextmanager
@@ -142,14 +149,19 @@ def reach(bed: DnsBed, address: str, timeout_s: float = 5.0) -> str:
         return conn.recv(100).decode()
 
 
-@pytest.mark.parametrize("way", ["+notcp", "+tcp"])
 @pytest.mark.parametrize(
-    ("server", "kind", "pod", "address"),
-    [(SERVER4, "A", POD4, "198.51.100.7"), (SERVER6, "AAAA", POD6, "2001:db8:100::7")],
+    ("server", "way", "pod", "address", "other"),
+    [
+        (SERVER4, "+notcp", POD4, "198.51.100.251", "198.51.100.255"),
+        (SERVER4, "+tcp", POD4, "198.51.100.252", "198.51.100.255"),
+        (SERVER6, "+notcp", POD6, "2001:db8:100::1", "2001:db8:100::ff"),
+        (SERVER6, "+tcp", POD6, "2001:db8:100::2", "2001:db8:100::ff"),
+    ],
 )
 def test_a_name_opens_its_addresses_and_no_others(
-    bed: DnsBed, way: str, server: str, kind: str, pod: str, address: str
+    bed: DnsBed, server: str, way: str, pod: str, address: str, other: str
 ) -> None:
+    kind = "AAAA" if ":" in address else "A"
     bed.server.put("www.example.com", address)
     with pytest.raises(OSError, match="timed out"):
         reach(bed, address, 0.3)
@@ -159,7 +171,7 @@ def test_a_name_opens_its_addresses_and_no_others(
     assert reach(bed, address) == pod
     assert "status: NXDOMAIN" in bed.dig("evil.org", kind, way, server=server)
     with pytest.raises(OSError, match="timed out"):
-        reach(bed, address.replace("7", "8"), 0.3)
+        reach(bed, other, 0.3)
 
 
 def test_without_a_proxy_queries_are_dropped_and_names_stay(bed: DnsBed) -> None:
@@ -231,7 +243,7 @@ def test_answers_leave_no_trace_for_others(bed: DnsBed) -> None:
         for number in range(50):
             sock.sendto(query("www.example.com", number), (SERVER4, 53))
             assert read_message(sock.recv(4096)).id == number
-    wait_for(lambda: bed.counters()["answers"] == 50, "fifty answers")
+    assert len(bed.server.asked) == 50
 
 
 def test_a_server_on_the_node_itself_keeps_its_queries(bed: DnsBed) -> None:

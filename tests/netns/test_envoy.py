@@ -222,10 +222,21 @@ def test_headers_are_asked_for_and_mended(bed: ProxyBed, agent: AgentSide) -> No
     assert replies == [200, 403]
 
 
+def ask_from_port(bed: ProxyBed, port: int) -> bytes:
+    """Return the answer to a request from a port of the client; the server closes first."""
+    client = namespace.call_in(bed.ns("a"), socket.socket)
+    with client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        client.settimeout(3)
+        client.bind((A[0], port))
+        client.connect((B[0], 8080))
+        client.sendall(b"GET /json HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n")
+        return b"".join(iter(partial(client.recv, 65536), b""))
+
+
 def test_a_port_that_is_used_again_at_once_is_heard(bed: ProxyBed, agent: AgentSide) -> None:
-    again = ("--local-port", "23456", "-H", "Connection: close")
     for _ in range(3):
-        assert answer_of(bed.curl("a", url(B, 0, "/json"), *again))[0] == 200
+        assert ask_from_port(bed, 23456).startswith(b"HTTP/1.1 200")
 
 
 def test_the_proxy_connects_from_ports_that_clients_do_not_get(
@@ -358,6 +369,13 @@ def test_rules_that_envoy_refuses_are_told_with_their_policy(
     assert answer_of(bed.curl("a", url(B, 0, "/json")))[0] == 200, "the last good rules stay"
     agent.serve({EGRESS: PUBLIC, INGRESS: REACHED})
     assert agent.envoy.failures == {}
+
+
+def test_there_may_be_many_listeners(bed: ProxyBed, agent: AgentSide) -> None:
+    many = dict.fromkeys(range(15100, 15300), PUBLIC)
+    agent.serve({EGRESS: PUBLIC, INGRESS: REACHED, **many})
+    assert agent.envoy.failures == {}
+    agent.serve({EGRESS: PUBLIC, INGRESS: REACHED})
 
 
 def test_a_listener_that_goes_lets_its_connections_end_as_told(

@@ -8,7 +8,7 @@ import pytest
 from datapath_bed import wait_for
 from overlay_bed import Pod
 from pod_probes import TCP, Probe, Probes
-from policy_bed import PolicyBed, full_name, policy_bed
+from policy_bed import Drop, PolicyBed, full_name, policy_bed
 from world import Object
 
 from cairn.kube.policy.rule import PolicyRef, RuleRef
@@ -106,7 +106,7 @@ def test_a_policy_cuts_what_it_forbids_and_lets_it_go_on_when_it_goes(
         no_policy.enforce([CLOSED])
         cut = RuleRef(PolicyRef("NetworkPolicy", "x", "closed"), "")
         one.sendall(b"after")
-        seen: dict[object, RuleRef | None] = {}
+        seen: dict[Drop, RuleRef | None] = {}
 
         def dropped() -> bool:
             seen.update(no_policy.drops())

@@ -5,10 +5,21 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from datapath_bed import CLIENT, Bed, NodeBed, Pod, ask, bed, wait_for
+from datapath_bed import (
+    CLIENT,
+    Bed,
+    NodeBed,
+    Pod,
+    ask,
+    batch,
+    bed,
+    mac_of,
+    set_sysctl,
+    wait_for,
+)
 from steering_bed import EGRESS, INGRESS, DatagramProxy, TransparentProxy, deliver_marked
 
-from cairn.abi.structs import Point, PolicyAction
+from cairn.abi.structs import Point, PolicyAction, ServiceKey
 from cairn.abi.verdicts import Verdict as Outcome
 from cairn.apply.policy_maps import PolicyChange, PolicyMaps
 from cairn.apply.policy_rules import RuleNumbers
@@ -224,3 +235,34 @@ def test_another_proxy_follows(cluster: Cluster) -> None:
     with proxy(cluster, OUT_PORT, EGRESS) as again:
         assert talk(one.ns, far) == [far.name, one.address, "6"]
         wait_for(lambda: len(again.accepted) == 1, "the new proxy's connection")
+
+
+def test_ip6_goes_through_the_proxy(cluster: Cluster) -> None:
+    """As far as the proxy, which is what the programs do by another lookup."""
+    one, node = cluster.one, cluster.node
+    address, gateway, asked = "fd00:244:1::1", "fd00::1", "fd00:244:2::1"
+    mac = mac_of(one.number + 1).hex(":")
+    batch(
+        one.ns,
+        f"addr add {address}/128 dev eth0 nodad",
+        f"route add {gateway} dev eth0",
+        f"neigh add {gateway} lladdr {mac} dev eth0",
+        f"route add default via {gateway} dev eth0",
+    )
+    batch(node.ns, f"route add {address}/128 dev veth1")
+    set_sysctl(node.ns, ("ipv6/conf/all/forwarding", "1"))
+    key = ServiceKey(parse_address(address), 0, 0).write()[:16]
+    node.maps["endpoints"].update(key, one.endpoint().write())
+    cluster.apply(endpoints={parse_address(address): SERVING})
+    cluster.isolate(
+        SubjectPolicy(
+            SERVING,
+            egress=DirectionPolicy(through(OUT, 8080)),
+            ingress=DirectionPolicy(Table(DEFAULT)),
+        )
+    )
+    middle = TransparentProxy(node.ns, OUT_PORT, EGRESS, socket.AF_INET6)
+    with contextlib.closing(middle):
+        conn = namespace.call_in(one.ns, socket.create_connection, (asked, 8080), 5)
+        with conn:
+            wait_for(lambda: middle.accepted == [(address, asked)], "the proxy's connection")

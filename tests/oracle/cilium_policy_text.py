@@ -27,6 +27,7 @@ from world import (
     on_host_network,
 )
 
+SUBJECTS = ("endpointSelector", "podSelector", "nodeSelector")
 CAMEL_CASE = {
     "EchoReply": {"IPv4": 0, "IPv6": 129},
     "EchoRequest": {"IPv4": 8, "IPv6": 128},
@@ -46,11 +47,16 @@ def specs(policy: Object) -> Iterator[Object]:
 
 def subject_selector(spec: Object) -> Mapping[str, object] | None:
     """endpointSelector; D7: podSelector means the same."""
-    for word in ("endpointSelector", "podSelector"):
+    for word in SUBJECTS[:2]:
         if word in spec:
             found: Mapping[str, object] = spec[word]
             return found
     return None
+
+
+def same_subject(one: Object, other: Object) -> bool:
+    """Return whether two specs of an object are about the same, by their words."""
+    return [one.get(word) for word in SUBJECTS] == [other.get(word) for word in SUBJECTS]
 
 
 def is_about_pod(policy: Object, spec: Object, world: World, pod: Object) -> bool:
@@ -93,13 +99,14 @@ def denies(
     return any(rule_matches(rule, policy, world, pod, other, asked, []) for rule in rules)
 
 
-def implied(policy: Object) -> list[Object]:
+def implied(policy: Object, spec: Object) -> list[Object]:
     """D8: "queries for just the names of the policy are let through to the cluster DNS", where no
-    rule of the policy is about DNS. A policy that leaves egress open leaves the DNS open.
+    rule of the policy about these pods is about DNS. Who leaves egress open leaves the DNS open.
     """
-    if not any(isolates(spec, "egress") for spec in specs(policy)):
+    alike = [one for one in specs(policy) if same_subject(one, spec)]
+    if not any(isolates(one, "egress") for one in alike):
         return []
-    rules = [rule for spec in specs(policy) for rule in spec.get("egress") or ()]
+    rules = [rule for one in alike for rule in one.get("egress") or ()]
     entries = [entry for rule in rules for entry in rule.get("toPorts") or ()]
     if any("dns" in (entry.get("rules") or {}) for entry in entries):
         return []
@@ -133,7 +140,7 @@ def allows(
     found = ""
     rules = list(spec.get(asked.direction) or ())
     if asked.direction == "egress":
-        rules += implied(policy)
+        rules += implied(policy, spec)
     for rule in rules:
         if not rule_matches(rule, policy, world, pod, other, asked, required):
             continue

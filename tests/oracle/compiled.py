@@ -16,7 +16,7 @@ from cairn.kube.cidr_group import CidrGroup
 from cairn.kube.endpoint_slice import EndpointSlice
 from cairn.kube.metadata import Key, key_of
 from cairn.kube.policy.read import read_policies
-from cairn.kube.policy.rule import FqdnPeer, RuleRef
+from cairn.kube.policy.rule import FqdnPeer, PolicyRef, RuleRef
 from cairn.kube.policy.workload import Workload
 from cairn.kube.service import Service
 
@@ -40,6 +40,7 @@ class Compiled:
     def __init__(self, here: str, learnt: dict[str, list[str]]) -> None:
         self.engine = Engine(here or None)
         self._learnt = learnt
+        self._policies: dict[tuple[str, Key], set[PolicyRef]] = {}
         self._services: dict[Key, Object] = {}
         self._slices: dict[Key, dict[str, Object]] = {}
 
@@ -47,8 +48,7 @@ class Compiled:
         """Take up an object, new or changed."""
         kind, key = item["kind"], key_of(item)
         if kind in POLICY_KINDS:
-            for policy in read_policies(item):
-                self.engine.put_policy(policy)
+            self._put_policies((kind, key), item)
         elif kind == "Namespace":
             self.engine.put_namespace(key.name, labels_of(item))
         elif kind == "Pod":
@@ -71,8 +71,7 @@ class Compiled:
         """Forget an object."""
         kind, key = item["kind"], key_of(item)
         if kind in POLICY_KINDS:
-            for policy in read_policies(item):
-                self.engine.drop_policy(policy.ref)
+            self._put_policies((kind, key), None)
         elif kind == "Namespace":
             self.engine.drop_namespace(key.name)
         elif kind == "Pod":
@@ -90,6 +89,16 @@ class Compiled:
             self._put_service(service)
         else:
             raise AssertionError(f"no way to drop a {kind}")
+
+    def _put_policies(self, which: tuple[str, Key], item: Object | None) -> None:
+        """Put the policies that an object makes in the place of those that it made."""
+        made = read_policies(item) if item is not None else ()
+        for policy in made:
+            self.engine.put_policy(policy)
+        refs = {policy.ref for policy in made}
+        for ref in self._policies.pop(which, set()) - refs:
+            self.engine.drop_policy(ref)
+        self._policies[which] = refs
 
     def _put_service(self, key: Key) -> None:
         service = self._services.get(key)
@@ -134,8 +143,8 @@ class Compiled:
 
 
 def named(rule: RuleRef | None) -> frozenset[str]:
-    """Return the object that a rule stands in."""
-    return frozenset({str(rule.policy)} if rule else ())
+    """Return the object that a rule stands in, whichever of its specs."""
+    return frozenset({str(rule.policy).partition("[")[0]} if rule else ())
 
 
 def compiled(world: World) -> Compiled:

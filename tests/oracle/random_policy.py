@@ -137,8 +137,15 @@ def random_policy(dice: Dice, number: int, priority: int) -> Object:
     """Return one policy; `priority` is used by no other."""
     makers = (network_policy, cilium_policy, clusterwide_policy, host_policy)
     maker = dice.random.choices((*makers, None), (30, 30, 12, 8, 20))[0]
-    made = cluster_policy(dice, priority) if maker is None else maker(dice)
+    made = maker(dice) if maker else cluster_policy(dice, priority)
     made["metadata"] = {"name": f"policy-{number}", "uid": f"uid-{number}", **made["metadata"]}
+    if made["apiVersion"] == "cilium.io/v2" and dice.chance(0.15):
+        other = maker(dice)["spec"] if maker else {}
+        if dice.chance(0.5):
+            for word in ("endpointSelector", "podSelector", "nodeSelector"):
+                other.pop(word, None)
+                other |= {word: made["spec"][word]} if word in made["spec"] else {}
+        made["specs"] = [made.pop("spec"), other]
     notes = {}
     if dice.chance(0.05):
         notes["policy.cilium.io/disabled"] = "true"

@@ -210,12 +210,13 @@ def cidr_groups(dice: Dice) -> list[Object]:
 
 
 def questions(world: World, seed: int, count: int) -> list[Question]:
-    """Return random questions about the pods of this node, and the node."""
+    """Return random questions about the pods of this node, and the node; or about all pods."""
     dice = Dice(Random(seed))
     here = [
         f"{item['metadata']['namespace']}/{item['metadata']['name']}"
         for item in world.of_kind("Pod")
-        if item["spec"].get("nodeName") == world.here and not item["spec"].get("hostNetwork")
+        if item["spec"].get("nodeName") == (world.here or item["spec"]["nodeName"])
+        and not item["spec"].get("hostNetwork")
     ]
     everyone = [
         (entry["ip"], f"{item['metadata']['namespace']}/{item['metadata']['name']}")
@@ -224,7 +225,7 @@ def questions(world: World, seed: int, count: int) -> list[Question]:
         if not item["spec"].get("hostNetwork")
     ]
     hosts = [e["address"] for item in world.of_kind("Node") for e in item["status"]["addresses"]]
-    host_policies = any("nodeSelector" in str(item) for item in world.objects)
+    host_policies = bool(world.here) and "nodeSelector" in str(world.objects)
     ports = interesting_ports()
     found: list[Question] = []
     while len(found) < count:

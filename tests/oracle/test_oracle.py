@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from random import Random
 
 import pytest
-from compiled import POLICY_KINDS, Compiled, compiled
+from compiled import POLICY_KINDS, Compiled, compiled, named
 from random_world import questions, random_world
 from shrink import as_yaml, shrunk
 from standards import PASSES, answer
@@ -80,6 +80,16 @@ def test_compiled_verdicts_are_what_the_texts_say(chunk: int) -> None:
     assert {action: share for action, share in LEAST.items() if seen[action] < share * total} == {}
 
 
+def test_without_a_node_of_its_own_nobody_is_the_host() -> None:
+    """As the commands ask, which run on no node: of the pods of all nodes."""
+    for seed in range(100):
+        world = replace(random_world(seed), here="")
+        product = compiled(world)
+        for asked in cases(world, seed):
+            if wrong(answer(world, asked), product.answer(asked)):
+                pytest.fail(f"seed {seed}: {smallest(world, asked)}")
+
+
 @pytest.mark.parametrize("chunk", range(4))
 def test_audited_policies_are_judged_and_not_enforced(chunk: int) -> None:
     """Only the worlds that have policies in audit mode; names are asked in force only."""
@@ -97,7 +107,7 @@ def test_audited_policies_are_judged_and_not_enforced(chunk: int) -> None:
                 told += 1
                 assert (said in PASSES) == (tried.action in PASSES), f"seed {seed}: {asked}"
                 assert verdict.audit is not None, f"seed {seed}: {asked}: {verdict}"
-                assert str(verdict.audit[1].policy) in tried.because, f"seed {seed}: {asked}"
+                assert named(verdict.audit[1]) <= tried.because, f"seed {seed}: {asked}"
             elif enforced.action != "proxy":
                 assert said in (tried.action, None), f"seed {seed}: {asked}: {verdict}, {tried}"
     assert told > 20
@@ -114,7 +124,7 @@ def as_audited(verdict: Verdict) -> str | None:
 @pytest.mark.parametrize("chunk", range(4))
 def test_the_order_of_changes_does_not_matter(chunk: int) -> None:
     """The engine is fed as a watch would, with much that is taken back, and asked now and then."""
-    for seed in range(chunk * 60, chunk * 60 + 60):
+    for seed in range(chunk * 30, chunk * 30 + 30):
         world = random_world(seed)
         product = told_at_random(world, seed)
         fresh = compiled(world)

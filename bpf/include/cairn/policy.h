@@ -168,11 +168,13 @@ struct cairn_policy_state {
 /* Marks by which packets tell where they belong; a pod cannot set them, since they end at the
  * border of a network namespace. TO_PROXY: delivered to the node itself, whatever the
  * destination. EGRESS_PROXY: the proxy sends for a pod of this node that was judged on egress.
- * INGRESS_PROXY: the proxy sends to a pod of this node, judged on ingress. */
+ * INGRESS_PROXY: the proxy sends to a pod of this node, judged on ingress. PROOF: user space tries
+ * the programs themselves, and asks for no policy. */
 #define CAIRN_MARK_MASK 0xf00
 #define CAIRN_MARK_TO_PROXY 0x200
 #define CAIRN_MARK_EGRESS_PROXY 0x300
 #define CAIRN_MARK_INGRESS_PROXY 0x400
+#define CAIRN_MARK_PROOF 0x500
 
 _Static_assert(sizeof(struct cairn_policy_key) == 12, "ABI");
 _Static_assert(sizeof(struct cairn_policy_verdict) == 12, "ABI");

@@ -37,6 +37,8 @@ SILENT_DEADLINE_S = 0.3
 """Likewise, when Envoy was away already: nobody waits for it again and again."""
 LOOK_S = (0.002, 0.1)
 """The first pause between two looks, and the longest."""
+MOST_NAMED = 5
+"""Rules that one Event names."""
 WATCH_S = 5.0
 """Pause between looks when nothing changes."""
 
@@ -229,16 +231,25 @@ class Envoy:
 
     async def _report(self, state: ProxyState, failed: dict[int, str]) -> None:
         now = {**failed, **state.refused}
+        news: dict[str, list[int]] = {}
         for port, why in now.items():
             if self._told.get(port) != why:
-                rules = ", ".join(sorted(str(rule) for rule in self._owners.get(port, ())))
-                where = rules or f"listener {port}"
-                log.error("%s: %s", where, why)
-                self._tell("ProxyRefused", f"{where}: {why}", True)
+                news.setdefault(why, []).append(port)
+        for why, ports in news.items():
+            where = self._name(ports)
+            log.error("%s: %s", where, why)
+            self._tell("ProxyRefused", f"{where}: {why}", True)
         for port in self._told.keys() - now.keys():
             if port in self._redirects:
                 log.info("listener %d is in force", port)
         self._told = now
+
+    def _name(self, ports: Collection[int]) -> str:
+        """Return the rules whose redirects have these ports, the first few of them."""
+        rules = sorted({str(rule) for port in ports for rule in self._owners.get(port, ())})
+        names = rules or [f"listener {port}" for port in sorted(ports)]
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        return ", ".join(names[:MOST_NAMED]) + more
 
     async def _read_secrets(self) -> None:
         for name in secrets_of(self._redirects):

@@ -165,7 +165,7 @@ class NodeMetrics(Collector):
         pods = [state for state in states if state.is_pods]
         running = sum(state.attached for state in pods)
         count = GaugeMetricFamily(
-            "cairn_pod_programs", "Pods' interfaces with their program", labels=("attached",)
+            "cairn_pod_programs", "Programs at pods' interfaces, two at each", labels=("attached",)
         )
         count.add_metric(("true",), running)
         count.add_metric(("false",), len(pods) - running)

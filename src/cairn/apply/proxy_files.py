@@ -43,6 +43,7 @@ class ProxyFiles:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._written: dict[str, tuple[list[dict[str, Any]] | list[Resource], str]] = {}
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def write_bootstrap(self, bootstrap: Resource) -> None:
@@ -70,11 +71,14 @@ class ProxyFiles:
     def remove(self, ports: Iterable[int]) -> None:
         """Remove the routes of listeners that are gone with all their connections."""
         for port in ports:
+            name = ROUTES.format(port=port)
+            self._written.pop(name, None)
             with contextlib.suppress(FileNotFoundError):
-                (self.directory / ROUTES.format(port=port)).unlink()
+                (self.directory / name).unlink()
 
     def clear(self) -> None:
         """Remove what Envoy starts from, then the rest: `cairn proxy` stops it."""
+        self._written.clear()
         for name in (BOOTSTRAP, LISTENERS):
             with contextlib.suppress(FileNotFoundError):
                 (self.directory / name).unlink()
@@ -86,8 +90,13 @@ class ProxyFiles:
             self._write_resources(ROUTES.format(port=port), [nothing])
 
     def _write_resources(self, name: str, resources: list[dict[str, Any]] | list[Resource]) -> str:
-        version = hashlib.sha256(json.dumps(resources).encode()).hexdigest()[:16]
-        self._write(name, json.dumps({"version_info": version, "resources": resources}, indent=1))
+        known = self._written.get(name)
+        if known and known[0] == resources:
+            return known[1]
+        text = json.dumps(resources)
+        version = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self._write(name, f'{{"version_info": "{version}", "resources": {text}}}')
+        self._written[name] = resources, version
         return version
 
     def _write(self, name: str, text: str) -> None:

@@ -7,18 +7,9 @@ Invariants  Exit status 0: it holds (for trace: the connection passes; for plan 
 """
 
 import argparse
+import importlib
 from collections.abc import Callable
 
-from cairn.cli import (
-    policy_apply,
-    policy_confirm,
-    policy_get,
-    policy_plan,
-    policy_replay,
-    policy_suggest,
-    policy_trace,
-    policy_used,
-)
 from cairn.cli.manifests import BadManifest
 from cairn.cli.policy_options import FAILED, USAGE, complain
 from cairn.diagnose.policy.ends import NoSuchEnd
@@ -27,18 +18,19 @@ from cairn.drive.kube_client import ApiError
 from cairn.drive.kubeconfig import NoAccess
 
 Run = Callable[[argparse.Namespace], int]
-Add = Callable[["argparse._SubParsersAction[argparse.ArgumentParser]"], Run]
-COMMANDS: dict[str, Add] = {
-    "get": policy_get.add,
-    "used": policy_used.add,
-    "trace": policy_trace.add,
-    "plan": policy_plan.add,
-    "replay": policy_replay.add,
-    "suggest": policy_suggest.add,
-    "apply": policy_apply.add,
-    "confirm": policy_confirm.add_confirm,
-    "revert": policy_confirm.add_revert,
+COMMANDS = {
+    "get": ("cairn.cli.policy_get", "add"),
+    "used": ("cairn.cli.policy_used", "add"),
+    "trace": ("cairn.cli.policy_trace", "add"),
+    "plan": ("cairn.cli.policy_plan", "add"),
+    "replay": ("cairn.cli.policy_replay", "add"),
+    "suggest": ("cairn.cli.policy_suggest", "add"),
+    "apply": ("cairn.cli.policy_apply", "add"),
+    "confirm": ("cairn.cli.policy_confirm", "add_confirm"),
+    "revert": ("cairn.cli.policy_confirm", "add_revert"),
 }
+"""Module of each command, and its function that adds the arguments; a command that is not asked
+for is not loaded."""
 
 
 def main(argv: list[str]) -> int:
@@ -48,7 +40,11 @@ def main(argv: list[str]) -> int:
         description="Show what network policies do, and what they would do before they do it.",
     )
     actions = top.add_subparsers(dest="action", required=True, metavar="COMMAND")
-    runs = {name: add(actions) for name, add in COMMANDS.items()}
+    asked = [word for word in argv[:1] if word in COMMANDS] or list(COMMANDS)
+    runs: dict[str, Run] = {}
+    for name in asked:
+        module, add = COMMANDS[name]
+        runs[name] = getattr(importlib.import_module(module), add)(actions)
     options = top.parse_args(argv)
     try:
         return runs[options.action](options)

@@ -8,6 +8,7 @@ Invariants  What the terminal does is a comfort: the way back works without it.
 
 import argparse
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -19,7 +20,7 @@ from cairn.cli.policy_watch import Tried, Watch, revert
 from cairn.diagnose.policy.plan import Plan, plan
 from cairn.diagnose.policy.world import World
 from cairn.drive.kube_client import ApiError, Client
-from cairn.drive.policy_trial import put
+from cairn.drive.policy_trial import current, put
 from cairn.kube.metadata import Object, key_of
 from cairn.kube.policy.trial import BadTrial
 from cairn.kube.resource import POLICY_KINDS
@@ -27,6 +28,11 @@ from cairn.kube.resource import POLICY_KINDS
 BY_KIND = {resource.kind: resource for resource in POLICY_KINDS}
 SHORTEST, LONGEST = timedelta(seconds=2), timedelta(days=7)
 COMMAND = "policy apply"
+ENFORCED = "cairn.io/Enforced"
+"""Condition that says whether the nodes' agents enforce a policy."""
+TOLD_BY = ("cilium.io", "policy.networking.k8s.io")
+"""Groups whose policies have conditions; a NetworkPolicy has no status."""
+ENFORCED_S, LOOK_S = 15.0, 0.2
 
 
 def add(
@@ -79,11 +85,41 @@ async def _try(client: Client, options: argparse.Namespace, objects: Sequence[Ob
     if tried is None:
         return FAILED
     if until is None:
-        for one in tried:
-            print(f"{one} is in force")
-        return OK
+        return OK if all([await _enforced(client, one) for one in tried]) else FAILED
     _announce(tried, until)
     return OK if options.detach else await Watch(client, tried, until).run()
+
+
+async def _enforced(client: Client, one: Tried) -> bool:
+    """Wait until the agents say that they enforce a policy, and tell what became of it."""
+    if not one.resource.group.startswith(TOLD_BY):
+        print(f"{one} is applied")
+        return True
+    said = ""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(ENFORCED_S):
+            while True:
+                obj = await current(client, one.resource, one.key)
+                state, said = _condition(obj)
+                if state == "True":
+                    print(f"{one} is in force: {said}")
+                    return True
+                await asyncio.sleep(LOOK_S)
+    why = said or "no agent has said that it enforces it"
+    complain(COMMAND, f"{one} is stored, but not in force after {ENFORCED_S:.0f} s: {why}")
+    return False
+
+
+def _condition(obj: Object | None) -> tuple[str, str]:
+    """Return status and message of what the agents say of the policy as it is now."""
+    if obj is None:
+        return "", "it has been deleted"
+    generation = (obj.get("metadata") or {}).get("generation") or 0
+    for condition in (obj.get("status") or {}).get("conditions") or ():
+        current_one = (condition.get("observedGeneration") or 0) >= generation
+        if condition.get("type") == ENFORCED and current_one:
+            return str(condition.get("status")), str(condition.get("message") or "")
+    return "", ""
 
 
 def _refused(found: Plan) -> bool:

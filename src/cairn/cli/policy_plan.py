@@ -9,9 +9,11 @@ from dataclasses import asdict
 
 from cairn.cli.manifests import read_manifests
 from cairn.cli.policy_options import FAILED, OK, add_source, complain, read_world, show
-from cairn.diagnose.policy.plan import Change, Plan, plan
+from cairn.diagnose.policy.plan import Change, Plan, digest, plan
 from cairn.diagnose.policy.world import World
 
+MOST_ROWS = 40
+"""From here on a table has workloads with the same change in one row; JSON and YAML have all."""
 COLUMNS = ("FROM", "TO", "AT", "NOW", "THEN", "RULE")
 
 
@@ -63,5 +65,6 @@ def _any(found: Plan) -> bool:
 
 
 def _show(options: argparse.Namespace, title: str, changes: Sequence[Change]) -> None:
-    rows = [(c.sender, c.receiver, c.at, c.before, c.after, c.rule) for c in changes]
+    few = digest(tuple(changes), MOST_ROWS)
+    rows = [(c.sender, c.receiver, c.at, c.before, c.after, c.rule) for c in few]
     show(options, title, COLUMNS, rows, ())

@@ -127,7 +127,7 @@ def _summary(found: Replay) -> str:
         text += f"; {found.replies} replies belong to them"
     if found.otherwise:
         text += (
-            f"; {found.otherwise} have another verdict today than was recorded, for policies "
-            "have changed since"
+            f"; {found.otherwise} {'has' if found.otherwise == 1 else 'have'} another verdict "
+            "today than was recorded, for policies have changed since"
         )
     return text

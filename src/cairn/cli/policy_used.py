@@ -18,15 +18,15 @@ import aiohttp
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
+from cairn.cli.agents import ADDRESS, NoAgent, ask_agents
 from cairn.cli.cluster_objects import connect
-from cairn.cli.lb_cluster import ClusterView, NoAgent
 from cairn.cli.policy_options import FAILED, OK, add_output, complain, show
 from cairn.diagnose.policy.listing import Uses
 from cairn.drive.kube_client import ApiError, Client
 from cairn.kube.policy.rule import PolicyRef, RuleRef
 
-PAGE = "http://127.0.0.1:9962/metrics"
-PREFIX = "cairn_policy_rule_"
+PORT = 9962
+PREFIX = "cairn_policy_"
 TIMEOUT_S = 10
 _COUNTS = ("allowed", "denied", "audited")
 
@@ -51,7 +51,7 @@ def add(
     """Add the command's arguments; return what runs it."""
     text = "What the rules did since the agents started."
     made = actions.add_parser("used", help=text, description=text)
-    made.add_argument("--local", action="store_true", help="this node's agent alone")
+    made.add_argument("--local", metavar="ADDRESS", help="ask the agent at this address alone")
     add_output(made)
     return run
 
@@ -60,9 +60,9 @@ def run(options: argparse.Namespace) -> int:
     """Print the counters; return 1 if an agent did not answer."""
     if options.local:
         try:
-            rows, failed = read_page(asyncio.run(_page())), []
+            rows, failed = read_page(asyncio.run(_page(options.local))), []
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            rows, failed = [], [f"{PAGE}: {error or 'no answer in time'}"]
+            rows, failed = [], [str(error) or f"{options.local}: no answer in time"]
     else:
         used, failed = read_used(options.kubeconfig)
         rows = [_row(ref, uses) for ref, uses in (used or {}).items()]
@@ -86,9 +86,11 @@ def _words(row: UsedRow) -> tuple[str, str, str]:
     return str(row.allowed), str(row.denied), str(row.audited)
 
 
-async def _page() -> str:
+async def _page(address: str) -> str:
+    host = f"[{address}]" if ":" in address else address
+    url = f"http://{host}:{PORT}/metrics"
     limits = aiohttp.ClientTimeout(total=TIMEOUT_S)
-    async with aiohttp.ClientSession(timeout=limits) as session, session.get(PAGE) as answer:
+    async with aiohttp.ClientSession(timeout=limits) as session, session.get(url) as answer:
         answer.raise_for_status()
         return await answer.text()
 
@@ -132,7 +134,7 @@ def read_used(kubeconfig: str | None) -> tuple[dict[RuleRef, Uses] | None, list[
 
 async def ask_used(client: Client) -> tuple[dict[RuleRef, Uses] | None, list[str]]:
     """Return the same of a cluster; raises ApiError, NoAgent."""
-    answers = await ClusterView(client).run(["policy", "used", "--local"])
+    answers = await ask_agents(client, ["policy", "used", "--local", ADDRESS])
     pages: list[list[UsedRow]] = []
     for node, said in answers.by_node.items():
         try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from cairn.cli.lb_cluster import NoAgent
+from cairn.cli.agents import NoAgent
 from cairn.cli.policy_options import FAILED, OK, complain
 from cairn.cli.policy_used import ask_used
 from cairn.diagnose.policy.listing import Used

@@ -86,6 +86,7 @@ class Names:
 
     def __init__(self, capacity: int = 65536) -> None:
         self._capacity = capacity
+        self._chosen: frozenset[tuple[str, str, int]] = frozenset()
         self._selection = Selection(())
         self._selectors: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, set[bytes]] = {}
@@ -105,14 +106,19 @@ class Names:
 
     def select(self, selectors: Iterable[tuple[str, str, int]]) -> None:
         """Take the selectors: triples (name, pattern, identity)."""
-        chosen = list(selectors)
-        self._selection = Selection(chosen)
+        chosen = frozenset(selectors)
+        if chosen == self._chosen:
+            return
         identities = {identity for _, _, identity in chosen}
+        changed = {identity for _, _, identity in chosen ^ self._chosen}
+        kept = identities - changed
+        added = Selection(one for one in chosen if one[2] in changed)
+        self._chosen, self._selection = chosen, Selection(chosen)
         for name, old in self._selectors.items():
             if name[:1] == ADOPTED:
                 new = tuple(identity for identity in old if identity in identities)
             else:
-                new = self._selection.of(name)
+                new = tuple(sorted({*kept.intersection(old), *added.of(name)}))
             if new != old:
                 self._selectors[name] = new
                 self._dirty |= self._addresses[name]

@@ -3,7 +3,8 @@
     octets, client, server  ->  a datagram from the server's address to the client
 
 Where another process of this node is bound to the server's address and does not share it, as a
-name server on the node may be, the datagram is made by hand and sent raw.
+name server on the node may be, the datagram is made by hand and sent raw; what does not fit into
+one packet then is cut.
 
 Invariants  At most MOST_SENDERS sockets; who was not used for longest is closed first.
 Standards   RFC 768, RFC 8200 s8.1 (checksums), raw(7)
@@ -13,6 +14,7 @@ import errno
 import socket
 from collections import OrderedDict
 
+from cairn.dns.answer import HEADER_OCTETS, TRUNCATED
 from cairn.dns.pending import Place
 from cairn.dnsproxy.transparent import answer_as, family_of
 
@@ -59,7 +61,21 @@ class Senders:
             raw = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW)
             raw.setblocking(False)
             self._raw[family] = raw
-        raw.sendto(packet(octets, server, client), (client[0], 0))
+        try:
+            raw.sendto(packet(octets, server, client), (client[0], 0))
+        except OSError as error:
+            if error.errno != errno.EMSGSIZE:
+                raise
+            raw.sendto(packet(cut(octets), server, client), (client[0], 0))
+
+
+def cut(octets: bytes) -> bytes:
+    """Return an answer's header and question alone, so that the client asks over TCP."""
+    end = HEADER_OCTETS
+    while octets[end]:
+        end += octets[end] + 1
+    flags = bytes((octets[2] | TRUNCATED, octets[3]))
+    return octets[:2] + flags + b"\0\1" + bytes(6) + octets[HEADER_OCTETS : end + 5]
 
 
 def packet(octets: bytes, source: Place, destination: Place) -> bytes:

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 import aiohttp
+import msgspec
 
 PATIENCE_S = 2.0
 _DISCOVERY = re.compile(
@@ -92,8 +93,8 @@ class EnvoyAdmin:
     async def _get(self, path: str, **query: str) -> Any:
         try:
             async with self._session.get(f"http://envoy{path}", params=query) as answer:
-                return await answer.json(content_type=None)
-        except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
+                return msgspec.json.decode(await answer.read())
+        except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError, OSError) as error:
             raise AdminSilent(f"Envoy does not answer: {error or type(error).__name__}") from error
 
 

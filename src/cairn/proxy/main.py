@@ -5,7 +5,9 @@
 A container of its own holds it, so that a restart of the agent touches no connection. Until there
 is a first HTTP rule this process only looks now and then, and holds little.
 
-Invariants  Envoy that ends is started again at once; one that ends soon after its start, after a
+Invariants  Where Envoy is not installed that is said once it is needed, and it is looked for from
+            time to time: a node without HTTP rules needs none.
+            Envoy that ends is started again at once; one that ends soon after its start, after a
             pause that grows. While it is away nothing listens, so nothing passes.
             Envoy ends with this process: there are never two.
             The access log is put aside when it is full: both take twice LOG_BYTES.
@@ -14,25 +16,19 @@ Not here    what Envoy serves (agent/envoy.py)
 
 import argparse
 import signal
-import sys
 from pathlib import Path
 
-from cairn.apply.proxy_program import NoEnvoy, find_envoy
 from cairn.proxy.supervisor import Supervisor
 
 DIRECTORY = Path("/run/cairn/proxy")
 
 
 def main(argv: list[str]) -> int:
-    """Keep Envoy until told to stop; return 1 if the program is not installed."""
+    """Keep Envoy until told to stop."""
     parser = argparse.ArgumentParser(prog="cairn proxy", description="Run one node's Envoy.")
     parser.add_argument("--directory", type=Path, default=DIRECTORY, help="shared with the agent")
     options = parser.parse_args(argv)
-    try:
-        supervisor = Supervisor(find_envoy(), options.directory)
-    except NoEnvoy as error:
-        sys.stderr.write(f"cairn proxy: {error}\n")
-        return 1
+    supervisor = Supervisor(options.directory)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())
     supervisor.run()

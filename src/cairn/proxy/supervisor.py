@@ -17,8 +17,9 @@ import sys
 import time
 from pathlib import Path
 
-from cairn.apply.proxy_program import serve_command
-from cairn.desired.proxy import ACCESS_LOG, ADMIN, BOOTSTRAP
+from cairn.apply.proxy_program import NoEnvoy, find_envoy, serve_command
+from cairn.desired.proxy import ACCESS_LOG, ADMIN, BOOTSTRAP, LISTENER_PORTS
+from cairn.linux import sysctl
 from cairn.linux.system_call import end_with_parent
 
 LOOK_S = 0.2
@@ -26,16 +27,19 @@ LOOK_S = 0.2
 SHORT_LIFE_S = 2.0
 """An Envoy that ends sooner cannot run: the next one waits longer."""
 PAUSES_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
+ABSENT_S = 30.0
+"""How long to wait before looking again for a program that is not installed."""
 END_S = 3.0
 """How long Envoy may take to end."""
 LOG_BYTES = 16 << 20
+MOST_WATCHES = 2 * len(LISTENER_PORTS)
+_WATCHES = "fs.inotify.max_user_instances"
 
 
 class Supervisor:
     """One Envoy, whenever it is needed."""
 
-    def __init__(self, program: Path, directory: Path) -> None:
-        self._program = program
+    def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._stopping = False
         self._failures = 0
@@ -52,7 +56,12 @@ class Supervisor:
                 time.sleep(LOOK_S)
                 continue
             began = time.monotonic()
-            status = self._run_once()
+            try:
+                status = self._run_once(find_envoy())
+            except NoEnvoy as error:
+                _say(str(error))
+                self._wait(ABSENT_S)
+                continue
             if self._stopping or not self._needed():
                 continue
             short = time.monotonic() - began < SHORT_LIFE_S
@@ -61,12 +70,17 @@ class Supervisor:
             _say(f"Envoy ended ({_ending(status)}), starts again in {pause} s")
             time.sleep(pause)
 
+    def _wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not self._stopping and time.monotonic() < end:
+            time.sleep(LOOK_S)
+
     def _needed(self) -> bool:
         return (self._directory / BOOTSTRAP).exists()
 
-    def _run_once(self) -> int:
+    def _run_once(self, program: Path) -> int:
         """Run Envoy until it ends, is no longer needed, or this process is to stop."""
-        command = serve_command(self._program, self._directory)
+        command = serve_command(program, self._directory)
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, preexec_fn=functools.partial(_tie, os.getpid())
         ) as envoy:
@@ -119,6 +133,16 @@ def _tie(parent: int) -> None:
 
 
 def _allow_many_files() -> None:
+    """Let Envoy have many sockets, and as many watches as there may be listeners.
+
+    Envoy watches each listener's routes by an inotify of its own, and aborts if it gets none.
+    """
+    try:
+        allowed = sysctl.read_setting(_WATCHES)
+        if allowed is not None and int(allowed) < MOST_WATCHES:
+            sysctl.write_settings({_WATCHES: str(MOST_WATCHES)})
+    except OSError as error:
+        _say(f"Envoy can serve few listeners only: {error}: set it to {MOST_WATCHES}")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -2,7 +2,7 @@
 
 from policy_cases import cilium, pod, read, world
 
-from cairn.diagnose.policy.plan import Change, Plan, plan
+from cairn.diagnose.policy.plan import Change, Plan, digest, plan
 
 CLOSED = cilium("endpointSelector: {}\ningress: [{}]\negress: [{}]")
 DATABASE = cilium(
@@ -95,3 +95,14 @@ def test_a_policy_that_cannot_be_read_is_told_of() -> None:
     assert found.changes == ()
     (reason,) = found.invalid.values()
     assert "toPorts[0].ports[0].port" in reason
+
+
+def test_very_many_changes_are_told_together() -> None:
+    changes = tuple(
+        Change(f"a/{sender}", f"b/{receiver}", "80/TCP", "allowed", "denied", "R")
+        for sender in range(9)
+        for receiver in range(5)
+    )
+    assert digest(changes, 45) == changes
+    (one,) = digest(changes, 44)
+    assert (one.sender, one.receiver) == ("a/0, a/1 and 7 more", "b/0, b/1 and 3 more")

@@ -59,3 +59,34 @@ def test_selection() -> None:
     assert found.of("a.test") == (1, 2, 3)
     assert found.of("b") == (4,)
     assert found.of("c") == ()
+
+
+def test_selection_finds_what_each_pattern_alone_would() -> None:
+    patterns = [
+        "*",
+        "*.com",
+        "*.*",
+        "**.b.com",
+        "*b.com",
+        "a*.b.com",
+        "a.b.*",
+        "*.c.b.com",
+        "**.com",
+    ]
+    chosen = Selection([("", pattern, number) for number, pattern in enumerate(patterns)])
+    for name in ("", "com", "b.com", "a.b.com", "x.a.b.com", "x.c.b.com", "a.b.c", "ab.com", "org"):
+        wanted = tuple(
+            number for number, text in enumerate(patterns) if compile_pattern(text).fullmatch(name)
+        )
+        assert chosen.of(name) == wanted, name
+        assert NameSet([("", text) for text in patterns[1:]]).holds(name) == any(
+            number for number in wanted
+        )
+
+
+def test_a_thousand_patterns_cost_no_more_than_a_few() -> None:
+    chosen = Selection([("", f"*.zone{n}.example", n) for n in range(10_000)])
+    start = time.perf_counter()
+    for n in range(10_000):
+        assert chosen.of(f"www.zone{n}.example") == (n,)
+    assert time.perf_counter() - start < 2

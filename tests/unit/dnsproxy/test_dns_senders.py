@@ -2,7 +2,10 @@
 
 import pytest
 
-from cairn.dnsproxy.senders import checksum, packet
+from cairn.dns import Message, Question, Record, Type, parse_name
+from cairn.dns.message import read_message, write_message
+from cairn.dnsproxy.senders import checksum, cut, packet
+from cairn.net import parse_address
 
 
 def slow_sum(octets: bytes) -> int:
@@ -31,3 +34,14 @@ def test_packets_of_both_families() -> None:
     six = packet(b"hello!", ("2001:db8::1", 53), ("fd00::5", 4000))
     assert (six[0] >> 4, six[4:8]) == (6, b"\0\x0e\x11\x40")
     assert slow_sum(six[8:40] + b"\0\0\0\x0e\0\0\0\x11" + six[40:]) == 0xFFFF
+
+
+def test_an_answer_is_cut_to_its_question() -> None:
+    name, address = parse_name("www.example.com"), parse_address("198.51.100.1")
+    whole = Message(
+        9, response=True, questions=(Question(name, Type.A),),
+        answers=(Record(name, Type.A, 1, 30, address),) * 200,
+    )  # fmt: skip
+    short = read_message(cut(write_message(whole)))
+    assert (short.id, short.truncated, short.questions) == (9, True, whole.questions)
+    assert short.answers == ()

@@ -113,7 +113,7 @@ async def test_what_stood_there_comes_back(client: Client) -> None:
     async with operating(client):
 
         async def back() -> bool:
-            return (await client.get(CILIUM, KEY))["spec"] == before["spec"]
+            return bool((await client.get(CILIUM, KEY))["spec"] == before["spec"])
 
         await until(back)
     after = await client.get(CILIUM, KEY)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from cairn.abi.structs import PolicyAction
 from cairn.compile.policy.group import covers
 from cairn.compile.policy.numbering import Full, Numbering, digest_of
-from cairn.compile.policy.partition import partition
+from cairn.compile.policy.partition import Covering, partition
 from cairn.compile.policy.port_prefix import port_prefixes
 from cairn.compile.policy.prefix_table import PrefixTable
 from cairn.compile.policy.selector_index import LabelIndex, SelectorIndex
@@ -182,24 +182,32 @@ COVERED = st.none() | st.lists(SPANS, max_size=3).map(tuple)
 
 
 @settings(max_examples=200)
-@given(st.lists(COVERED, max_size=5), st.integers(1, 5), st.booleans())
+@given(
+    st.lists(st.tuples(COVERED, st.sampled_from([None, "a", "b"])), max_size=6),
+    st.integers(1, 5),
+    st.booleans(),
+)
 def test_a_table_says_what_its_rules_say_at_every_port(
-    rules: list[tuple[tuple[int, int, int], ...] | None], distinct: int, cut: bool
+    rules: list[tuple[tuple[tuple[int, int, int], ...] | None, str | None]],
+    distinct: int,
+    cut: bool,
 ) -> None:
     def decide(places: tuple[int, ...], is_cut: bool) -> Verdict:
-        name = f"{[place % distinct for place in places[:1]]} {is_cut}"
+        name = f"{[place % distinct for place in places]} {is_cut}"
         return Verdict(PolicyAction.ALLOW, RuleRef(PolicyRef("Policy", "", name), ""))
 
     cuts = ((17, 53, 53),) if cut else ()
-    table = partition(enumerate(rules), decide, cuts)
+    table = partition((Covering(n, *rule) for n, rule in enumerate(rules)), decide, cuts)
     for protocol in (1, 6, 17):
         for port in (*range(62), HIGHEST_PORT):
-            places = tuple(
-                place
-                for place, spans in enumerate(rules)
-                if spans is None or any(p == protocol and a <= port <= b for p, a, b in spans)
-            )
-            said = decide(places, cut and (protocol, port) == (17, 53))
+            places: list[int] = []
+            kinds: set[str] = set()
+            for place, (spans, kind) in enumerate(rules):
+                if spans is None or any(p == protocol and a <= port <= b for p, a, b in spans):
+                    if kind not in kinds:
+                        places.append(place)
+                    kinds |= {kind} if kind else set()
+            said = decide(tuple(places), cut and (protocol, port) == (17, 53))
             assert table.at(protocol, port) == said
     for one, other in zip(table.ranges, table.ranges[1:], strict=False):
         assert (one.protocol, one.last) < (other.protocol, other.first)

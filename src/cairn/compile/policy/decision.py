@@ -100,6 +100,14 @@ def decide_named(
     return decision
 
 
+def kind_of(candidate: Candidate) -> tuple[Tier, Action] | None:
+    """Return a kind of candidates of which only the first ever decides; None: each may count."""
+    ranked, needs_name = candidate
+    if needs_name or conditional(ranked.rule):
+        return None
+    return ranked.tier, ranked.rule.action
+
+
 def conditional(rule: Rule) -> bool:
     """Return whether a proxy has to look at what a rule allows."""
     return rule.http is not None or rule.dns is not None or bool(rule.server_names)

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from cairn.abi.structs import Identity, PolicyAction
-from cairn.compile.policy.decision import Candidate, Decision, decide, decide_named
+from cairn.compile.policy.decision import Candidate, Decision, decide, decide_named, kind_of
 from cairn.compile.policy.group import Atom, Group
-from cairn.compile.policy.partition import Span, named_ports, partition, spans_of
+from cairn.compile.policy.partition import Covering, Span, named_ports, partition, spans_of
 from cairn.compile.policy.peer_sets import Follower, PeerSets
 from cairn.compile.policy.ruleset import Ruleset
 from cairn.desired.policy import DirectionPolicy, Redirect, Table, Verdict
@@ -174,13 +174,17 @@ class CompiledDirection:
     def _build(
         self, matching: tuple[_Matching, ...], ports: tuple[NamedPort, ...], *, is_name: bool
     ) -> Table:
-        numbered: list[tuple[int, tuple[Span, ...] | None]] = []
+        covering: list[Covering] = []
         candidates: list[tuple[int, Candidate]] = []
         for which, (side, found) in enumerate(zip(self._sides, matching, strict=True)):
-            for place in sorted((*found.plain, *found.named)):
+            named = frozenset(found.named)
+            for place in sorted((*found.plain, *named)):
                 ranked = side.ruleset.rules[place]
-                numbered.append((len(candidates), spans_of(ranked.rule.matches, ports)))
-                candidates.append((which, Candidate(ranked, place in found.named)))
+                candidate = Candidate(ranked, place in named)
+                kind = (which, kind_of(candidate)) if kind_of(candidate) else None
+                spans = spans_of(ranked.rule.matches, ports)
+                covering.append(Covering(len(candidates), spans, kind))
+                candidates.append((which, candidate))
 
         def verdict(places: tuple[int, ...], is_dns: bool) -> Verdict:
             decisions = [
@@ -190,7 +194,7 @@ class CompiledDirection:
             ]  # fmt: skip
             return _verdict(decisions, learn=is_dns)
 
-        return partition(numbered, verdict, _DNS if self._learns else ())
+        return partition(covering, verdict, _DNS if self._learns else ())
 
     def _decide(self, which: int, candidates: list[Candidate], *, is_name: bool) -> Decision:
         ruleset = self._sides[which].ruleset

@@ -4,11 +4,13 @@
 
 Invariants  Neighbouring ranges have different verdicts, and none has that of the rest: equal
             policies come to equal tables, however they are written.
-Cost        sorting the ends of the rules' ranges, and one decision for each set of rules that
-            holds at some port
+Cost        sorting the ends of the rules' ranges, and one decision between two of them
 """
 
+from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from cairn.compile.policy.ruleset import RankedRule
 from cairn.desired.policy import HIGHEST_PORT, PortRange, Table, Verdict
@@ -57,57 +59,97 @@ def named_ports(ranked: Iterable[RankedRule]) -> frozenset[str]:
     )
 
 
-def partition(
-    rules: Iterable[tuple[int, tuple[Span, ...] | None]],
-    decide: Decide,
-    cuts: Sequence[Span] = (),
-) -> Table:
-    """Return the table of rules that match a peer, each by its place and what it covers.
+class Covering(NamedTuple):
+    """A rule that matches a peer, as far as ports are concerned."""
+
+    place: int
+    """Its place in the order in which rules are asked."""
+    spans: tuple[Span, ...] | None
+    """What it covers; None: everything."""
+    kind: object = None
+    """Of rules of one kind only the first that holds at a port is asked; None: it is always."""
+
+
+def partition(rules: Iterable[Covering], decide: Decide, cuts: Sequence[Span] = ()) -> Table:
+    """Return the table of the rules that match a peer.
 
     `cuts`: ranges that are judged by themselves, whatever the rules say.
     """
-    always: list[int] = []
-    edges: dict[int, dict[int, list[int]]] = {}
-    for place, spans in rules:
-        if spans is None:
-            always.append(place)
+    always: list[Covering] = []
+    edges: dict[int, dict[int, _Edge]] = {}
+    for rule in rules:
+        if rule.spans is None:
+            always.append(rule)
             continue
-        for protocol, first, last in spans:
+        for protocol, first, last in rule.spans:
             of_protocol = edges.setdefault(protocol, {})
-            of_protocol.setdefault(first, []).append(place)
-            of_protocol.setdefault(last + 1, []).append(~place)
+            of_protocol.setdefault(first, _Edge([], [])).begins.append(rule)
+            of_protocol.setdefault(last + 1, _Edge([], [])).ends.append(rule)
     for protocol, first, last in cuts:
         of_protocol = edges.setdefault(protocol, {})
-        of_protocol.setdefault(first, [])
-        of_protocol.setdefault(last + 1, [])
-    rest = decide(tuple(always), False)
+        of_protocol.setdefault(first, _Edge([], []))
+        of_protocol.setdefault(last + 1, _Edge([], []))
+    rest = decide(_Holding(always).asked(), False)
     found: list[PortRange] = []
     for protocol in sorted(edges):
+        own_cuts = [(first, last) for own, first, last in cuts if own == protocol]
         for first, last, places in _stretches(edges[protocol], always):
-            verdict = decide(
-                places, any(cut[0] == protocol and cut[1] <= first <= cut[2] for cut in cuts)
-            )
-            _append(found, PortRange(protocol, first, last, verdict))
+            is_cut = any(begin <= first <= end for begin, end in own_cuts)
+            _append(found, PortRange(protocol, first, last, decide(places, is_cut)))
     return Table(rest, tuple(one for one in found if one.verdict != rest))
 
 
+class _Edge(NamedTuple):
+    begins: list[Covering]
+    ends: list[Covering]
+
+
+class _Holding:
+    """The rules that hold at a port, as one goes up the ports."""
+
+    def __init__(self, rules: Iterable[Covering]) -> None:
+        self._counts: Counter[int] = Counter()
+        self._of_kind: dict[object, list[int]] = {}
+        for rule in rules:
+            self.begin(rule)
+
+    def begin(self, rule: Covering) -> None:
+        """Go into what a rule covers."""
+        self._counts[rule.place] += 1
+        if self._counts[rule.place] == 1:
+            insort(self._of_kind.setdefault(rule.kind, []), rule.place)
+
+    def end(self, rule: Covering) -> None:
+        """Leave it."""
+        self._counts[rule.place] -= 1
+        if not self._counts[rule.place]:
+            places = self._of_kind[rule.kind]
+            del places[bisect_left(places, rule.place)]
+            if not places:
+                del self._of_kind[rule.kind]
+
+    def asked(self) -> tuple[int, ...]:
+        """Return the places of the rules to ask, in order."""
+        found: list[int] = []
+        for kind, places in self._of_kind.items():
+            found += places if kind is None else places[:1]
+        return tuple(sorted(found))
+
+
 def _stretches(
-    edges: dict[int, list[int]], always: Sequence[int]
+    edges: dict[int, _Edge], always: Sequence[Covering]
 ) -> Iterator[tuple[int, int, tuple[int, ...]]]:
     """Yield (first, last, places) of the stretches between edges."""
-    counts = dict.fromkeys(always, 1)
+    holding = _Holding(always)
     starts = sorted(edges)
     for at, start in enumerate(starts):
-        for place in edges[start]:
-            if place >= 0:
-                counts[place] = counts.get(place, 0) + 1
-            else:
-                counts[~place] -= 1
-                if not counts[~place]:
-                    del counts[~place]
+        for rule in edges[start].ends:
+            holding.end(rule)
+        for rule in edges[start].begins:
+            holding.begin(rule)
         last = starts[at + 1] - 1 if at + 1 < len(starts) else HIGHEST_PORT
         if start <= last:
-            yield start, last, tuple(sorted(counts))
+            yield start, last, holding.asked()
 
 
 def _append(ranges: list[PortRange], new: PortRange) -> None:

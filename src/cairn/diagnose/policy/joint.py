@@ -15,6 +15,8 @@ from cairn.diagnose.policy.trace import NO_REQUEST, verdict_of
 from cairn.diagnose.policy.world import World
 from cairn.kube.policy.rule import Direction
 
+ALLOWED, DENIED = "allowed", "denied"
+
 
 @dataclass(frozen=True, slots=True)
 class Joint:
@@ -24,10 +26,8 @@ class Joint:
     """Whether it passes."""
     word: str
     """allowed, denied, or allowed with what a proxy lets pass."""
-    out: str
-    """Rule that decided for the sender; "" for none."""
-    into: str
-    """Rule that decided for the receiver; likewise."""
+    sides: tuple[tuple[str, str], ...]
+    """Of the sender and of the receiver: the verdict, and the rule that decided; "" for none."""
     barred: str
     """Rule that keeps it out; "" if it passes."""
 
@@ -35,11 +35,12 @@ class Joint:
         """Return the rule that makes the difference to another verdict on the same connection."""
         if self.barred:
             return self.barred
-        changed = [rule for rule, old in self._pairs(before) if rule and rule != old]
+        changed = [
+            rule
+            for (word, rule), old in zip(self.sides, before.sides, strict=True)
+            if rule and (word, rule) != old
+        ]
         return ", ".join(changed) or "no policy isolates it any more"
-
-    def _pairs(self, before: "Joint") -> tuple[tuple[str, str], ...]:
-        return (self.out, before.out), (self.into, before.into)
 
 
 def judge(
@@ -48,17 +49,24 @@ def judge(
     """Return what becomes of a connection."""
     out = verdict_of(world, Question(sender, receiver, place, Direction.EGRESS))
     into = verdict_of(world, Question(receiver, sender, place, Direction.INGRESS))
-    words: list[str] = []
-    barred = ""
-    for verdict in (out, into):
-        if verdict is None:
-            continue
-        if not _passes(verdict, request):
-            barred = barred or _rule(verdict)
-        elif verdict.action is PolicyAction.PROXY and verdict.redirect is not None:
-            words.append(spell_redirect(verdict.redirect))
-    word = "denied" if barred else "allowed" + (f": {'; '.join(words)}" if words else "")
-    return Joint(not barred, word, _rule(out), _rule(into), barred)
+    sides = tuple((_word(verdict, request), _rule(verdict)) for verdict in (out, into))
+    barred = next((rule for word, rule in sides if word == DENIED), "")
+    limits = [word for word, _ in sides if word not in (DENIED, ALLOWED)]
+    if any(word == DENIED for word, _ in sides):
+        return Joint(False, DENIED, sides, barred)
+    word = f"{ALLOWED}: {'; '.join(limits)}" if limits else ALLOWED
+    return Joint(True, word, sides, "")
+
+
+def _word(verdict: Verdict | None, request: Request) -> str:
+    """Return `denied`, `allowed`, or what a proxy lets pass."""
+    if verdict is None:
+        return ALLOWED
+    if not _passes(verdict, request):
+        return DENIED
+    if verdict.action is PolicyAction.PROXY and verdict.redirect is not None:
+        return spell_redirect(verdict.redirect)
+    return ALLOWED
 
 
 def _passes(verdict: Verdict, request: Request) -> bool:

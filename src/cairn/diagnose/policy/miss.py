@@ -31,9 +31,11 @@ from cairn.kube.policy.rule import (
     ServicePeer,
 )
 from cairn.kube.selector import Operator, Requirement, Selector
-from cairn.net import Address, Network, Protocol
+from cairn.net import Address, Network, Protocol, parse_network
 
 ICMP, ICMPV6 = 1, 58
+WHOLE = {4: parse_network("0.0.0.0/0"), 6: parse_network("::/0")}
+"""Every address of a family: what holds even an address that is not known yet."""
 _WITH_PORTS = frozenset(Protocol)
 
 
@@ -250,6 +252,9 @@ def _cidr(
         return (Miss(3, f"{end.text} were outside the cluster, in {spelt}", mend),)
     address = end.address
     if address is None:
+        version = 6 if f"{RESERVED}world-ipv6" in end.labels else 4
+        if end.kind is Kind.WORLD and any(n == WHOLE[version] for n in networks):
+            return ()
         return (Miss(3, f"{end.text} were in {spelt}", f"name it in {what}"),)
     for network in excepts:
         if address.version == network.version and address in network:

@@ -144,10 +144,12 @@ def _subject(policy: Policy, end: End) -> Iterator[Miss]:
         yield Miss(9, f"{end.text} were one of the {what} that it is about", "write another policy")
         return
     field = "podSelector" if policy.ref.kind == "NetworkPolicy" else "endpointSelector"
-    for miss in selector_misses(selector, end, f"the policy's {field}"):
-        # A policy of another namespace is farther than one of another label.
-        far = 4 if f"in namespace {_only_namespace(selector)}" in miss.clause else miss.weight + 1
-        yield Miss(far, miss.clause, miss.mend)
+    for miss in selector_misses(selector, end, field):
+        # A policy about others is farther than a rule about others, and one of another
+        # namespace is farther still.
+        elsewhere = f"in namespace {_only_namespace(selector)}" in miss.clause
+        mend = f"label it so, or have the policy's {field} select it"
+        yield Miss(5 if elsewhere else 3, miss.clause, mend)
 
 
 def _only_namespace(selector: Selector) -> str:

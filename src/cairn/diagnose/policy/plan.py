@@ -8,7 +8,7 @@ change.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from cairn.diagnose.policy.end import End, Kind
@@ -186,13 +186,14 @@ def _outsiders(before: World, after: World, differing: list[Policy]) -> Iterator
         for rule in policy.rules:
             for peer in rule.peers:
                 if isinstance(peer, FqdnPeer):
-                    names[peer.name or peer.pattern.replace("*", "any")] = None
+                    names[peer.name or peer.pattern] = None
                 networks |= dict.fromkeys(_networks(peer, after))
     for network in networks:
         if network.prefixlen and (found := _within(network, tuple(networks))):
             yield Member(str(network), outside(before, found), outside(after, found), places)
     for name in names:
-        yield Member(name, named_end(before, name), named_end(after, name), places)
+        one = name.replace("**", "any").replace("*", "any")
+        yield Member(name, named_end(before, one), named_end(after, one), places)
 
 
 def _networks(peer: object, world: World) -> tuple[Network, ...]:
@@ -269,3 +270,22 @@ def merged(changes: Iterable[Change]) -> tuple[Change, ...]:
 def _short(places: list[str]) -> list[str]:
     shown = [place.removeprefix("port ") for place in places]
     return shown if len(shown) <= 6 else [*shown[:6], f"{len(shown) - 6} more"]
+
+
+def digest(changes: tuple[Change, ...], most: int) -> tuple[Change, ...]:
+    """Return the changes, with those that differ in one end alone made one if there are many."""
+    if len(changes) <= most:
+        return changes
+    by_sender: dict[Change, list[str]] = {}
+    for change in changes:
+        by_sender.setdefault(replace(change, sender=""), []).append(change.sender)
+    fewer = [replace(one, sender=_named(names)) for one, names in by_sender.items()]
+    by_receiver: dict[Change, list[str]] = {}
+    for change in fewer:
+        by_receiver.setdefault(replace(change, receiver=""), []).append(change.receiver)
+    return tuple(replace(one, receiver=_named(names)) for one, names in by_receiver.items())
+
+
+def _named(names: list[str]) -> str:
+    shown = ", ".join(names[:2])
+    return shown if len(names) <= 2 else f"{shown} and {len(names) - 2} more"

@@ -178,16 +178,18 @@ def replay(flows: Iterable[Flow], before: World, after: World) -> Replay:
             found.allowed += 1
         else:
             found.denied += 1
-        row = _row(flow, old, new)
+        row = _row(then, flow, old, new)
         rows.setdefault((row.sender, row.receiver, row.at, row.after, row.rule), row).flows += 1
     found.rows = sorted(rows.values(), key=lambda r: (r.after != "denied", -r.flows, r.sender))
     return found
 
 
-def _row(flow: Flow, old: Joint, new: Joint) -> Row:
+def _row(replayer: Replayer, flow: Flow, old: Joint, new: Joint) -> Row:
+    sender = replayer.end(flow.source, flow.source_address)
+    receiver = replayer.end(flow.destination, flow.destination_address, flow.names)
     return Row(
-        _called(flow.source, flow.source_address),
-        flow.names[0] if flow.names else _called(flow.destination, flow.destination_address),
+        _called(replayer.world, sender, flow.source),
+        _called(replayer.world, receiver, flow.destination),
         str(Place(flow.protocol, flow.port)).removeprefix("port "),
         old.word,
         new.word,
@@ -195,8 +197,12 @@ def _row(flow: Flow, old: Joint, new: Joint) -> Row:
     )
 
 
-def _called(end: FlowEnd, address: Address) -> str:
-    """Return what a flow's end is called together with its likes."""
-    if end.namespace:
-        return f"{end.namespace}/{end.workload.partition('/')[2] or end.pod or 'pod'}"
-    return str(address)
+def _called(world: World, end: End, seen: FlowEnd) -> str:
+    """Return what an end is called together with its likes."""
+    if end.kind is not Kind.POD:
+        return end.text
+    pod = world.pods.get(Key(*end.text.split("/", 1)))
+    workload = seen.workload.partition("/")[2]
+    if workload:
+        return f"{seen.namespace}/{workload}"
+    return pod.group if pod is not None else end.text
