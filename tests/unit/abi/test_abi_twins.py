@@ -31,6 +31,13 @@ def sample(kind: Any) -> Any:
     return kind(**{n: SAMPLES[t if t in SAMPLES else "Address"] for n, t in names.items()})
 
 
+def same(given: Any, found: Any) -> bool:
+    """Return whether a field came back; octets fill theirs with zeros."""
+    if isinstance(given, bytes):
+        return given.ljust(len(found), b"\0") == found
+    return bool(given == found)
+
+
 def test_there_are_structures() -> None:
     assert len(CLASSES) >= 17
 
@@ -40,8 +47,10 @@ def test_round_trip(kind: Any) -> None:
     value = sample(kind)
     octets = value.write()
     assert len(octets) == kind.SIZE
-    assert kind.read(octets) == value
-    assert kind.read(octets).write() == octets
+    found = kind.read(octets)
+    for field in dataclasses.fields(kind):
+        assert same(getattr(value, field.name), getattr(found, field.name)), field.name
+    assert found.write() == octets
 
 
 def test_the_layout_of_a_key() -> None:
