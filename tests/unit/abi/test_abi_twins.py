@@ -34,7 +34,7 @@ def sample(kind: Any) -> Any:
 def same(given: Any, found: Any) -> bool:
     """Return whether a field came back; octets fill theirs with zeros."""
     if isinstance(given, bytes):
-        return given.ljust(len(found), b"\0") == found
+        return bool(given.ljust(len(found), b"\0") == found)
     return bool(given == found)
 
 
