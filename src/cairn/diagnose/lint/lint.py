@@ -100,31 +100,9 @@ def _state(policy: Policy, world: World) -> Iterator[Found]:
             "these pods; the node itself, and with it the kubelet's probes, still reaches them"
         )
         yield of(policy.ref, "DeniesEverything", Weight.NOTE, "spec", text)
-    yield from _borrowed_words(policy, world)
     annotations = world.written(policy.ref, "metadata.annotations")
     for key in annotations if isinstance(annotations, dict) else ():
         if key.startswith("policy.cilium.io/") and key not in KNOWN_ANNOTATIONS:
             known = ", ".join(sorted(KNOWN_ANNOTATIONS))
             text = f"annotation {key} means nothing and changes nothing; known are {known}"
             yield of(policy.ref, "UnknownAnnotation", Weight.WARNING, "metadata.annotations", text)
-
-
-def _borrowed_words(policy: Policy, world: World) -> Iterator[Found]:
-    """Find NetworkPolicy's fields in a Cilium policy, which other systems prune or refuse."""
-    spec = world.written(policy.ref, "spec")
-    if policy.ref.kind == "NetworkPolicy" or not isinstance(spec, dict):
-        return
-    if "podSelector" in spec:
-        text = (
-            "podSelector is NetworkPolicy's word and is read as endpointSelector; other systems "
-            "drop it and do not enforce the policy: write endpointSelector"
-        )
-        yield of(policy.ref, "PodSelectorAlias", Weight.WARNING, "spec.podSelector", text)
-    if "policyTypes" in spec:
-        ways = " and ".join(sorted(d.value for d in policy.isolates)) or "nothing"
-        text = (
-            f"policyTypes is NetworkPolicy's word: {ways} is denied by default, with or without "
-            "rules; other systems drop it: write enableDefaultDeny, or ingress: [{}] to close a "
-            "direction"
-        )
-        yield of(policy.ref, "PolicyTypesAlias", Weight.WARNING, "spec.policyTypes", text)
