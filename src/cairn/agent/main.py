@@ -248,6 +248,7 @@ class Agent:
             wired=lambda: self._policies.pods.wired,
             frontends=self._reconciler.states,
             nodes=self._uplink.addresses,
+            on_change=self._cluster.changed.set,
         )
 
     def _make_metrics(self) -> MetricsServer:
@@ -351,10 +352,9 @@ class Agent:
         self._limit()
 
     def _limit(self) -> None:
-        """Have the rate limits of policies where they belong, and XDP if that needs it."""
+        """Have the rate limits of policies where they belong."""
         for text in self._rates.apply():
             log.error("rate limits of policies: %s", text)
-        self._cluster.changed.set()
 
     def _take_over_pods(self) -> None:
         for endpoint in self._store:

@@ -40,7 +40,9 @@ class PolicyRates:
         wired: Callable[[], Mapping[Key, PodEndpoint]],
         frontends: Callable[[], LbState],
         nodes: Sequence[Address],
+        on_change: Callable[[], None],
     ) -> None:
+        """`on_change` is called when XDP may be needed, or needed no longer."""
         self._engine = engine
         self._rules = rules
         self._map = maps["policy_rates"]
@@ -48,13 +50,8 @@ class PolicyRates:
         self._wired = wired
         self._frontends = frontends
         self._nodes = nodes
+        self._on_change = on_change
         self._limits: dict[RateAt, Limit] | None = None
-
-    @property
-    def rules(self) -> frozenset[int]:
-        """Numbers of the rules whose limits are in force."""
-        limits = self._limits or {}
-        return frozenset(self._rules.number(one.rule) for one in limits.values() if one.rule)
 
     def apply(self) -> list[str]:
         """Make the limits what policies and Services say now; return what failed."""
@@ -71,6 +68,7 @@ class PolicyRates:
             self._early.set_policy_rates(on=True)
         if failed:
             self._limits = None  # again next time
+        self._on_change()
         return failed
 
     def _rated(self) -> Iterator[RatedPorts]:
@@ -80,9 +78,8 @@ class PolicyRates:
                 identity = self._engine.identity_at(address)
                 if identity not in subjects:
                     continue
-                policy = self._engine.policy_of(identity)
                 for rate in self._engine.rates(identity):
-                    yield from _ports_of(address, rate, policy)
+                    yield from _ports_of(address, rate, self._engine.policy_of(identity))
 
     def _entry(self, at: RateAt, limit: Limit) -> tuple[bytes, bytes]:
         where = at.where

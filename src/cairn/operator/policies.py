@@ -26,8 +26,6 @@ from cairn.operator.condition import condition, findings_condition, merge
 
 VALID, ENFORCED, FINDINGS = "Valid", "cairn.io/Enforced", "cairn.io/Findings"
 OWNED = (VALID, ENFORCED, FINDINGS)
-MISSING_KIND_S = 30.0
-"""How long to wait before asking again for a kind that the API server does not know."""
 STATUSLESS = frozenset({NETWORK_POLICIES})
 """Kinds without a status."""
 
@@ -55,9 +53,6 @@ class Policies:
                 group.create_task(self._follow(resource))
 
     async def _follow(self, resource: Resource) -> None:
-        while not await self._is_known(resource):
-            await asyncio.sleep(MISSING_KIND_S)
-
         def on_change(key: Key, _old: Raw | None, new: Raw | None) -> None:
             where = (resource, key)
             if new is None:
@@ -67,14 +62,8 @@ class Policies:
                 self._objects[where] = new
                 self._queue.add(where)
 
-        await Informer(self._client, resource, on_change=on_change).run()
-
-    async def _is_known(self, resource: Resource) -> bool:
-        try:
-            await self._client.request("GET", resource.path(), query={"limit": "1"})
-        except ApiError as error:
-            return error.status != 404
-        return True
+        informer = Informer(self._client, resource, on_change=on_change, keep=False, optional=True)
+        await informer.run()
 
     async def _tell(self, where: Where) -> None:
         raw = self._objects.pop(where, None)

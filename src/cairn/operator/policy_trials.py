@@ -23,8 +23,6 @@ from cairn.kube.metadata import Key
 from cairn.kube.policy.trial import BadTrial, Trial, trial_of
 from cairn.kube.resource import POLICY_KINDS, Resource
 
-MISSING_KIND_S = 30.0
-"""How long to wait before asking again for a kind that the API server does not know."""
 RETRY_S = 1.0
 SHORTEST_S = 0.05
 
@@ -52,20 +50,11 @@ class PolicyTrials:
             group.create_task(self._keep_time())
 
     async def _follow(self, resource: Resource) -> None:
-        while not await self._is_known(resource):
-            await asyncio.sleep(MISSING_KIND_S)
-
         def on_change(key: Key, _old: Raw | None, new: Raw | None) -> None:
             self._take((resource, key), new)
 
-        await Informer(self._client, resource, on_change=on_change, keep=False).run()
-
-    async def _is_known(self, resource: Resource) -> bool:
-        try:
-            await self._client.request("GET", resource.path(), query={"limit": "1"})
-        except ApiError as error:
-            return error.status != 404
-        return True
+        informer = Informer(self._client, resource, on_change=on_change, keep=False, optional=True)
+        await informer.run()
 
     def _take(self, where: Where, new: Raw | None) -> None:
         trial = None

@@ -31,8 +31,6 @@ from cairn.operator.condition import condition, merge
 
 ENFORCED, HONOURED = "cairn.io/Enforced", "cairn.io/Honoured"
 OWNED = (ENFORCED, HONOURED)
-MISSING_KIND_S = 30.0
-"""How long to wait before asking again for a kind that the API server does not know."""
 
 log = logging.getLogger(__name__)
 
@@ -78,9 +76,6 @@ class Unsupported:
     async def _follow(
         self, resource: Resource, namespace: str | None = None, fields: str = ""
     ) -> None:
-        while not await self._is_known(resource):
-            await asyncio.sleep(MISSING_KIND_S)
-
         def on_change(key: Key, _old: Raw | None, new: Raw | None) -> None:
             self._take(resource, key, new)
 
@@ -90,15 +85,9 @@ class Unsupported:
             on_change=on_change,
             namespace=namespace,
             field_selector=fields,
+            optional=True,
         )
         await informer.run()
-
-    async def _is_known(self, resource: Resource) -> bool:
-        try:
-            await self._client.request("GET", resource.path(), query={"limit": "1"})
-        except ApiError as error:
-            return error.status != 404
-        return True
 
     def _take(self, resource: Resource, key: Key, new: Raw | None) -> None:
         where = (resource, key)
