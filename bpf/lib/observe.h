@@ -45,6 +45,7 @@ __noinline int observe_packet(struct packet *p, __u32 place, __u32 ifindex, __u3
 		count(place >> 8, CAIRN_EVENT_LOST, octets);
 		return 0;
 	}
+	__builtin_memset(event, 0, sizeof(*event));
 	event->time_ns = now;
 	event->source = p->tuple.source;
 	event->destination = p->tuple.destination;

@@ -57,6 +57,8 @@ EXPORT(struct, rate_at);
 EXPORT(struct, policy_rate);
 EXPORT(enum, verdict);
 EXPORT(enum, point);
+EXPORT(enum, event_kind);
+EXPORT(enum, event_flag);
 EXPORT(enum, direction);
 EXPORT(enum, state);
 EXPORT(enum, connection_flag);

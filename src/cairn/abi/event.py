@@ -9,7 +9,7 @@ Invariants  `read` takes exactly SIZE octets; `write` leaves padding 0.
 """
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from struct import pack, unpack
 from typing import ClassVar, Self
 
@@ -37,6 +37,44 @@ class Point(IntEnum):
     """Arriving on the uplink, before the kernel makes a packet of it."""
 
 
+class EventKind(IntEnum):
+    """enum cairn_event_kind."""
+
+    DROP = 0
+    """A packet dropped for `verdict`."""
+    NEW = 1
+    """A connection's first packet, let through."""
+    CLOSED = 2
+    """A connection that ended, with its counts."""
+    TRANSLATED = 3
+    """A service's address became `translated`."""
+    HANDED_OVER = 4
+    """To the node `translated`, which has the backend."""
+    REDIRECTED = 5
+    """A connection given to a proxy at `translated_port`."""
+    AUDITED = 6
+    """A policy in audit mode would have decided otherwise."""
+    PACKET = 7
+    """One packet that a trace asked for."""
+    KERNEL_DROP = 8
+    """Dropped by the kernel itself, for `kernel_reason`."""
+
+
+class EventFlag(IntFlag):
+    """enum cairn_event_flag."""
+
+    REPLY = 1
+    """The packet answers: its destination opened the connection."""
+    TO_POD = 2
+    """Judged on its way into a pod; else leaving one, or neither."""
+    FROM_POD = 4
+    FROM_PROXY = 8
+    RESET = 16
+    """Closed by RST."""
+    REPLY_UNKNOWN = 32
+    """Nothing is known of who opened it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """struct cairn_event."""
@@ -45,75 +83,133 @@ class Event:
     """CLOCK_MONOTONIC."""
     source: Address
     destination: Address
+    translated: Address
+    """What the destination becomes; :: if nothing."""
+    packets: int
+    """CLOSED: as its opener sent them."""
+    octets: int
+    packets_back: int
+    octets_back: int
+    ifindex: int
+    """Where the program is attached."""
+    length: int
+    """Octets of the packet; a GSO packet counts whole."""
+    suppressed: int
+    """Events of this kind and reason not told before this one, on this CPU."""
+    rule: int
+    """Key of `policy_rules` that decided; 0: not a matter of policy."""
+    source_identity: int
+    """0: not looked up."""
+    destination_identity: int
     source_port: int
     destination_port: int
+    translated_port: int
+    kernel_reason: int
+    """Enum skb_drop_reason of this kernel."""
     protocol: int
     verdict: int
     """Of `Verdict`."""
     point: int
     """Of `Point`."""
     tcp_flags: int
-    ifindex: int
-    """Where the program is attached."""
-    length: int
-    """Octets of the packet; a GSO packet counts whole."""
-    suppressed: int
-    """Drops of this reason not sampled before this one, on this CPU."""
-    rule: int
-    """Key of `policy_rules` that decided; 0: not a matter of policy."""
-    SIZE: ClassVar[int] = 64
+    kind: int
+    """Of `EventKind`."""
+    flags: int
+    """Of `EventFlag`."""
+    icmp_type: int
+    icmp_code: int
+    SIZE: ClassVar[int] = 128
 
     @classmethod
     def read(cls, raw: bytes) -> Self:
-        """Return the value in 64 octets."""
+        """Return the value in 128 octets."""
         (
             time_ns,
             source,
             destination,
-            source_port,
-            destination_port,
-            protocol,
-            verdict,
-            point,
-            tcp_flags,
+            translated,
+            packets,
+            octets,
+            packets_back,
+            octets_back,
             ifindex,
             length,
             suppressed,
             rule,
-        ) = unpack("=Q16s16s2s2sBBBBIIII", raw)
+            source_identity,
+            destination_identity,
+            source_port,
+            destination_port,
+            translated_port,
+            kernel_reason,
+            protocol,
+            verdict,
+            point,
+            tcp_flags,
+            kind,
+            flags,
+            icmp_type,
+            icmp_code,
+        ) = unpack("=Q16s16s16sQQQQIIIIII2s2s2sHBBBBBBBB", raw)
         return cls(
             time_ns,
             read_address(source),
             read_address(destination),
-            int.from_bytes(source_port, "big"),
-            int.from_bytes(destination_port, "big"),
-            protocol,
-            verdict,
-            point,
-            tcp_flags,
+            read_address(translated),
+            packets,
+            octets,
+            packets_back,
+            octets_back,
             ifindex,
             length,
             suppressed,
             rule,
+            source_identity,
+            destination_identity,
+            int.from_bytes(source_port, "big"),
+            int.from_bytes(destination_port, "big"),
+            int.from_bytes(translated_port, "big"),
+            kernel_reason,
+            protocol,
+            verdict,
+            point,
+            tcp_flags,
+            kind,
+            flags,
+            icmp_type,
+            icmp_code,
         )
 
     def write(self) -> bytes:
-        """Return the 64 octets."""
+        """Return the 128 octets."""
         return pack(
-            "=Q16s16s2s2sBBBBIIII",
+            "=Q16s16s16sQQQQIIIIII2s2s2sHBBBBBBBB",
             self.time_ns,
             write_address(self.source),
             write_address(self.destination),
-            self.source_port.to_bytes(2, "big"),
-            self.destination_port.to_bytes(2, "big"),
-            self.protocol,
-            self.verdict,
-            self.point,
-            self.tcp_flags,
+            write_address(self.translated),
+            self.packets,
+            self.octets,
+            self.packets_back,
+            self.octets_back,
             self.ifindex,
             self.length,
             self.suppressed,
             self.rule,
+            self.source_identity,
+            self.destination_identity,
+            self.source_port.to_bytes(2, "big"),
+            self.destination_port.to_bytes(2, "big"),
+            self.translated_port.to_bytes(2, "big"),
+            self.kernel_reason,
+            self.protocol,
+            self.verdict,
+            self.point,
+            self.tcp_flags,
+            self.kind,
+            self.flags,
+            self.icmp_type,
+            self.icmp_code,
         )
 
 

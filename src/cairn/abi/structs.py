@@ -28,6 +28,8 @@ from cairn.abi.event import (
     POINTS,
     VERDICT_SPACE,
     Event,
+    EventFlag,
+    EventKind,
     Metric,
     Point,
 )
@@ -114,6 +116,8 @@ __all__ = [
     "Endpoint",
     "EndpointFlag",
     "Event",
+    "EventFlag",
+    "EventKind",
     "FlowFlag",
     "FlowKey",
     "Fragment",
