@@ -1,0 +1,270 @@
+"""Findings of area 2: BGP and the router.
+
+nothing  ->  rows of the registry
+"""
+
+from cairn.diagnose.finding import Kind, Weight
+from cairn.diagnose.kinds.written import written
+
+BGP = (
+    Kind(
+        "CRN-201",
+        "WrongAsn",
+        "peers disagree on an AS number",
+        Weight.ERROR,
+        "{node} and {peer} disagree on an AS number: {reason}",
+        (
+            "kubectl edit ciliumbgppeeringpolicy (peerASN of {peer} is {asn} here; the router "
+            "says {router_asn})"
+        ),
+        "",
+    ),
+    Kind(
+        "CRN-202",
+        "WrongPassword",
+        "TCP MD5 keys differ",
+        Weight.ERROR,
+        "{node} and {peer} have different TCP MD5 keys: {reason}",
+        (
+            "put the router's key in the Secret that authSecretRef names, in kube-system: "
+            "kubectl -n kube-system create secret generic {secret} --from- "
+            "literal=password=KEY"
+        ),
+        "",
+    ),
+    Kind(
+        "CRN-203",
+        "HoldTimer",
+        "hold timer ran out",
+        Weight.ERROR,
+        "the session of {node} with {peer} ends because its hold timer runs out: {reason}",
+        (
+            "cairn lab exec {node} -- ping -c 3 {peer} (messages do not arrive within the "
+            "hold time: look for loss, or a paused host)"
+        ),
+        "",
+    ),
+    Kind(
+        "CRN-204",
+        "HoldTimeRefused",
+        "hold time is not accepted",
+        Weight.ERROR,
+        "{peer} does not accept the hold time of {node}: {reason}",
+        (
+            "kubectl edit ciliumbgppeeringpolicy (holdTimeSeconds: 0, or 3 and more, and what "
+            "the router accepts)"
+        ),
+        "",
+    ),
+    Kind(
+        "CRN-205",
+        "PeerRefuses",
+        "router refuses the connection",
+        Weight.ERROR,
+        "{peer} refuses {node}'s connection to TCP port 179: {reason}",
+        (
+            "cairn lab exec router -- bgpctl show neighbor (start the routing daemon, or let "
+            "it accept {node})"
+        ),
+        "",
+    ),
+    Kind(
+        "CRN-206",
+        "PeerUnreachable",
+        "router does not answer",
+        Weight.ERROR,
+        "{peer} does not answer {node} at TCP port 179: {reason}",
+        (
+            "cairn lab exec {node} -- ping -c 3 {peer} (then look for a firewall that drops "
+            "TCP port 179)"
+        ),
+        "",
+    ),
+    Kind(
+        "CRN-207",
+        "PeerClosed",
+        "router closed the session",
+        Weight.ERROR,
+        "{peer} closed the session with {node}: {reason}",
+        "cairn lab exec router -- bgpctl show neighbor {address}",
+        "",
+    ),
+    Kind(
+        "CRN-208",
+        "PrefixLimit",
+        "more prefixes than the peer takes",
+        Weight.ERROR,
+        "the session of {node} with {peer} ended at a limit of prefixes: {reason}",
+        "raise the limit at the router (max-prefix), or announce fewer addresses",
+        "",
+    ),
+    Kind(
+        "CRN-209",
+        "SessionDown",
+        "session is not established",
+        Weight.ERROR,
+        "BGP of {node} with {peer} is {state}: {reason}",
+        "kubectl -n kube-system logs ds/cairn -c speaker --tail=20",
+        "",
+    ),
+    Kind(
+        "CRN-210",
+        "NoSession",
+        "node has no BGP peer",
+        Weight.WARNING,
+        "{node} has addresses to announce and no BGP peer: {reason}",
+        "kubectl get ciliumbgppeeringpolicy -o yaml (its nodeSelector must select {node})",
+        "",
+    ),
+    Kind(
+        "CRN-211",
+        "SpeakerDown",
+        "node's speaker does not answer",
+        Weight.ERROR,
+        "the BGP speaker of {node} does not answer: {reason}",
+        "kubectl -n kube-system logs {pod} -c speaker --tail=20",
+        "",
+    ),
+    Kind(
+        "CRN-212",
+        "RouteMissing",
+        "router lacks a next hop",
+        Weight.ERROR,
+        (
+            "the router does not use {node} ({nexthop}) for {prefix}, though {node} announces "
+            "it: {reason}"
+        ),
+        "cairn lab exec router -- bgpctl show rib {prefix}",
+        "",
+    ),
+    Kind(
+        "CRN-213",
+        "RouteStale",
+        "router holds a next hop that nobody announces",
+        Weight.ERROR,
+        "the router sends {prefix} to {nexthop}, and no node with this address announces it",
+        (
+            "cairn lab exec router -- ip route show {prefix} (a static or stale route: remove "
+            "it at the router)"
+        ),
+        "",
+    ),
+    Kind(
+        "CRN-214",
+        "RouteFiltered",
+        "router does not accept a prefix",
+        Weight.ERROR,
+        (
+            "the router has no path to {prefix} from {node}, which announces it over an "
+            "established session: a filter drops it"
+        ),
+        (
+            "let the router's import filter accept {prefix}: cairn lab exec router -- bgpctl "
+            "show rib"
+        ),
+        "",
+    ),
+    Kind(
+        "CRN-215",
+        "MultipathOff",
+        "router uses one of several paths",
+        Weight.WARNING,
+        (
+            "the router knows {paths} equal paths to {prefix} and uses {used}: all traffic "
+            "goes through {nexthops}"
+        ),
+        (
+            "allow multipath at the router (cairn router: multipath, FRR: maximum-paths ibgp, "
+            "BIRD: merge paths)"
+        ),
+        "",
+    ),
+    Kind(
+        "CRN-216",
+        "NotInstalled",
+        "router's kernel lacks a route",
+        Weight.ERROR,
+        "the router chose a path to {prefix}, and its kernel has no route: {reason}",
+        "cairn lab exec router -- ip route show {prefix}",
+        "",
+    ),
+    Kind(
+        "CRN-217",
+        "BgpConflict",
+        "BGP policies contradict each other",
+        Weight.ERROR,
+        "{subject}: {reason}",
+        "kubectl describe ciliumbgppeeringpolicy",
+        "",
+    ),
+    Kind(
+        "CRN-218",
+        "SelectsNoNode",
+        "BGP policy selects no node",
+        Weight.ERROR,
+        "{subject} selects no node: {reason}",
+        "kubectl get nodes --show-labels",
+        "",
+    ),
+    Kind(
+        "CRN-219",
+        "NotAnnounced",
+        "prefix that a peer is not told",
+        Weight.WARNING,
+        "{node} does not tell {peer} of {prefix}: {reason}",
+        "kubectl get ciliumbgpnodeconfig {node} -o yaml",
+        "",
+    ),
+    Kind(
+        "CRN-220",
+        "SessionFlaps",
+        "session that comes and goes",
+        Weight.WARNING,
+        "the session of {node} with {peer} is up for only {uptime}, after it ended: {reason}",
+        "kubectl -n kube-system logs ds/cairn -c speaker --tail=50",
+        "",
+    ),
+    Kind(
+        "CRN-221",
+        "TtlSecurity",
+        "TTL check drops the peer's packets",
+        Weight.ERROR,
+        "{peer} and {node} do not agree on TTL security or multihop: {reason}",
+        "give both ends the same: ttlSecurity or eBGPMultihop of {peer}",
+        "",
+    ),
+    Kind(
+        "CRN-222",
+        "BgpIgnored",
+        "part of the BGP configuration is not honoured",
+        Weight.WARNING,
+        "{subject}: {reason}",
+        "kubectl get ciliumbgpnodeconfig {node} -o yaml",
+        "",
+    ),
+    Kind(
+        "CRN-223",
+        "RouterUnforwarding",
+        "router does not forward",
+        Weight.ERROR,
+        "the router's kernel has {setting} = {value}, not {wanted}",
+        "cairn lab exec router -- sysctl -w {setting}={wanted}",
+        "",
+    ),
+    written("CRN-230", "NoRouter", "peering policy without a router", Weight.ERROR, ""),
+    written("CRN-231", "InvalidRouter", "virtual router is not understood", Weight.ERROR, ""),
+    written("CRN-232", "NoServiceSelector", "peering policy announces nothing", Weight.WARNING, ""),
+    written("CRN-233", "NeighborFragment", "neighbor in pieces", Weight.NOTE, ""),
+    written("CRN-234", "InvalidNeighbor", "neighbor is not understood", Weight.ERROR, ""),
+    written("CRN-235", "MultihopIgnored", "multihop on iBGP", Weight.NOTE, ""),
+    written("CRN-236", "PlainPassword", "password in the object", Weight.NOTE, ""),
+    written("CRN-237", "PasswordInTheOpen", "password that all can read", Weight.NOTE, ""),
+    written("CRN-238", "KindDropped", "kind that upstream dropped", Weight.NOTE, ""),
+    written("CRN-239", "NodeSelectorMissing", "every node peers", Weight.NOTE, ""),
+    written(
+        "CRN-240", "NodeSelectorSelectsNothing", "node selector selects no node", Weight.ERROR, ""
+    ),
+    written("CRN-241", "CairnOnlyField", "field that only Cairn knows", Weight.NOTE, ""),
+    written("CRN-242", "FamilyRepeated", "family said twice", Weight.NOTE, ""),
+    written("CRN-243", "RoutesShortForm", "routes in the short form", Weight.NOTE, ""),
+)

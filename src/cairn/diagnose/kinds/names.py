@@ -1,0 +1,57 @@
+"""Findings of area 7: DNS and names.
+
+nothing  ->  rows of the registry
+"""
+
+from cairn.diagnose.finding import Kind, Weight
+
+NAMES = (
+    Kind(
+        "CRN-701",
+        "ClusterDnsSilent",
+        "cluster DNS does not answer",
+        Weight.ERROR,
+        "{nodes} get no answer from the cluster DNS {address}: {reason}",
+        "kubectl -n kube-system get pods -l k8s-app=kube-dns -o wide",
+        "",
+    ),
+    Kind(
+        "CRN-702",
+        "ClusterDnsRefuses",
+        "cluster DNS answers with an error",
+        Weight.ERROR,
+        "the cluster DNS {address} answers {nodes} with {reason}",
+        "kubectl -n kube-system logs deploy/kube-dns --tail=20",
+        "",
+    ),
+    Kind(
+        "CRN-703",
+        "DnsProxyDown",
+        "DNS proxy is down while policies need it",
+        Weight.ERROR,
+        "the DNS proxy of {node} does not answer, and {count} places need it: {reason}",
+        "kubectl -n kube-system logs {pod} -c dns --tail=20",
+        "",
+    ),
+    Kind(
+        "CRN-704",
+        "DnsProxyIdle",
+        "DNS proxy is down",
+        Weight.WARNING,
+        "the DNS proxy of {node} does not answer; no policy needs it now: {reason}",
+        "kubectl -n kube-system logs {pod} -c dns --tail=20",
+        "",
+    ),
+    Kind(
+        "CRN-705",
+        "ClusterDnsMissing",
+        "cluster without a DNS Service",
+        Weight.WARNING,
+        (
+            "there is no Service {name} in kube-system with the address {address} that "
+            "kubelets tell pods"
+        ),
+        "kubectl -n kube-system get service kube-dns",
+        "",
+    ),
+)

@@ -1,0 +1,180 @@
+"""Findings of area 3: nodes, kernels, links, neighbours, clocks.
+
+nothing  ->  rows of the registry
+"""
+
+from cairn.diagnose.finding import Kind, Weight
+
+NODE = (
+    Kind(
+        "CRN-301",
+        "NodeNotReady",
+        "node is not ready",
+        Weight.ERROR,
+        "{subject} is not ready: {reason}",
+        "kubectl describe node {node}",
+        "",
+    ),
+    Kind(
+        "CRN-302",
+        "ForwardingOff",
+        "kernel does not forward",
+        Weight.ERROR,
+        "the kernel of {node} has {setting} = {value}, and must have {wanted}",
+        (
+            "sysctl -w {setting}={wanted} (on {node}; find what sets it: grep -r {setting} "
+            "/etc/sysctl*)"
+        ),
+        "",
+    ),
+    Kind(
+        "CRN-303",
+        "SettingDrifted",
+        "kernel setting was changed",
+        Weight.WARNING,
+        "the kernel of {node} has {setting} = {value}; Cairn set it to {wanted}",
+        (
+            "sysctl -w {setting}={wanted} (on {node}; find what sets it: grep -r {setting} "
+            "/etc/sysctl*)"
+        ),
+        "",
+    ),
+    Kind(
+        "CRN-304",
+        "UplinkDown",
+        "uplink has no carrier",
+        Weight.ERROR,
+        "{link} of {node} is {state}",
+        "ip link set {link} up (on {node}; look at cable and switch port)",
+        "",
+    ),
+    Kind(
+        "CRN-305",
+        "MtuUneven",
+        "uplinks have different MTUs",
+        Weight.WARNING,
+        "{node} has MTU {mtu} on {link}, where {others} have {other_mtu}",
+        "ip link set {link} mtu {other_mtu} (on {node}, and in its network configuration)",
+        "",
+    ),
+    Kind(
+        "CRN-306",
+        "PodMtuTooLarge",
+        "pod's MTU exceeds its uplink's",
+        Weight.ERROR,
+        (
+            "{pods} have MTU {mtu}, more than the {wanted} that {node} can send: large "
+            "packets vanish"
+        ),
+        "kubectl -n {namespace} delete pod {pod} (it comes back with the right MTU)",
+        "",
+    ),
+    Kind(
+        "CRN-307",
+        "MtuBlackHole",
+        "large packets do not arrive",
+        Weight.ERROR,
+        (
+            "{node} reaches {peer} with small packets, and not with {size} octets: something "
+            "between passes only {passed}"
+        ),
+        (
+            "ping -M do -s {payload} {address} (on {node}; mend the switch or link that "
+            "drops, or lower the MTU)"
+        ),
+        "",
+    ),
+    Kind(
+        "CRN-308",
+        "PeerSilent",
+        "node does not reach another",
+        Weight.ERROR,
+        "{node} gets no answer from {peer} ({address})",
+        "cairn lab exec {node} -- ping -c 3 {address}",
+        "",
+    ),
+    Kind(
+        "CRN-309",
+        "NeighbourFailed",
+        "ARP or ND is not answered",
+        Weight.ERROR,
+        "{node} asks for the Ethernet address of {address} ({owner}) and gets no answer",
+        (
+            "cairn lab exec {node} -- ip neigh show {address} (something drops ARP or ND "
+            "between them)"
+        ),
+        "",
+    ),
+    Kind(
+        "CRN-310",
+        "DuplicateAddress",
+        "two hosts have one address",
+        Weight.ERROR,
+        (
+            "{node} finds {address} at {mac}, and it is {owner}'s, whose Ethernet address is "
+            "{wanted}"
+        ),
+        (
+            "find the host that has {mac} and give it another address; then, on {node}: ip "
+            "neigh flush to {address}"
+        ),
+        "",
+    ),
+    Kind(
+        "CRN-311",
+        "ClockSkew",
+        "clocks differ",
+        Weight.WARNING,
+        "the clock of {subject} is {skew} {way} {reference}",
+        "timedatectl set-ntp true (on {subject}; see chronyc tracking)",
+        "",
+    ),
+    Kind(
+        "CRN-312",
+        "ClockFree",
+        "clock is not synchronised",
+        Weight.NOTE,
+        "the kernel of {node} says that its clock is not synchronised",
+        "timedatectl set-ntp true (on {node})",
+        "",
+    ),
+    Kind(
+        "CRN-313",
+        "KernelOld",
+        "kernel lacks a feature",
+        Weight.WARNING,
+        "{node} runs kernel {kernel}: {reason}",
+        "install a kernel of 6.6 or later on {node}",
+        "",
+    ),
+    Kind(
+        "CRN-314",
+        "MemoryLow",
+        "memory is nearly used up",
+        Weight.WARNING,
+        "{node} has {free} of {total} MB of memory left",
+        "kubectl top pods -A --sort-by=memory",
+        "",
+    ),
+    Kind(
+        "CRN-315",
+        "RouteToNodeMissing",
+        "route to another node's pods is missing",
+        Weight.ERROR,
+        "{node} has no route to {network}, the pods of {peer}",
+        (
+            "kubectl -n kube-system delete pod {pod} (its agent writes them anew; then look "
+            "who removes them)"
+        ),
+        "",
+    ),
+    Kind(
+        "CRN-316",
+        "UplinkGone",
+        "uplink is not there",
+        Weight.ERROR,
+        "{node} has no interface {link}, or it carries another address now",
+        "ip -br address (on {node})",
+        "",
+    ),
+)
