@@ -83,18 +83,6 @@ ADDRESSES = (
         "",
     ),
     Kind(
-        "CRN-109",
-        "AddressTwice",
-        "two Services hold one address",
-        Weight.ERROR,
-        "{address} is held by {services}, which share no key",
-        (
-            "kubectl -n {namespace} annotate service {service} lbipam.cilium.io/ips- (or give "
-            "both one lbipam.cilium.io/sharing-key)"
-        ),
-        "",
-    ),
-    Kind(
         "CRN-110",
         "OperatorBehind",
         "operator has not looked at a Service",
@@ -116,13 +104,4 @@ ADDRESSES = (
     written("CRN-127", "InvalidSelector", "selector that is not understood", Weight.ERROR, ""),
     written("CRN-128", "NothingAsked", "L2 policy asks for nothing", Weight.WARNING, ""),
     written("CRN-129", "InvalidInterface", "interface pattern is not understood", Weight.ERROR, ""),
-    Kind(
-        "CRN-130",
-        "L2SelectsNothing",
-        "L2 policy announces nothing",
-        Weight.WARNING,
-        "{subject} announces nothing: {reason}",
-        "kubectl describe ciliuml2announcementpolicy {name}",
-        "",
-    ),
 )

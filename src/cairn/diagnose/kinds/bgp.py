@@ -27,8 +27,7 @@ BGP = (
         "{node} and {peer} have different TCP MD5 keys: {reason}",
         (
             "put the router's key in the Secret that authSecretRef names, in kube-system: "
-            "kubectl -n kube-system create secret generic {secret} --from- "
-            "literal=password=KEY"
+            "kubectl -n kube-system create secret generic NAME --from-literal=password=KEY"
         ),
         "",
     ),
@@ -105,15 +104,6 @@ BGP = (
         Weight.ERROR,
         "BGP of {node} with {peer} is {state}: {reason}",
         "kubectl -n kube-system logs ds/cairn -c speaker --tail=20",
-        "",
-    ),
-    Kind(
-        "CRN-210",
-        "NoSession",
-        "node has no BGP peer",
-        Weight.WARNING,
-        "{node} has addresses to announce and no BGP peer: {reason}",
-        "kubectl get ciliumbgppeeringpolicy -o yaml (its nodeSelector must select {node})",
         "",
     ),
     Kind(
@@ -207,39 +197,12 @@ BGP = (
         "",
     ),
     Kind(
-        "CRN-219",
-        "NotAnnounced",
-        "prefix that a peer is not told",
-        Weight.WARNING,
-        "{node} does not tell {peer} of {prefix}: {reason}",
-        "kubectl get ciliumbgpnodeconfig {node} -o yaml",
-        "",
-    ),
-    Kind(
-        "CRN-220",
-        "SessionFlaps",
-        "session that comes and goes",
-        Weight.WARNING,
-        "the session of {node} with {peer} is up for only {uptime}, after it ended: {reason}",
-        "kubectl -n kube-system logs ds/cairn -c speaker --tail=50",
-        "",
-    ),
-    Kind(
         "CRN-221",
         "TtlSecurity",
         "TTL check drops the peer's packets",
         Weight.ERROR,
         "{peer} and {node} do not agree on TTL security or multihop: {reason}",
         "give both ends the same: ttlSecurity or eBGPMultihop of {peer}",
-        "",
-    ),
-    Kind(
-        "CRN-222",
-        "BgpIgnored",
-        "part of the BGP configuration is not honoured",
-        Weight.WARNING,
-        "{subject}: {reason}",
-        "kubectl get ciliumbgpnodeconfig {node} -o yaml",
         "",
     ),
     Kind(
@@ -266,5 +229,6 @@ BGP = (
     ),
     written("CRN-241", "CairnOnlyField", "field that only Cairn knows", Weight.NOTE, ""),
     written("CRN-242", "FamilyRepeated", "family said twice", Weight.NOTE, ""),
+    written("CRN-244", "RetriedSooner", "connect retry time longer than Cairn's", Weight.NOTE, ""),
     written("CRN-243", "RoutesShortForm", "routes in the short form", Weight.NOTE, ""),
 )

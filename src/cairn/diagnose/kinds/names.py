@@ -42,16 +42,4 @@ NAMES = (
         "kubectl -n kube-system logs {pod} -c dns --tail=20",
         "",
     ),
-    Kind(
-        "CRN-705",
-        "ClusterDnsMissing",
-        "cluster without a DNS Service",
-        Weight.WARNING,
-        (
-            "there is no Service {name} in kube-system with the address {address} that "
-            "kubelets tell pods"
-        ),
-        "kubectl -n kube-system get service kube-dns",
-        "",
-    ),
 )

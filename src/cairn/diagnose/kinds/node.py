@@ -139,15 +139,6 @@ NODE = (
         "",
     ),
     Kind(
-        "CRN-313",
-        "KernelOld",
-        "kernel lacks a feature",
-        Weight.WARNING,
-        "{node} runs kernel {kernel}: {reason}",
-        "install a kernel of 6.6 or later on {node}",
-        "",
-    ),
-    Kind(
         "CRN-314",
         "MemoryLow",
         "memory is nearly used up",
@@ -166,15 +157,6 @@ NODE = (
             "kubectl -n kube-system delete pod {pod} (its agent writes them anew; then look "
             "who removes them)"
         ),
-        "",
-    ),
-    Kind(
-        "CRN-316",
-        "UplinkGone",
-        "uplink is not there",
-        Weight.ERROR,
-        "{node} has no interface {link}, or it carries another address now",
-        "ip -br address (on {node})",
         "",
     ),
 )

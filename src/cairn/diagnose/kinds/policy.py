@@ -3,37 +3,10 @@
 nothing  ->  rows of the registry
 """
 
-from cairn.diagnose.finding import Kind, Weight
+from cairn.diagnose.finding import Weight
 from cairn.diagnose.kinds.written import written
 
 POLICY = (
-    Kind(
-        "CRN-601",
-        "PolicyTrouble",
-        "policy could not be put in force",
-        Weight.ERROR,
-        "{node}: {reason}",
-        "kubectl -n kube-system logs {pod} -c agent --tail=20",
-        "",
-    ),
-    Kind(
-        "CRN-602",
-        "PolicyBehind",
-        "node enforces an older state of the policies",
-        Weight.ERROR,
-        "{node} has {waiting} pods that wait for their policy",
-        "kubectl -n kube-system logs {pod} -c agent --tail=20",
-        "",
-    ),
-    Kind(
-        "CRN-603",
-        "PodClosed",
-        "pods closed until they have a policy",
-        Weight.ERROR,
-        "{node} holds {count} pods closed: their policy is not in the maps",
-        "kubectl -n kube-system logs {pod} -c agent --tail=20",
-        "",
-    ),
     written("CRN-604", "PolicyDisabled", "policy is switched off", Weight.NOTE, ""),
     written("CRN-605", "PolicyAudited", "policy in audit mode", Weight.NOTE, ""),
     written("CRN-606", "InvalidPolicy", "policy is not understood", Weight.ERROR, ""),
