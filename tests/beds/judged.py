@@ -8,7 +8,8 @@ a line of JSON at once, and one for each line on standard input: per kind how of
 should, and otherwise what happened.
 
 A query that gets no answer is sent again, as resolvers do; a connection that gets none waits for
-the kernel's next SYN. A request whose connection broke while it was in flight is asked again, once.
+the kernel's next SYN. A request whose connection broke while it was in flight is asked again a
+moment later, once: a process that is being killed accepts connections until its last socket closes.
 """
 
 import asyncio
@@ -29,6 +30,7 @@ CONNECT_S = 8.0
 """The kernel sends a SYN at 0, 1, 3 and 7 seconds."""
 ANSWER_S = 5.0
 QUERY_S, QUERIES = 1.0, 6
+AGAIN_S = 0.1
 FORBIDDEN_S = 0.7
 """How long to wait for what must not come."""
 
@@ -89,6 +91,7 @@ class Judged:
             status = await fetch(*self._web, path)
         except (ConnectionError, EOFError):
             self.again += 1
+            await asyncio.sleep(AGAIN_S)
             status = await fetch(*self._web, path)
         if status != expected:
             raise (Passed if status == 200 else Refused)(f"status {status}")
