@@ -1,4 +1,4 @@
-"""Every finding of the doctor: one change in healthy facts makes it appear, first; undone, it goes."""
+"""Every finding of the doctor: one change in healthy facts makes it appear, first; undone, gone."""
 
 import copy
 from collections.abc import Callable

@@ -13,7 +13,7 @@ NODE = (
         Weight.ERROR,
         "{subject} is not ready: {reason}",
         "kubectl describe node {node}",
-        "",
+        "Kubernetes does not schedule pods there and takes its pods out of Services.",
     ),
     Kind(
         "CRN-302",
@@ -25,7 +25,7 @@ NODE = (
             "sysctl -w {setting}={wanted} (on {node}; find what sets it: grep -r {setting} "
             "/etc/sysctl*)"
         ),
-        "",
+        "The node drops every packet that is not for itself: pods reach nothing outside.",
     ),
     Kind(
         "CRN-303",
@@ -37,7 +37,10 @@ NODE = (
             "sysctl -w {setting}={wanted} (on {node}; find what sets it: grep -r {setting} "
             "/etc/sysctl*)"
         ),
-        "",
+        (
+            "A kernel setting that Cairn made was changed. With reverse-path filters, answers "
+            "that leave by another way than requests came are dropped."
+        ),
     ),
     Kind(
         "CRN-304",
@@ -46,7 +49,7 @@ NODE = (
         Weight.ERROR,
         "{link} of {node} is {state}",
         "ip link set {link} up (on {node}; look at cable and switch port)",
-        "",
+        "The node is cut off from the network.",
     ),
     Kind(
         "CRN-305",
@@ -55,7 +58,10 @@ NODE = (
         Weight.WARNING,
         "{node} has MTU {mtu} on {link}, where {others} have {other_mtu}",
         "ip link set {link} mtu {other_mtu} (on {node}, and in its network configuration)",
-        "",
+        (
+            "Nodes send packets of different sizes: what the larger ones send may be dropped "
+            "on the way to the smaller."
+        ),
     ),
     Kind(
         "CRN-306",
@@ -67,7 +73,7 @@ NODE = (
             "packets vanish"
         ),
         "kubectl -n {namespace} delete pod {pod} (it comes back with the right MTU)",
-        "",
+        "Large packets of the pod do not fit through the node's uplink.",
     ),
     Kind(
         "CRN-307",
@@ -82,7 +88,10 @@ NODE = (
             "ping -M do -s {payload} {address} (on {node}; mend the switch or link that "
             "drops, or lower the MTU)"
         ),
-        "",
+        (
+            "Small packets pass and large ones vanish: connections open, and stand still once "
+            "data flows."
+        ),
     ),
     Kind(
         "CRN-308",
@@ -91,7 +100,7 @@ NODE = (
         Weight.ERROR,
         "{node} gets no answer from {peer} ({address})",
         "cairn lab exec {node} -- ping -c 3 {address}",
-        "",
+        "A node does not reach another node at all.",
     ),
     Kind(
         "CRN-309",
@@ -103,7 +112,10 @@ NODE = (
             "cairn lab exec {node} -- ip neigh show {address} (something drops ARP or ND "
             "between them)"
         ),
-        "",
+        (
+            "The node cannot learn the Ethernet address of a host on its own segment, so that "
+            "nothing reaches it."
+        ),
     ),
     Kind(
         "CRN-310",
@@ -118,7 +130,7 @@ NODE = (
             "find the host that has {mac} and give it another address; then, on {node}: ip "
             "neigh flush to {address}"
         ),
-        "",
+        "Two hosts have one IP address: traffic goes to the wrong one, now and then.",
     ),
     Kind(
         "CRN-311",
@@ -127,7 +139,10 @@ NODE = (
         Weight.WARNING,
         "the clock of {subject} is {skew} {way} {reference}",
         "timedatectl set-ntp true (on {subject}; see chronyc tracking)",
-        "",
+        (
+            "A node's clock is wrong: certificates and tokens may be refused, flows have "
+            "wrong times."
+        ),
     ),
     Kind(
         "CRN-312",
@@ -136,7 +151,7 @@ NODE = (
         Weight.NOTE,
         "the kernel of {node} says that its clock is not synchronised",
         "timedatectl set-ntp true (on {node})",
-        "",
+        "Nothing keeps the node's clock right. It may be right all the same.",
     ),
     Kind(
         "CRN-314",
@@ -145,7 +160,7 @@ NODE = (
         Weight.WARNING,
         "{node} has {free} of {total} MB of memory left",
         "kubectl top pods -A --sort-by=memory",
-        "",
+        "The kernel will soon end processes.",
     ),
     Kind(
         "CRN-315",
@@ -157,6 +172,6 @@ NODE = (
             "kubectl -n kube-system delete pod {pod} (its agent writes them anew; then look "
             "who removes them)"
         ),
-        "",
+        "Pods of this node do not reach pods of another.",
     ),
 )

@@ -13,6 +13,6 @@ PROXIES = (
         Weight.ERROR,
         "Envoy of {node} does not answer, and {count} places need it: {reason}",
         "kubectl -n kube-system logs {pod} -c proxy --tail=20",
-        "",
+        "Connections with HTTP rules end with PROXY_GONE.",
     ),
 )
