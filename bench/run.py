@@ -20,6 +20,7 @@ from dataclasses import asdict
 
 import apiserver
 import dns
+import doctor
 import ecmp
 import flood
 import ipam
@@ -54,6 +55,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "policy-engine": policy_scale.run,
     "policy-delay": policy_delay.run,
     "dns": dns.run,
+    "doctor": doctor.run,
     "l7": l7.run,
     "apiserver": apiserver.run,
     "operator": operator_rate.run,
