@@ -42,6 +42,7 @@ COMMANDS = (
     Command(
         "policy", "cairn.cli.policy", "network policies: get, trace, plan, replay, suggest, apply"
     ),
+    Command("plan", "cairn.cli.plan", "what an apply would change in the whole network"),
     Command("lint", "cairn.cli.lint", "what manifests mean otherwise than their author may think"),
     Command("lab", "cairn.lab.main", "the home lab on this machine: up, down, status, exec, fault"),
     Command(

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cairn.compile.ipam import IpamResult, Notice, Verdict, compile_ipam
+from cairn.compile.ipam_surroundings import Surroundings, surroundings
 from cairn.drive.event_recorder import EventRecorder
 from cairn.drive.informer import Informer, OnChange
 from cairn.drive.kube_client import ApiError, Client
@@ -24,7 +25,7 @@ from cairn.kube.node import Node
 from cairn.kube.peering_policy import peering_policy_of
 from cairn.kube.pool import Pool, pool_of
 from cairn.kube.resource import BGP_PEERING_POLICIES, NODES, POOLS, SERVICES
-from cairn.net import Address, Network, parse_address, parse_network
+from cairn.net import Address, parse_address
 from cairn.operator.condition import merge
 from cairn.operator.pool_status import pool_conditions
 from cairn.operator.segments import Conflict, Segments
@@ -33,8 +34,6 @@ GATHER_S = 0.002
 """How long events are gathered before a pass."""
 RETRY_S = 1.0
 PARALLEL_WRITES = 24
-PREFIX_BITS = {4: 24, 6: 64}
-"""Nodes do not say how long their subnet's prefix is; these are what home networks have."""
 
 log = logging.getLogger(__name__)
 
@@ -114,12 +113,12 @@ class Ipam:
                     log.error("addresses are not looked at: %r; they stay as they are", error)
 
     def _pass(self, group: asyncio.TaskGroup) -> None:
-        reserved, networks = self._surroundings()
+        around = self._surroundings()
         result = compile_ipam(
             self._pools.values(),
             self._services.values(),
-            reserved=reserved,
-            node_networks=networks,
+            reserved=around.reserved,
+            node_networks=around.networks,
             proof=self._segments.proof(),
         )
         self._segments.ask(result.due)
@@ -132,21 +131,11 @@ class Ipam:
         raw = self._node_informer.objects.get(Key("", node))
         return raw is not None and Node.from_object(raw).ready
 
-    def _surroundings(self) -> tuple[dict[Address, str], list[Network]]:
-        reserved: dict[Address, str] = {}
-        networks: dict[Network, None] = {}
-        for obj in self._node_informer.objects.values():
-            node = Node.from_object(obj)
-            for address in node.internal_ips:
-                reserved[address] = f"node {node.name}"
-                text = f"{address}/{PREFIX_BITS[address.version]}"
-                networks[parse_network(text, strict=False)] = None
-        for obj in self._policy_informer.objects.values():
-            policy = peering_policy_of(obj)
-            for router in policy.routers:
-                for neighbor in router.neighbors:
-                    reserved[neighbor.address] = f"BGP neighbor of policy {policy.name}"
-        return reserved, list(networks)
+    def _surroundings(self) -> Surroundings:
+        return surroundings(
+            map(Node.from_object, self._node_informer.objects.values()),
+            map(peering_policy_of, self._policy_informer.objects.values()),
+        )
 
     def _differs(self, key: Key, verdict: Verdict) -> bool:
         service = self._services[key]
