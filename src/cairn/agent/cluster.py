@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from typing import Any
 
+from cairn.diagnose.facts import WatchFact
 from cairn.drive.informer import Informer, RawObject
 from cairn.drive.kube_client import Client
 from cairn.kube.bgp_node_config import NodeConfig
@@ -100,6 +101,10 @@ class Cluster:
     def reachable(self) -> bool:
         """Whether the API server answered lately."""
         return all(informer.reachable for informer in self._informers)
+
+    def watches(self) -> tuple[WatchFact, ...]:
+        """Return how each list is followed."""
+        return tuple(informer_fact(informer) for informer in self._informers)
 
     def _followed(self, client: Client, node: str) -> Iterator[Informer]:
         """Yield an informer for each kind of object, or for this node's own of it."""
@@ -215,3 +220,8 @@ class Cluster:
             return
         self.bgp = new
         self.dirty_bgp = True
+
+
+def informer_fact(informer: Informer) -> WatchFact:
+    """Return how one list is followed."""
+    return WatchFact(informer.resource.plural, informer.silent_s, informer.error)

@@ -62,6 +62,7 @@ class CniServer:
         on_add: Callable[[PodEndpoint], None],
         on_delete: Callable[[PodEndpoint], None],
         admit: Callable[[PodEndpoint], Awaitable[None]],
+        report: Callable[[], Any] = dict,
     ) -> None:
         """Three are called in a thread: `on_create` before a pod's link passes anything, `on_add`
         once it is wired, `on_delete` before it is unwired. `admit` returns when the pod's policy
@@ -74,6 +75,7 @@ class CniServer:
         self._on_add = on_add
         self._on_delete = on_delete
         self._admit = admit
+        self._report = report
         self._turn = asyncio.Lock()
 
     async def serve(self, path: Path) -> asyncio.Server:
@@ -101,6 +103,8 @@ class CniServer:
         command = str(call.get("command"))
         if command == "STATUS":
             return {"result": {}}
+        if command == "REPORT":  # not CNI's: `cairn report` asks how the agent is
+            return self._told()
         handler = handlers.get(command)
         if handler is None:
             return _error(CODE_INVALID, f"unknown CNI command {command!r}")
@@ -117,6 +121,12 @@ class CniServer:
             log.error("CNI %s of %s failed: %s", command, call.get("containerID"), error)
             return _error(CODE_FAILED, str(error))
         return {"result": result}
+
+    def _told(self) -> dict[str, Any]:
+        try:
+            return {"result": self._report()}
+        except (BpfError, OSError) as error:
+            return _error(CODE_FAILED, str(error))
 
     async def _let_in(self, call: Mapping[str, Any]) -> None:
         """Wait until the pod's policy is in force; without it, the pod is unwired again.

@@ -34,6 +34,7 @@ from cairn.agent.policies import Policies
 from cairn.agent.policy_metrics import PolicyMetrics
 from cairn.agent.policy_rates import PolicyRates
 from cairn.agent.reconciler import Reconciler
+from cairn.agent.self_report import SelfReport
 from cairn.agent.serving import Serving
 from cairn.agent.upkeep import Upkeep
 from cairn.apply import pod_link
@@ -336,6 +337,7 @@ class Agent:
             on_add=self._add_pod,
             on_delete=partial(self._delete_pod, asyncio.get_running_loop()),
             admit=self._policies.admit,
+            report=SelfReport(self._cluster, self._reconciler),
         )
         socket = self._options.run / "agent.sock"
         server = await cni.serve(socket)

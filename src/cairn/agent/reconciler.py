@@ -34,7 +34,7 @@ from cairn.compile.pool_networks import refused_networks
 from cairn.compile.services import compile_service
 from cairn.desired.load_balancer import Frontend, LbState
 from cairn.kube.metadata import Key
-from cairn.libbpf import BpfError
+from cairn.libbpf import BpfError, Map
 from cairn.net import L4Address
 from cairn.netlink.iproute import NetlinkError
 from cairn.observe.lb_view import BackendName, name_of
@@ -141,6 +141,25 @@ class Reconciler:
     def counters(self, backend: L4Address) -> BackendCounters | None:
         """Return what connections to a backend came to; None if the maps do not have it."""
         return self._balancer.counters(backend)
+
+    @property
+    def broken(self) -> str:
+        """Why the last pass did not end; empty if it did."""
+        return self._broken
+
+    @property
+    def failures(self) -> Mapping[str, Collection[str]]:
+        """What could not be written, by what it is about."""
+        return {what: lines for what, lines in self._failed.items() if lines}
+
+    @property
+    def maps(self) -> Mapping[str, Map]:
+        """The data plane's maps."""
+        return self._data_plane.maps
+
+    def written(self) -> Mapping[L4Address, tuple[int, tuple[int, ...]]]:
+        """Return what the load balancer's maps were last made to hold."""
+        return self._balancer.written()
 
     @property
     def healthy(self) -> bool:

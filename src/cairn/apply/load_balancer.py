@@ -78,6 +78,14 @@ class LoadBalancer:
         """Every frontend that the maps hold."""
         return self._written.keys()
 
+    def written(self) -> dict[L4Address, tuple[int, tuple[int, ...]]]:
+        """Return service id and backends by slot of every frontend, as they were last written."""
+        return {
+            where: (entry.id, tuple(memoryview(entry.slots).cast("I")))
+            for where, entry in self._written.items()
+            if not entry.broken
+        }
+
     @property
     def zone(self) -> str:
         """Where this node stands: what hints of endpoints speak of."""

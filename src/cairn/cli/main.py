@@ -43,6 +43,10 @@ COMMANDS = (
         "policy", "cairn.cli.policy", "network policies: get, trace, plan, replay, suggest, apply"
     ),
     Command("plan", "cairn.cli.plan", "what an apply would change in the whole network"),
+    Command(
+        "doctor", "cairn.cli.doctor", "check the whole system: what is wrong, and how to mend it"
+    ),
+    Command("report", "cairn.cli.report", "what this node knows of itself, as JSON, for doctor"),
     Command("lint", "cairn.cli.lint", "what manifests mean otherwise than their author may think"),
     Command("lab", "cairn.lab.main", "the home lab on this machine: up, down, status, exec, fault"),
     Command(

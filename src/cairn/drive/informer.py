@@ -16,6 +16,7 @@ Standards   Kubernetes API concepts, "Efficient detection of changes"
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -54,6 +55,11 @@ class Informer:
         """Set once the first list is in `objects`."""
         self.reachable = False
         """Whether the last request to the server was answered."""
+        self.error = ""
+        """Why not."""
+        self.resource = resource
+        """What it follows."""
+        self._lost_at: float | None = None
         self._client = client
         self._resource = resource
         self._on_change = on_change
@@ -63,6 +69,13 @@ class Informer:
         self._keep = keep
         self._optional = optional
         self._versions: dict[Key, str] = {}
+
+    @property
+    def silent_s(self) -> float | None:
+        """How long the server has not answered; 0 while it does, None before it ever did."""
+        if self.reachable:
+            return 0.0
+        return None if self._lost_at is None else time.monotonic() - self._lost_at
 
     async def run(self) -> None:
         """List and watch until cancelled."""
@@ -136,6 +149,7 @@ class Informer:
         if not self.reachable and self.synced.is_set():
             log.info("%s: the API server answers again", self._resource.plural)
         self.reachable = True
+        self.error = ""
 
     def _report(self, error: ApiError) -> None:
         if error.status == GONE:
@@ -147,4 +161,7 @@ class Informer:
             return
         if self.reachable or not self.synced.is_set():
             log.warning("%s: %s; keeping what is known", self._resource.plural, error.message)
+        if self.reachable:
+            self._lost_at = time.monotonic()
+        self.error = error.message
         self.reachable = False

@@ -4,20 +4,11 @@ an object and its surroundings  ->  Found
 """
 
 from dataclasses import dataclass
-from enum import IntEnum
 
+from cairn.diagnose.finding import Weight
 from cairn.kube.policy.rule import PolicyRef
 
-
-class Weight(IntEnum):
-    """How much it matters."""
-
-    ERROR = 3
-    """It does not do what stands there, or it cuts something off that is needed."""
-    WARNING = 2
-    """It does what stands there, which is hardly what was meant."""
-    NOTE = 1
-    """It works; worth knowing."""
+__all__ = ["Found", "Weight", "of"]
 
 
 @dataclass(frozen=True, slots=True)

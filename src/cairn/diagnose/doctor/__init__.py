@@ -1,0 +1,6 @@
+"""Checks over the whole system, for `cairn doctor`.
+
+Facts  ->  Finding
+
+Invariants  Pure: what the facts do not hold is not claimed.
+"""

@@ -1,0 +1,162 @@
+"""Cairn itself: agents, containers, operator, versions, disks, events.
+
+Facts  ->  findings of area 9
+"""
+
+from collections import Counter, defaultdict
+
+from cairn.diagnose.doctor.bench import Bench
+from cairn.diagnose.facts import Facts
+from cairn.kube.metadata import Object, key_of, metadata_of
+
+SILENT_S = 5.0
+FULL, NEARLY = 0.02, 0.10
+MB = 20
+
+
+def check_agents(facts: Facts, bench: Bench) -> None:
+    """Every node has an agent that runs, answers, reconciles, and hears the API server."""
+    pods = {str((p.get("spec") or {}).get("nodeName")): p for p in pods_of(facts, "cairn")}
+    for raw in facts.cluster.of("Node"):
+        name = key_of(raw).name
+        bench.looked()
+        pod = pods.get(name)
+        if pod is None:
+            why = "no pod of DaemonSet kube-system/cairn is on it"
+            bench.found("AgentMissing", f"node {name}", node=name, reason=why)
+            continue
+        told = _containers(name, pod, bench)
+        values = {"node": name, "pod": key_of(pod).name}
+        report = facts.nodes.get(name)
+        if report is None:
+            why = facts.unasked.get(name, "it was not asked")
+            if not told:
+                bench.found("NodeUnasked", f"node {name}", reason=why, **values)
+            continue
+        agent = report.agent
+        if agent.error:
+            if "agent" not in told:
+                bench.found("AgentSilent", f"node {name}", reason=agent.error, **values)
+            continue
+        silent = [w for w in agent.watches if w.heard_s is None or w.heard_s > SILENT_S]
+        if silent:
+            longest = max((w.heard_s or 0 for w in silent), default=0)
+            bench.found(
+                "ApiPartition",
+                f"node {name}",
+                *(f"{w.resource}: {w.error}" for w in silent[:3]),
+                age=f"{longest:.0f} s",
+                reason=silent[0].error,
+                api=facts.cluster.server.split("//")[-1].split(":")[0],
+                **values,
+            )
+        if not agent.healthy and agent.reason:
+            bench.found("NotReconciling", f"node {name}", reason=agent.reason, **values)
+        for what, lines in agent.failures.items():
+            if lines:
+                first = lines[0]
+                bench.found(
+                    "WritesFail", f"node {name}", *lines[:3], what=what, reason=first, **values
+                )
+
+
+def pods_of(facts: Facts, app: str) -> list[Object]:
+    """Return the pods of a part of Cairn that are to stay."""
+    return [
+        pod
+        for pod in facts.cluster.of("Pod")
+        if metadata_of(pod).labels.get("k8s-app") == app
+        and not (pod.get("metadata") or {}).get("deletionTimestamp")
+    ]
+
+
+def _containers(node: str, pod: Object, bench: Bench) -> set[str]:
+    """Tell of containers that do not run; return their names."""
+    told = set()
+    for status in (pod.get("status") or {}).get("containerStatuses") or ():
+        state, name = status.get("state") or {}, str(status.get("name"))
+        bench.looked()
+        if state.get("running") is not None or not state:
+            continue
+        why = _why(status)
+        kind = "AgentDown" if name == "agent" else "ContainerDown"
+        values = {"node": node, "pod": key_of(pod).name, "container": name}
+        bench.found(kind, f"node {node}", f"{name}: {why}", reason=why, **values)
+        told.add(name)
+    return told
+
+
+def _why(status: Object) -> str:
+    state, last = status.get("state") or {}, status.get("lastState") or {}
+    now = state.get("waiting") or state.get("terminated") or {}
+    ended = last.get("terminated") or state.get("terminated") or {}
+    words = [str(now.get("reason") or "")]
+    if ended:
+        words.append(f"it ended with status {ended.get('exitCode')}")
+    words.append(str(ended.get("message") or now.get("message") or "").strip()[-200:])
+    return ", ".join(" ".join(word.split()) for word in words if word) or "no reason given"
+
+
+def check_operator(facts: Facts, bench: Bench) -> None:
+    """An operator runs."""
+    pods = pods_of(facts, "cairn-operator")
+    bench.looked()
+    running = [p for p in pods if (p.get("status") or {}).get("phase") == "Running"]
+    ready = [p for p in running if _ready(p)]
+    if not ready:
+        why = "there is no pod of it"
+        for pod in pods:
+            for status in (pod.get("status") or {}).get("containerStatuses") or ():
+                why = _why(status)
+        bench.found("OperatorDown", "deployment kube-system/cairn-operator", reason=why)
+
+
+def _ready(pod: Object) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
+
+
+def check_versions(facts: Facts, bench: Bench) -> None:
+    """All nodes run one version."""
+    by: dict[str, list[str]] = defaultdict(list)
+    for name, report in facts.nodes.items():
+        bench.looked()
+        for version in {report.version, report.agent.version} - {""}:
+            by[version].append(name)
+    if len(by) > 1:
+        counts = Counter({version: len(names) for version, names in by.items()})
+        usual = counts.most_common(1)[0][0]
+        for version, names in by.items():
+            if version != usual:
+                parts = f"agents of {', '.join(names)}"
+                bench.found("VersionSkew", parts, parts=parts, version=version, others=usual)
+
+
+def check_disks(facts: Facts, bench: Bench) -> None:
+    """Room is left where Cairn writes."""
+    for name, report in facts.nodes.items():
+        for disk in report.disks:
+            bench.looked()
+            if not disk.total_bytes:
+                continue
+            share = disk.free_bytes / disk.total_bytes
+            kind = "DiskFull" if share < FULL else "DiskNearlyFull" if share < NEARLY else ""
+            if kind:
+                bench.found(
+                    kind,
+                    f"node {name}",
+                    path=disk.path,
+                    node=name,
+                    free=disk.free_bytes >> MB,
+                    total=disk.total_bytes >> MB,
+                )
+
+
+def check_events(facts: Facts, bench: Bench) -> None:
+    """No flow events were lost."""
+    for name, report in facts.nodes.items():
+        bench.looked()
+        if report.events_lost:
+            count = report.events_lost
+            window = "the time since its programs were loaded"
+            bench.found("EventsLost", f"node {name}", node=name, count=count, window=window)

@@ -1,0 +1,43 @@
+"""DNS and the proxies: does the cluster's DNS answer, do the proxies that policies need.
+
+Facts  ->  findings of areas 7 and 8
+"""
+
+from cairn.diagnose.doctor.bench import Bench
+from cairn.diagnose.doctor.data_plane import agent_pods
+from cairn.diagnose.facts import DnsFact, Facts
+
+
+def check_dns(facts: Facts, bench: Bench) -> None:
+    """The cluster DNS answers every node."""
+    silent: dict[str, list[tuple[str, DnsFact]]] = {}
+    for node, report in facts.nodes.items():
+        for answer in report.dns:
+            bench.looked()
+            if not answer.answered or answer.code != "NOERROR":
+                silent.setdefault(answer.server, []).append((node, answer))
+    for server, rows in silent.items():
+        nodes = ", ".join(node for node, _ in rows)
+        first = rows[0][1]
+        values = {"nodes": nodes, "address": server}
+        if first.answered:
+            bench.found("ClusterDnsRefuses", f"DNS {server}", reason=first.code, **values)
+        else:
+            bench.found("ClusterDnsSilent", f"DNS {server}", reason=first.error, **values)
+
+
+def check_proxies(facts: Facts, bench: Bench) -> None:
+    """The proxies answer where policies need them."""
+    pods = agent_pods(facts)
+    for node, report in facts.nodes.items():
+        for proxy in report.proxies:
+            bench.looked()
+            if not proxy.error:
+                continue
+            values = {"node": node, "pod": pods.get(node, "<pod>"), "reason": proxy.error}
+            if proxy.name == "envoy":
+                kind = "EnvoyDown" if proxy.needed else ""
+            else:
+                kind = "DnsProxyDown" if proxy.needed else "DnsProxyIdle"
+            if kind:
+                bench.found(kind, f"node {node}", count=proxy.needed, **values)

@@ -1,0 +1,97 @@
+"""The table of checks: what `cairn doctor` looks at, in the order in which causes come first.
+
+CHECKS  ->  rows of one look: what was checked, what was found
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from cairn.diagnose.doctor import (
+    addresses,
+    data_plane,
+    itself,
+    nodes,
+    proxies,
+    sessions,
+    workloads,
+    written,
+)
+from cairn.diagnose.doctor.bench import Bench
+from cairn.diagnose.facts import Facts
+from cairn.diagnose.finding import Finding, Weight
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One row."""
+
+    area: str
+    """Word for --area; rows of one area are shown as one line."""
+    what: str
+    """What is looked at."""
+    run: Callable[[Facts, Bench], None]
+    """Looks."""
+
+
+CHECKS = (
+    Check("nodes", "ready", nodes.check_ready),
+    Check("cairn", "agents", itself.check_agents),
+    Check("cairn", "operator", itself.check_operator),
+    Check("nodes", "kernel settings", nodes.check_settings),
+    Check("nodes", "links and MTU", nodes.check_links),
+    Check("nodes", "neighbours", nodes.check_neighbours),
+    Check("nodes", "paths", nodes.check_paths),
+    Check("nodes", "routes to pods", nodes.check_pod_routes),
+    Check("dataplane", "programs", data_plane.check_programs),
+    Check("dataplane", "drift", data_plane.check_drift),
+    Check("dataplane", "maps", data_plane.check_maps),
+    Check("bgp", "policies", sessions.check_policies),
+    Check("bgp", "sessions", sessions.check_sessions),
+    Check("bgp", "router's routes", sessions.check_routes),
+    Check("addresses", "pools", addresses.check_pools),
+    Check("addresses", "Services", addresses.check_addresses),
+    Check("services", "pods", workloads.check_pods),
+    Check("services", "endpoints", workloads.check_services),
+    Check("services", "backends", workloads.check_backends),
+    Check("addresses", "announcements", addresses.check_announced),
+    Check("dns", "cluster DNS", proxies.check_dns),
+    Check("proxies", "proxies", proxies.check_proxies),
+    Check("cairn", "disks", itself.check_disks),
+    Check("cairn", "versions", itself.check_versions),
+    Check("nodes", "clocks", nodes.check_clocks),
+    Check("nodes", "memory", nodes.check_memory),
+    Check("cairn", "events", itself.check_events),
+    Check("written", "objects", written.check_written),
+)
+AREAS = tuple(dict.fromkeys(check.area for check in CHECKS))
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What one check came to."""
+
+    check: Check
+    bench: Bench
+
+
+def examine(facts: Facts, areas: Iterable[str] = ()) -> list[Looked]:
+    """Return what each check finds, in the order of the table; of some areas only, if named."""
+    chosen = set(areas)
+    looked = []
+    for check in CHECKS:
+        if not chosen or check.area in chosen:
+            bench = Bench()
+            check.run(facts, bench)
+            looked.append(Looked(check, bench))
+    return looked
+
+
+def findings_of(looked: Sequence[Looked]) -> list[Finding]:
+    """Return all findings: the heaviest first, of one weight in the order of the table."""
+    found = [finding for one in looked for finding in one.bench.findings]
+    return sorted(found, key=lambda finding: -finding.kind.weight)
+
+
+def is_healthy(found: Iterable[Finding]) -> bool:
+    """Return whether nothing but notes was found."""
+    return all(finding.kind.weight is Weight.NOTE for finding in found)

@@ -1,0 +1,239 @@
+"""Every finding of the doctor: one change in healthy facts makes it appear, first; undone, gone."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from healthy_facts import condition, facts_of, healthy
+
+from cairn.diagnose.doctor.table import AREAS, CHECKS, examine, findings_of, is_healthy
+from cairn.diagnose.finding import Weight
+from cairn.diagnose.findings import BY_NAME, KINDS
+from cairn.kube.node import EJECTED, spell_ejections
+from cairn.net import L4Address, Protocol, parse_address
+
+Plain = dict[str, Any]
+Change = Callable[[Plain], object]
+
+
+def put(path: str, value: object) -> Change:
+    """Return a change of the value at a path of keys and indexes; LAST adds to a list."""
+
+    def change(facts: Plain) -> None:
+        at: Any = facts
+        *way, last = path.split("/")
+        for word in way:
+            at = at[int(word)] if isinstance(at, list) else at.setdefault(word, {})
+        if last == "LAST":
+            at.append(value)
+        else:
+            at[int(last) if isinstance(at, list) else last] = value
+
+    return change
+
+
+def both(*changes: Change) -> Change:
+    """Return several changes as one."""
+    return lambda facts: [change(facts) for change in changes]
+
+
+def drop(path: str) -> Change:
+    """Return the removal of what is at a path."""
+
+    def change(facts: Plain) -> None:
+        at: Any = facts
+        *way, last = path.split("/")
+        for word in way:
+            at = at[int(word)] if isinstance(at, list) else at[word]
+        del at[int(last) if isinstance(at, list) else last]
+
+    return change
+
+
+SERVICE, POD = "cluster/objects/Service/0", "cluster/objects/Pod/0"
+POOL, AGENT = "cluster/objects/CiliumLoadBalancerIPPool/0", "cluster/objects/Pod/1"
+N1, SESSION = "nodes/n1", "nodes/n1/speaker/sessions/0"
+
+
+def pending(reason: str) -> Change:
+    """Return a Service without an address."""
+    said = condition("cilium.io/IPAMRequestSatisfied", "False", reason)
+    return both(
+        put(f"{SERVICE}/status", {"conditions": [said]}),
+        *(put(f"nodes/{n}/speaker/announced", []) for n in ("n1", "n2")),
+        put("router/paths", []),
+        put("router/routes", []),
+    )
+
+
+def down(error: str) -> Change:
+    """Return a session that is down with an error."""
+    return both(put(f"{SESSION}/state", "active"), put(f"{SESSION}/last_error", error))
+
+
+def waiting(container: str, reason: str) -> Plain:
+    return {"name": container, "restartCount": 5, "state": {"waiting": {"reason": reason}}}
+
+
+CHANGES: dict[str, Change] = {
+    "PoolExhausted": pending("pool pool has no free address"),
+    "AddressPending": pending("the address is held elsewhere"),
+    "NoPoolSelects": pending("pool pool selects the label io.cilium/lb=home, which it lacks"),
+    "PoolConflict": put(f"{POOL}/status/conditions/LAST",
+                        condition("cilium.io/PoolConflict", "True", "overlaps")),
+    "PoolNearlyFull": put(f"{POOL}/status/conditions/0/message", "9"),
+    "AddressConflict": put(f"{SERVICE}/status/conditions/LAST",
+                           condition("cairn.io/AddressConflict", "True", "aa:bb has it")),
+    "ForeignClass": both(pending(""), put(f"{SERVICE}/spec/loadBalancerClass", "other.io/lb")),
+    "OperatorBehind": both(pending(""), put(f"{SERVICE}/status/conditions", [])),
+    "NobodyAnnounces": both(put("nodes/n1/speaker/announced", []),
+                            put("nodes/n2/speaker/announced", []),
+                            put("router/paths", []), put("router/routes", [])),
+    "WrongAsn": both(down(""), put(f"{SESSION}/asn", 65000)),
+    "WrongPassword": both(down("connection timed out"),
+                          put("router/counters", {"TCP MD5 mismatches": 3})),
+    "HoldTimer": down("hold timer expired"),
+    "HoldTimeRefused": down("OPEN message error: unacceptable hold time"),
+    "PeerRefuses": down("connection refused"),
+    "PeerUnreachable": down("connection timed out"),
+    "PeerClosed": down("cease: administrative shutdown"),
+    "PrefixLimit": down("cease: maximum number of prefixes reached"),
+    "SessionDown": down(""),
+    "TtlSecurity": down("packets with a TTL below 255"),
+    "SpeakerDown": put(f"{N1}/speaker/error", "connection refused"),
+    "BgpConflict": put("cluster/objects/CiliumBGPPeeringPolicy/LAST", {
+        "kind": "CiliumBGPPeeringPolicy", "metadata": {"name": "p"},
+        "spec": {"nodeSelector": {}, "virtualRouters": []},
+        "status": {"conditions": [condition("cairn.io/Conflict", "True", "two ASNs")]}}),
+    "SelectsNoNode": put("cluster/objects/CiliumBGPPeeringPolicy/LAST", {
+        "kind": "CiliumBGPPeeringPolicy", "metadata": {"name": "p"},
+        "spec": {"nodeSelector": {}, "virtualRouters": []},
+        "status": {"conditions": [condition("cairn.io/Selected", "False", "0 of 2")]}}),
+    "RouteMissing": both(put("router/paths/0/valid", value=False),
+                         put("router/paths/0/reason", "next hop unreachable")),
+    "RouteStale": put("router/paths/LAST", {"prefix": "192.168.1.101/32",
+                                            "gateway": "192.168.1.10"}),
+    "RouteFiltered": drop("router/paths/0"),
+    "MultipathOff": put("router/routes/0/gateways", ["192.168.1.10"]),
+    "NotInstalled": put("router/routes", []),
+    "RouterUnforwarding": put("router/settings/0/value", "0"),
+    "NodeNotReady": put("cluster/objects/Node/0/status/conditions/0/status", "False"),
+    "ForwardingOff": put(f"{N1}/settings/0/value", "0"),
+    "SettingDrifted": put(f"{N1}/settings/1/value", "1"),
+    "UplinkDown": put(f"{N1}/links/0/carrier", value=False),
+    "MtuUneven": both(put(f"{N1}/links/0/mtu_bytes", 1400),
+                      put(f"{N1}/endpoints/0/mtu_bytes", 1400)),
+    "PodMtuTooLarge": put(f"{N1}/endpoints/0/mtu_bytes", 9000),
+    "MtuBlackHole": both(put(f"{N1}/paths/0/large", value=False),
+                         put(f"{N1}/paths/0/passed_bytes", 1400)),
+    "PeerSilent": both(put(f"{N1}/paths/0/small", value=False),
+                       put(f"{N1}/paths/0/large", value=False)),
+    "NeighbourFailed": put(f"{N1}/neighbours/0/state", "failed"),
+    "DuplicateAddress": put(f"{N1}/neighbours/0/mac", "aa:other"),
+    "ClockSkew": put(f"{N1}/now_at", 1300.0),
+    "ClockFree": put(f"{N1}/clock_synchronised", value=False),
+    "MemoryLow": put(f"{N1}/memory_free_bytes", 10),
+    "RouteToNodeMissing": drop(f"{N1}/routes/1"),
+    "ProgramDetached": put(f"{N1}/hooks/0/attached", value=False),
+    "PinMissing": drop(f"{N1}/hooks/0"),
+    "PodProgramMissing": drop(f"{N1}/hooks/4"),
+    "ServiceDrift": put(f"{N1}/agent/drift", [
+        {"kind": "service", "subject": "192.168.1.100:80/TCP", "what": "the map lacks it"}]),
+    "MapFull": put(f"{N1}/maps/0/entries", 1000),
+    "MapNearlyFull": put(f"{N1}/maps/0/entries", 950),
+    "WritesFail": put(f"{N1}/agent/failures", {"services": ["192.168.1.100: map is full"]}),
+    "AnsweredTwice": both(
+        put("cluster/objects/CiliumNode/0/status/l2/answered", ["192.168.1.100"]),
+        put("cluster/objects/CiliumNode/1/status/l2/answered", ["192.168.1.100"])),
+    "NoPodMatches": put(f"{SERVICE}/spec/selector", {"app": "wbe"}),
+    "NoReadyPod": put("cluster/objects/EndpointSlice/0/endpoints/0/conditions",
+                      {"ready": False, "serving": False, "terminating": False}),
+    "WrongTargetPort": put(f"{SERVICE}/spec/ports/0/targetPort", 8080),
+    "PortNameUnknown": put(f"{SERVICE}/spec/ports/0/targetPort", "http"),
+    "BackendDead": lambda facts: eject(facts),
+    "CrashLoop": put(f"{POD}/status/containerStatuses/0", waiting("web", "CrashLoopBackOff")),
+    "PodWithoutNetwork": put(f"{POD}/status/podIP", ""),
+    "ImageMissing": put(f"{POD}/status/containerStatuses/0", waiting("web", "ImagePullBackOff")),
+    "Unschedulable": put(f"{POD}/status/conditions/LAST",
+                         condition("PodScheduled", "False", "0/2 nodes")),
+    "PodNotReady": put(f"{POD}/status/conditions/0", condition("Ready", "False", "probe fails")),
+    "ClusterDnsSilent": put(f"{N1}/dns/0", {"server": "10.96.0.10", "error": "no answer"}),
+    "ClusterDnsRefuses": put(f"{N1}/dns/0/code", "REFUSED"),
+    "DnsProxyDown": put(f"{N1}/proxies/0/error", "connection refused"),
+    "DnsProxyIdle": put(f"{N1}/proxies/0", {"name": "dns", "error": "refused", "needed": 0}),
+    "EnvoyDown": put(f"{N1}/proxies/1/error", "connection refused"),
+    "AgentDown": put(f"{AGENT}/status/containerStatuses/0", waiting("agent", "CrashLoopBackOff")),
+    "ContainerDown": put(f"{AGENT}/status/containerStatuses/1",
+                         waiting("speaker", "CrashLoopBackOff")),
+    "AgentSilent": put(f"{N1}/agent/error", "no answer"),
+    "AgentMissing": drop(AGENT),
+    "NodeUnasked": both(drop(N1), put("unasked", {"n1": "no answer within 4 s"})),
+    "NotReconciling": both(put(f"{N1}/agent/healthy", value=False),
+                           put(f"{N1}/agent/reason", "netlink refuses")),
+    "ApiPartition": put(f"{N1}/agent/watches/0",
+                        {"resource": "services", "heard_s": 60.0, "error": "timed out"}),
+    "VersionSkew": put(f"{N1}/agent/version", "2"),
+    "OperatorDown": put("cluster/objects/Pod/3/status/conditions/0/status", "False"),
+    "EventsLost": put(f"{N1}/events_lost", 7),
+    "DiskFull": put(f"{N1}/disks/0/free_bytes", 10),
+    "DiskNearlyFull": put(f"{N1}/disks/0/free_bytes", 50),
+}  # fmt: skip
+"""One change for each kind that a check of the doctor finds."""
+
+DOCTORS = [kind for kind in KINDS if int(kind.code[-2:]) < 50 and kind.cause != "{reason}"]
+
+
+def look(plain: Plain) -> list[str]:
+    return [finding.kind.name for finding in findings_of(examine(facts_of(plain)))]
+
+
+def test_healthy_facts_have_no_finding() -> None:
+    looked = examine(facts_of(healthy()))
+    assert findings_of(looked) == []
+    assert is_healthy([])
+    assert all(one.bench.checked for one in looked if one.check.what not in ("policies",))
+
+
+@pytest.mark.parametrize("name", sorted(CHANGES))
+def test_finding_comes_and_goes(name: str) -> None:
+    plain = healthy()
+    before = copy.deepcopy(plain)
+    CHANGES[name](plain)
+    found = findings_of(examine(facts_of(plain)))
+    heaviest = [one for one in found if one.kind.weight == found[0].kind.weight]
+    assert heaviest[0].kind.name == name, [one.kind.name for one in found]
+    for text in (found[0].cause, found[0].mend):
+        assert "\n" not in text
+        assert text
+    assert "<" not in found[0].cause, found[0].cause
+    assert look(before) == []
+
+
+def eject(plain: Plain) -> None:
+    """Have node n1 say that the Service's pod does not serve."""
+    annotations = plain["cluster"]["objects"]["CiliumNode"][0]["metadata"]["annotations"]
+    where = L4Address(parse_address("10.244.1.2"), Protocol.TCP, 80)
+    annotations[EJECTED] = spell_ejections({where: "refuses"})
+
+
+def test_every_kind_of_the_doctor_has_its_pair() -> None:
+    assert {kind.name for kind in DOCTORS} == CHANGES.keys()
+
+
+def test_registry_is_sound() -> None:
+    assert len({kind.code for kind in KINDS}) == len(KINDS) == len(BY_NAME)
+    for kind in KINDS:
+        assert kind.code.startswith("CRN-")
+        assert 1 <= kind.area <= 9
+    assert [kind.code for kind in DOCTORS] == sorted(kind.code for kind in DOCTORS)
+    assert len({check.what for check in CHECKS}) == len(CHECKS)
+    assert set(AREAS) == {check.area for check in CHECKS}
+
+
+def test_notes_are_healthy() -> None:
+    plain = healthy()
+    CHANGES["ClockFree"](plain)
+    found = findings_of(examine(facts_of(plain)))
+    assert [one.kind.weight for one in found] == [Weight.NOTE]
+    assert is_healthy(found)
