@@ -47,7 +47,7 @@ from cairn.linux import namespace
 from cairn.net import Address, parse_address
 
 KINDS = (*POLICY_INPUTS, POOLS, BGP_PEERING_POLICIES, BGP_NODE_CONFIGS, CILIUM_NODES, L2_POLICIES)
-NODE_WAIT_S = 4.0
+NODE_WAIT_S = 2.5
 CONTAINER = "agent"
 NOWHERE = "its host is not of a lab on this machine: run `ip route get` and `ip neigh` there"
 NO_ROUTER = "there is no lab on this machine; say --router unix:SOCKET of a `cairn router`"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from cairn.cli.why_node import neighbours_here
+from cairn.cli.why_neighbours import neighbours_here
 from cairn.desired.routes import KernelRoute
 from cairn.diagnose.why.facts import (
     HostPart,
@@ -80,13 +80,13 @@ def _host(target: Address | None) -> HostPart:
         if not link.flags & LinkFlag.LOOPBACK and not link.flags & LinkFlag.RUNNING
     ]
     gateway = next((str(hop.address) for hop in route.nexthops if hop.address), "") if route else ""
-    wanted = tuple(text for text in (gateway, str(target or "")) if text)
+    near = gateway or (str(target) if target and route else "")
     return HostPart(
         tuple(networks),
         down[0] if down and len(down) == len(links) - 1 else "",
         target is None or route is not None,
         gateway,
-        neighbours_here(wanted),
+        neighbours_here((near,), ask=(near,)) if near and not down else {},
     )
 
 

@@ -16,11 +16,10 @@ import msgspec
 
 from cairn.cli.lb_node import NoMaps, PinnedMaps
 from cairn.cli.why_lookup import look_up
+from cairn.cli.why_neighbours import neighbours_here
 from cairn.desired.proxy import ADMIN, BOOTSTRAP
-from cairn.diagnose.why.facts import Neighbour, NodePart, Peer
+from cairn.diagnose.why.facts import NodePart, Peer
 from cairn.net import parse_address
-from cairn.netlink.neighbour import NeighbourState, list_neighbours
-from cairn.netlink.socket import RouteSocket
 from cairn.observe.connection_view import Filter
 
 WAIT_S = 0.6
@@ -62,23 +61,6 @@ def answer(asked: NodeQuestion, run: Path, pins: Path) -> NodePart:
     return NodePart(**waited, **found)
 
 
-def neighbours_here(wanted: tuple[str, ...]) -> dict[str, Neighbour]:
-    """Return the neighbours of this network namespace that are wanted, by address."""
-    addresses = {parse_address(text) for text in wanted}
-    with RouteSocket() as socket:
-        return {
-            str(entry.address): Neighbour(
-                entry.mac.hex(":") if entry.mac else "", _state(entry.state)
-            )
-            for entry in list_neighbours(socket)
-            if entry.address in addresses
-        }
-
-
-def _state(state: NeighbourState) -> str:
-    return (state.name or "none").lower().partition("|")[0]
-
-
 def _maps(maps: PinnedMaps, asked: NodeQuestion) -> dict[str, Any]:
     if not asked.address:
         return {}
@@ -113,7 +95,7 @@ async def _wait(asked: NodeQuestion, run: Path) -> dict[str, Any]:
     agent, speaker, dns, proxy, *tried = await asyncio.gather(
         _line(run / "agent.sock", {"command": "STATUS"}),
         _line(run / "speaker.sock", {"get": "state"}),
-        _accepts(run / "dns.sock"),
+        _line(run / "dns.sock", {"get": "names"}),
         _envoy(run / "proxy"),
         *(connect(place) for place in asked.targets),
     )
@@ -122,11 +104,25 @@ async def _wait(asked: NodeQuestion, run: Path) -> dict[str, Any]:
     return {
         "agent": agent if isinstance(agent, str) else "",
         "speaker": speaker if isinstance(speaker, str) else "",
-        "dns": dns,
+        "dns": dns if isinstance(dns, str) else "",
+        "learnt": _learnt(dns) if isinstance(dns, dict) else None,
         "proxy": proxy,
         "tried": dict(zip(asked.targets, tried, strict=True)),
         "peers": tuple(await asyncio.gather(*map(_peer, peers))),
         "routes": tuple(str(route["prefix"]) for route in routes),
+        "lost": tuple(
+            str(one["address"])
+            for one in (speaker.get("bfd") or () if isinstance(speaker, dict) else ())
+            if one.get("was_up") and one.get("state") != "up"
+        ),
+    }
+
+
+def _learnt(said: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    return {
+        str(one["name"]): tuple(str(a["address"]) for a in one.get("addresses") or ())
+        for one in said.get("names") or ()
+        if one.get("name")
     }
 
 

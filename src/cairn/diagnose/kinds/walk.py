@@ -120,7 +120,7 @@ WALK = (
         "address is served inside the cluster only",
         Weight.ERROR,
         "{address} of {subject} is served inside the cluster only, and {client} is outside",
-        'kubectl -n {namespace} patch service {service} -p \'{{"spec":{{"type":"LoadBalancer"}}}}\'',
+        "kubectl -n {namespace} edit service {service} (type: LoadBalancer)",
         "",
     ),
     Kind(

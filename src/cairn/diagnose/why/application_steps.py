@@ -78,6 +78,9 @@ def probe_step(asked: Question, facts: Facts) -> Step | None:
     if probe is None:
         return None
     target = asked.frontend or asked.target.text
+    if not probe.connected and REFUSED in probe.said.lower() and asked.service is None:
+        refused = {"target": asked.target.text, "port": asked.at}
+        return broken(found(kinds.NOTHING_LISTENS, f"host {asked.target.text}", refused))
     if not probe.connected:
         failed = {"client": probe.where, "target": target, "reason": probe.said}
         return broken(found(kinds.PROBE_FAILED, f"{asked.client.text} to {target}", failed))

@@ -29,11 +29,12 @@ def on_link(asked: Question, facts: Facts) -> bool:
         return False
     if facts.host is not None and facts.host.routed:
         return not facts.host.gateway
-    networks = _uplink_networks(facts)
+    networks = uplink_networks(facts)
     return any(asked.address in n and c in n for n in networks for c in asked.client.addresses)
 
 
-def _uplink_networks(facts: Facts) -> list[Any]:
+def uplink_networks(facts: Facts) -> list[Any]:
+    """Return the subnets that the nodes' uplinks are in."""
     texts = {
         text
         for node in facts.world.of_kind("CiliumNode")
@@ -248,7 +249,10 @@ def session_finding(facts: Facts, node: str, peer: Peer) -> Finding:
     other = _at_router(facts, node, states)
     errors = " / ".join(e for e in (peer.last_error, other.error if other else "") if e)
     values: dict[str, object] = {"node": node, "peer": peer.address, "state": peer.state}
-    values |= {"asn": peer.asn, "router_asn": facts.router.asn if facts.router else "another"}
+    router_asn = str(facts.router.asn) if facts.router and facts.router.asn else "another"
+    if router_asn == str(peer.asn):
+        router_asn += f", and it expects another localASN than {peer.local_asn}"
+    values |= {"asn": peer.asn, "router_asn": router_asn}
     values |= {"address": peer.address, "pod": daemon_name(facts.world, node)}
     values["secret"] = _secret(facts) or "NAME"
     subject = f"session {node} to {peer.address}"
@@ -268,20 +272,20 @@ def _session_kind(facts: Facts, node: str, peer: Peer, errors: str) -> tuple[Any
     if part and part.speaker:
         return kinds.SPEAKER_DEAD, part.speaker
     if any(word in errors for word in ("bad peer as", "autonomous system", "peer as")):
-        return kinds.WRONG_ASN, errors
+        return kinds.WRONG_ASN, ""
     passwords = _password_drops(facts)
     if passwords and peer.port_answer != "refused":
         return kinds.WRONG_PASSWORD, passwords
     if "password" in errors or "md5" in errors or "secret" in errors:
-        return kinds.WRONG_PASSWORD, errors
+        return kinds.WRONG_PASSWORD, ""
     if peer.port_answer == "refused" or (facts.router and facts.router.daemon):
         return kinds.PEER_REFUSES, f"{peer.address} refuses TCP port 179"
     if "unacceptable hold time" in errors:
-        return kinds.HOLD_TIME_REFUSED, errors
+        return kinds.HOLD_TIME_REFUSED, ""
     if "maximum number of prefixes" in errors:
-        return kinds.PREFIX_LIMIT, errors
+        return kinds.PREFIX_LIMIT, ""
     if "hold timer" in errors:
-        return kinds.HOLD_TIMER, errors
+        return kinds.HOLD_TIMER, ""
     if peer.port_answer == "no answer":
         neighbour = part.neighbours.get(peer.address) if part else None
         if neighbour and neighbour.lost:
@@ -290,7 +294,7 @@ def _session_kind(facts: Facts, node: str, peer: Peer, errors: str) -> tuple[Any
             kinds.PEER_UNREACHABLE,
             f"a connection from {node} to {peer.address}:179 gets no answer",
         )
-    return kinds.SESSION_DOWN, errors
+    return kinds.SESSION_DOWN, ""
 
 
 def _password_drops(facts: Facts) -> str:

@@ -87,6 +87,10 @@ class NodePart:
     """Its BGP sessions."""
     routes: tuple[str, ...] = ()
     """Prefixes that its speaker announces."""
+    lost: tuple[str, ...] = ()
+    """Addresses of nodes whose BFD session was up and is not."""
+    learnt: Mapping[str, tuple[str, ...]] | None = None
+    """Addresses that its DNS proxy has learnt, by name; None: it was not asked."""
     lookup: Lookup | None = None
     """What the cluster's DNS answers it for the target's name."""
     error: str = ""

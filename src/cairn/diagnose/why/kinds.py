@@ -33,6 +33,7 @@ NOT_INSTALLED = BY_NAME["NotInstalled"]
 ROUTE_ELSEWHERE = BY_NAME["RouteStale"]
 
 NODE_DOWN = BY_NAME["NodeNotReady"]
+PEER_SILENT = BY_NAME["PeerSilent"]
 LINK_DOWN = BY_NAME["UplinkDown"]
 NEIGHBOUR_LOST = BY_NAME["NeighbourFailed"]
 MTU_HOLE = BY_NAME["MtuBlackHole"]

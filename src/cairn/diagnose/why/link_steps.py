@@ -9,7 +9,7 @@ from cairn.diagnose.finding import Finding
 from cairn.diagnose.l2 import answering_nodes
 from cairn.diagnose.why import kinds
 from cairn.diagnose.why.address_steps import OUTSIDE_KINDS
-from cairn.diagnose.why.bgp_steps import on_link, routed
+from cairn.diagnose.why.bgp_steps import on_link, routed, uplink_networks
 from cairn.diagnose.why.facts import Facts, Neighbour
 from cairn.diagnose.why.objects import not_ready_nodes
 from cairn.diagnose.why.question import Question
@@ -34,11 +34,28 @@ def client_step(asked: Question, facts: Facts) -> Step | None:
     if not host.gateway:
         return ok(f"{asked.address} is on the link of {asked.client.text}: it asks by ARP or ND")
     neighbour = host.neighbours.get(host.gateway)
-    if neighbour and neighbour.lost:
+    if _gone(neighbour, facts):
         values["address"] = host.gateway
         return broken(found(kinds.GATEWAY_SILENT, f"host {asked.client.text}", values))
     known = f", known at {neighbour.mac}" if neighbour and neighbour.mac else ""
+    if asked.service is not None and _same_subnet(asked, facts):
+        reason = "both are in the nodes' subnet"
+        values |= {"gateway": host.gateway, "node": "a node", "reason": reason, "link": "eth0"}
+        return warn(found(kinds.ASYMMETRIC, f"host {asked.client.text}", values))
     return ok(f"{asked.client.text} sends it to {host.gateway}{known}")
+
+
+def _same_subnet(asked: Question, facts: Facts) -> bool:
+    """Return whether nodes reach the client without the router that it sends to."""
+    return any(c in n for n in uplink_networks(facts) for c in asked.client.addresses)
+
+
+def _gone(neighbour: Neighbour | None, facts: Facts) -> bool:
+    """Return whether nobody answers: to a probe that failed, an entry in doubt says so too."""
+    failed = facts.probe is not None and not facts.probe.connected
+    return neighbour is not None and (
+        neighbour.lost or (failed and neighbour.state in ("probe", "delay"))
+    )
 
 
 def on_link_step(asked: Question, facts: Facts) -> Step | None:
@@ -54,7 +71,7 @@ def on_link_step(asked: Question, facts: Facts) -> Step | None:
     if not answering:
         made = found(kinds.ON_LINK, f"address {asked.address}", values)
         return broken(made, evidence=f"{made.cause}: {asked.client.text} is in its subnet")
-    if neighbour and neighbour.lost:
+    if _gone(neighbour, facts):
         values |= {"node": asked.client.text, "owner": f"answered for by {', '.join(answering)}"}
         return broken(found(kinds.NEIGHBOUR_LOST, f"host {asked.client.text}", values))
     known = f"; {asked.client.text} has it at {neighbour.mac}" if neighbour else ""

@@ -9,7 +9,7 @@ from cairn.diagnose.why import kinds
 from cairn.diagnose.why.facts import Facts
 from cairn.diagnose.why.objects import is_ready, pod_trouble, pods_of_service
 from cairn.diagnose.why.question import Question, Role
-from cairn.diagnose.why.step import Step, broken, found, ok, skipped, unknown
+from cairn.diagnose.why.step import Step, broken, found, ok, unknown
 from cairn.kube.metadata import Key
 
 CLUSTER_DNS = Key("kube-system", "kube-dns")
@@ -48,7 +48,7 @@ def _cluster_dns(asked: Question, facts: Facts) -> Step | None:
     """Return that the cluster's DNS has no ready pod."""
     service = facts.world.services.get(CLUSTER_DNS)
     if service is None:
-        return skipped("there is no Service kube-system/kube-dns: the node's resolver is used")
+        return None
     pods = pods_of_service(facts.world, service)
     if any(map(is_ready, pods)):
         return None

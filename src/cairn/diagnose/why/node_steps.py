@@ -79,10 +79,24 @@ def _node(facts: Facts, name: str, down: dict[str, str]) -> list[Finding]:
     if part is None:
         reason = facts.silent.get(name)
         values["reason"] = reason
+        if reason and (lost := _lost_by(facts, name)):
+            values |= {"node": lost[0], "peer": name, "address": lost[1]}
+            return [found(kinds.PEER_SILENT, f"node {name}", values, f"its agent: {reason}")]
         return [found(kinds.NODE_UNASKED, f"node {name}", values)] if reason else []
     if part.agent:
         return [found(kinds.AGENT_SILENT, f"node {name}", values | {"reason": part.agent})]
     return []
+
+
+def _lost_by(facts: Facts, name: str) -> tuple[str, str] | None:
+    """Return who no longer hears a node by BFD or ARP, and at which of its addresses."""
+    known = facts.world.nodes.get(name)
+    own = {str(address) for address in known.internal_ips} if known else set()
+    for other, part in sorted(facts.nodes.items()):
+        failed = {a for a, neighbour in part.neighbours.items() if neighbour.lost}
+        if gone := sorted(own & ({*part.lost} | failed)):
+            return other, gone[0]
+    return None
 
 
 def data_plane_step(asked: Question, facts: Facts) -> Step | None:

@@ -31,8 +31,8 @@ def raw_pod(world: World, key: Key) -> Object:
     return world.objects.get(Name("Pod", *key), {})
 
 
-def pods_of_service(world: World, service: Service) -> list[Object]:
-    """Return the pods that a Service's selector takes, those that are being deleted left out."""
+def pods_of_service(world: World, service: Service, *, deleting: bool = False) -> list[Object]:
+    """Return the pods that a Service's selector takes: those that stay, or those that go."""
     wanted = dict(service.selector)
     if not wanted:
         return []
@@ -41,7 +41,7 @@ def pods_of_service(world: World, service: Service) -> list[Object]:
         for pod in world.of_kind("Pod")
         if key_of(pod).namespace == service.key.namespace
         and wanted.items() <= metadata_of(pod).labels.items()
-        and not metadata_of(pod).deleting
+        and metadata_of(pod).deleting is deleting
     ]
 
 

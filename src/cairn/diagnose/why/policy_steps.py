@@ -162,4 +162,24 @@ def learnt_step(asked: Question, facts: Facts) -> Step | None:
         values = {"node": asked.client.node, "count": 1, "reason": part.dns}
         values["pod"] = daemon_name(facts.world, asked.client.node)
         return broken(found(kinds.DNS_PROXY_DOWN, f"node {asked.client.node}", values))
-    return ok(f"the DNS proxy of {asked.client.node} answers, which learns {asked.target.name}")
+    if part.learnt is None:
+        return unknown(f"the DNS proxy of {asked.client.node} was not asked what it has learnt")
+    name = asked.target.name
+    known = part.learnt.get(name, ())
+    addresses = [str(a) for a in asked.target.addresses]
+    if known and (not addresses or set(known) & set(addresses)):
+        return ok(f"the DNS proxy of {asked.client.node} has learnt {name}: {listed(known)}")
+    reason = (
+        f"it has learnt {listed(known)}, not {listed(addresses)}"
+        if known
+        else ("the pod has not asked through it since it began")
+    )
+    policies = sorted({side.policy for t in judged(asked, facts) for side in t.sides} - {""})
+    values = {"policy": listed(policies) or "a policy", "name": name, "node": asked.client.node}
+    values |= {"reason": reason, **_pod(asked)}
+    return warn(found(kinds.NAME_NOT_LEARNT, f"name {name}", values))
+
+
+def _pod(asked: Question) -> dict[str, str]:
+    key = asked.client.key
+    return {"namespace": key.namespace, "pod": key.name} if key else {}

@@ -72,6 +72,11 @@ def selector_step(asked: Question, facts: Facts) -> Step | None:
     if pods:
         return ok(f"{selector} takes {len(pods)} pods")
     namespace = service.key.namespace
+    if going := pods_of_service(facts.world, service, deleting=True):
+        reason = "all of them are being deleted, and no others are there"
+        values = {"count": str(len(going)), "reason": reason, "namespace": namespace}
+        values["pod"] = key_of(going[0]).name
+        return broken(found(kinds.NO_READY_POD, f"Service {service.key}", values))
     values = {"selector": selector, "namespace": namespace}
     near = _near_labels(facts, service)
     evidence = f"{selector} takes no pod in {namespace}{near}"

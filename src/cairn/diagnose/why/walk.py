@@ -165,4 +165,7 @@ def _excused_by_probe(steps: tuple[Step, ...]) -> tuple[Step, ...]:
 
 
 def _distinct(findings: list[Finding]) -> tuple[Finding, ...]:
-    return tuple({(f.kind.code, f.subject): f for f in reversed(findings)}.values())[::-1]
+    made: dict[tuple[str, str], Finding] = {}
+    for finding in findings:
+        made.setdefault((finding.kind.code, finding.subject), finding)
+    return tuple(made.values())
