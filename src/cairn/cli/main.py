@@ -43,6 +43,9 @@ COMMANDS = (
     Command(
         "policy", "cairn.cli.policy", "network policies: get, trace, plan, replay, suggest, apply"
     ),
+    Command(
+        "plan", "cairn.cli.plan", "what an apply would change: addresses, announcements, verdicts"
+    ),
     Command("lint", "cairn.cli.lint", "what manifests mean otherwise than their author may think"),
     Command("lab", "cairn.lab.main", "the home lab on this machine: up, down, status, exec, fault"),
     Command(

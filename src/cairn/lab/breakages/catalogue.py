@@ -82,7 +82,7 @@ def _everywhere(policy: dict[str, Any]) -> None:
 
 WIRE_FAULTS = (
     Fault("link-down", "HOST", "pull its cables out of the switch: carrier is lost",
-          wire.pull, wire.plug, "", "CRN-352", "client-1", FROM_LAN),
+          wire.pull, wire.plug, "", "CRN-304", "client-1", FROM_LAN),
     Fault("partition", "HOST", "its ports pass nothing, while carrier stays",
           *_wire("partition", wire.EVERYTHING), "", "CRN-906", "node-3"),
     Fault("drop-arp", "HOST", "ARP is lost both ways",

@@ -8,6 +8,7 @@ Invariants  A setting's old value is part of the record, and is what comes back.
 import json
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Sequence
 
@@ -100,9 +101,18 @@ def take_address(lab: Lab, target: str, value: str) -> None:
     device = host.interfaces[0].name
     run_on(lab, host.name, ["ip", "address", "replace", f"{value}/{length}", "dev", device])
     if length == 32:
-        run_on(
-            lab, host.name, ["arping", "-U", "-c", "1", "-w", "1", "-I", device, value], odd=True
-        )
+        mac = bytes.fromhex(host.interfaces[0].mac.replace(":", ""))
+        namespace.call_in(lab.netns(host.name), _claim, device, mac, value)
+
+
+def _claim(device: str, mac: bytes, address: str) -> None:
+    """Send a gratuitous ARP request, as a host does that gets an address (RFC 5227 s2.3)."""
+    own = socket.inet_aton(address)
+    ethernet = b"\xff" * 6 + mac + b"\x08\x06"
+    arp = bytes.fromhex("0001080006040001") + mac + own + bytes(6) + own
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as packet:
+        packet.bind((device, 0))
+        packet.send(ethernet + arp)
 
 
 def leave_address(lab: Lab, active: Active) -> None:
@@ -154,12 +164,10 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def run_on(
-    lab: Lab, host: str, argv: Sequence[str], *, missing_is_well: bool = False, odd: bool = False
-) -> str:
+def run_on(lab: Lab, host: str, argv: Sequence[str], *, missing_is_well: bool = False) -> str:
     """Run a command in a host's network namespace; return what it printed, or raise LabError.
 
-    `missing_is_well`: what is to be removed may be gone; `odd`: its exit status says nothing.
+    `missing_is_well`: what is to be removed may be gone.
     """
 
     def run() -> "subprocess.CompletedProcess[str]":
@@ -169,7 +177,7 @@ def run_on(
         done = namespace.call_in(lab.netns(host), run)
     except FileNotFoundError:
         raise LabError(f"{argv[0]} is missing on this machine; install it") from None
-    if done.returncode and not missing_is_well and not odd:
+    if done.returncode and not missing_is_well:
         said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
         raise LabError(f"{' '.join(argv)} on {host}: {said[0]}")
     return done.stdout
