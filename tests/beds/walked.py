@@ -59,8 +59,9 @@ def pod(namespace: str, name: str, node: str, address: str, labels: dict[str, st
 
 def service(namespace: str, name: str, app: str, port: int, cluster_ip: str) -> Any:
     """Return a Service."""
-    spec = {"type": "ClusterIP", "clusterIP": cluster_ip, "clusterIPs": [cluster_ip]}
-    status: dict[str, Any] = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}
+    spec: dict[str, Any] = {"type": "ClusterIP", "clusterIP": cluster_ip}
+    spec["clusterIPs"] = [cluster_ip]
+    spec |= {"selector": {"app": app}, "ports": [{"port": port, "targetPort": 8080}]}
     return obj("Service", namespace, name, spec=spec, status={})
 
 
