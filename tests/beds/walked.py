@@ -11,8 +11,8 @@ from typing import Any
 from cairn.diagnose.policy.layer7 import Request
 from cairn.diagnose.policy.trace import NO_REQUEST
 from cairn.diagnose.policy.world import World
-from cairn.diagnose.why.facts import (
-    Facts,
+from cairn.diagnose.why.facts import Facts
+from cairn.diagnose.why.parts import (
     HostPart,
     Neighbour,
     NodePart,

@@ -176,11 +176,10 @@ def _pending(lab: LabRun) -> Any:
     [
         (("client-1", "default/my-wep-app"), 1, "near: default/my-web-app"),
         (("client-7", VIP), 1, "near: client-"),
-        (("client-1",), 2, "say who asks and for what"),
+        (("client-1",), 2, "the following arguments are required: TARGET"),
         (("client-1", f"{VIP}:x"), 2, "is no port"),
         (("client-1", VIP, "--router", "smoke"), 2, "is not lab, none or unix:SOCKET"),
         (("client-1", VIP, "--http", "fetch"), 2, "is no request"),
-        (("--local", "{"), 2, "--local takes"),
     ],
 )
 def test_what_cannot_be_asked_is_said_in_a_line(

@@ -12,13 +12,7 @@ from typing import TypeVar
 
 from cairn.cli.why_neighbours import neighbours_here
 from cairn.desired.routes import KernelRoute
-from cairn.diagnose.why.facts import (
-    HostPart,
-    Neighbour,
-    RouterPart,
-    RouterPath,
-    RouterSession,
-)
+from cairn.diagnose.why.parts import HostPart, Neighbour, RouterPart, RouterPath, RouterSession
 from cairn.lab.state import DEFAULT_NAME, RUN_ROOT, Lab, LabError, load_lab
 from cairn.lab.topology import ROUTER, Role, home_network
 from cairn.linux import namespace

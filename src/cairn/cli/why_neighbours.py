@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Sequence
 
-from cairn.diagnose.why.facts import Neighbour
+from cairn.diagnose.why.parts import Neighbour
 from cairn.net import Address, parse_address
 from cairn.netlink.neighbour import NeighbourState, list_neighbours
 from cairn.netlink.socket import RouteSocket

@@ -27,7 +27,8 @@ from walked import (
 from cairn.diagnose.findings import BY_NAME, KINDS
 from cairn.diagnose.kinds.walk import WALK
 from cairn.diagnose.policy.layer7 import Request
-from cairn.diagnose.why.facts import Facts, Lookup, Neighbour, Peer, Probe, RouterPath
+from cairn.diagnose.why.facts import Facts
+from cairn.diagnose.why.parts import Lookup, Neighbour, Peer, Probe, RouterPath
 from cairn.diagnose.why.question import NoSuchParty, split_target
 from cairn.diagnose.why.step import Outcome
 from cairn.diagnose.why.walk import STEPS, Walk

@@ -11,8 +11,9 @@ from cairn.compile.services import ready_nodes
 from cairn.diagnose.finding import Finding
 from cairn.diagnose.why import kinds
 from cairn.diagnose.why.address_steps import OUTSIDE_KINDS
-from cairn.diagnose.why.facts import Facts, Peer, RouterPart, RouterSession
+from cairn.diagnose.why.facts import Facts
 from cairn.diagnose.why.objects import daemon_name, listed, not_ready_nodes
+from cairn.diagnose.why.parts import Peer, RouterPart, RouterSession
 from cairn.diagnose.why.question import Question
 from cairn.diagnose.why.step import Step, broken, found, ok, skipped, unknown, warn
 from cairn.kube.bgp_node_config import NodeConfig

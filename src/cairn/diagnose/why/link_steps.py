@@ -10,8 +10,9 @@ from cairn.diagnose.l2 import answering_nodes
 from cairn.diagnose.why import kinds
 from cairn.diagnose.why.address_steps import OUTSIDE_KINDS
 from cairn.diagnose.why.bgp_steps import on_link, routed, uplink_networks
-from cairn.diagnose.why.facts import Facts, Neighbour
+from cairn.diagnose.why.facts import Facts
 from cairn.diagnose.why.objects import not_ready_nodes
+from cairn.diagnose.why.parts import Neighbour
 from cairn.diagnose.why.question import Question
 from cairn.diagnose.why.step import Step, broken, found, ok, skipped, unknown, warn
 
