@@ -139,6 +139,7 @@ def facts(world: World) -> Facts:
             tried={f"10.244.{number}.1:8080": ""},
             peers=(Peer(ROUTER, "established", 64512, 64512),),
             routes=(f"{VIP}/32",),
+            back=ROUTER,
         )
         for number, name in enumerate(NODES, 1)
     }

@@ -18,7 +18,7 @@ import msgspec
 
 from cairn.cli.lb_node import NoMaps, PinnedMaps
 from cairn.cli.why_lookup import look_up
-from cairn.cli.why_neighbours import neighbours_here
+from cairn.cli.why_neighbours import neighbours_here, way_to
 from cairn.cli.why_question import NodeQuestion
 from cairn.desired.proxy import ADMIN, BOOTSTRAP
 from cairn.diagnose.why.parts import NodePart, Peer
@@ -50,6 +50,9 @@ def answer(asked: NodeQuestion, run: Path, pins: Path) -> NodePart:
     """Return what this node says."""
     waited = asyncio.run(_wait(asked, run))
     found: dict[str, Any] = {"neighbours": neighbours_here(asked.neighbours)}
+    client = _parse(asked.client)
+    if client is not None:
+        found["back"] = way_to(client)
     if asked.name and asked.server:
         found["lookup"] = look_up(asked.name, asked.server)
     try:

@@ -87,6 +87,8 @@ class NodePart:
     """Its BGP sessions."""
     routes: tuple[str, ...] = ()
     """Prefixes that its speaker announces."""
+    back: str = ""
+    """Next hop to the client by its own routes; empty: none, or the client is on its link."""
     lost: tuple[str, ...] = ()
     """Addresses of nodes whose BFD session was up and is not."""
     learnt: Mapping[str, tuple[str, ...]] | None = None
@@ -137,6 +139,8 @@ class RouterPart:
     """By address."""
     counters: Mapping[str, int] = field(default_factory=dict)
     """What went wrong how often."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Whether its kernel forwards, by the name of the setting; empty: not known."""
     daemon: str = ""
     """Why its BGP daemon cannot be asked; empty: it answered."""
 
