@@ -11,8 +11,8 @@ from typing import Any
 from cairn.diagnose.policy.layer7 import Request
 from cairn.diagnose.policy.trace import NO_REQUEST
 from cairn.diagnose.policy.world import World
-from cairn.diagnose.why.facts import (
-    Facts,
+from cairn.diagnose.why.facts import Facts
+from cairn.diagnose.why.parts import (
     HostPart,
     Neighbour,
     NodePart,
@@ -59,8 +59,9 @@ def pod(namespace: str, name: str, node: str, address: str, labels: dict[str, st
 
 def service(namespace: str, name: str, app: str, port: int, cluster_ip: str) -> Any:
     """Return a Service."""
-    spec = {"type": "ClusterIP", "clusterIP": cluster_ip, "clusterIPs": [cluster_ip]}
-    status: dict[str, Any] = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}
+    spec: dict[str, Any] = {"type": "ClusterIP", "clusterIP": cluster_ip}
+    spec["clusterIPs"] = [cluster_ip]
+    spec |= {"selector": {"app": app}, "ports": [{"port": port, "targetPort": 8080}]}
     return obj("Service", namespace, name, spec=spec, status={})
 
 
@@ -138,6 +139,7 @@ def facts(world: World) -> Facts:
             tried={f"10.244.{number}.1:8080": ""},
             peers=(Peer(ROUTER, "established", 64512, 64512),),
             routes=(f"{VIP}/32",),
+            back=ROUTER,
         )
         for number, name in enumerate(NODES, 1)
     }

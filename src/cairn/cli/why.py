@@ -8,10 +8,8 @@ Invariants  Exit status 0: it works; 1: it does not, or cannot be told; 2: wrong
 import argparse
 import asyncio
 import sys
-from pathlib import Path
 from typing import Any
 
-import msgspec
 from rich.console import Console
 from rich.markup import escape
 
@@ -19,7 +17,6 @@ from cairn.cli.cluster_objects import connect
 from cairn.cli.render import FORMS, make_console, spell
 from cairn.cli.why_collect import Asked, collect
 from cairn.cli.why_lab import lab_of
-from cairn.cli.why_node import NodeQuestion, answer
 from cairn.diagnose.finding import plain
 from cairn.diagnose.policy.layer7 import BadRequest, Request, parse_request
 from cairn.diagnose.why.question import NoSuchParty, split_target
@@ -29,7 +26,6 @@ from cairn.drive.kube_client import ApiError
 from cairn.drive.kubeconfig import NoAccess
 
 OK, FAILED = 0, 1
-RUN, PINS = Path("/run/cairn"), Path("/sys/fs/bpf/cairn")
 ROUTERS = ("lab", "none")
 MARKS = {
     Outcome.OK: ("green", "✓"),
@@ -43,10 +39,6 @@ MARKS = {
 def main(argv: list[str]) -> int:
     """Walk, print, and return 0 if the client reaches the target."""
     options = parser().parse_args(argv)
-    if options.local is not None:
-        return _local(options.local)
-    if options.client is None or options.target is None:
-        parser().error("say who asks and for what: cairn why CLIENT TARGET[:PORT]")
     try:
         asked = Asked(
             options.client,
@@ -78,8 +70,8 @@ def parser() -> argparse.ArgumentParser:
         "address; a target is a Service (NAMESPACE/NAME or its address), a pod, a node, an address "
         "or a DNS name, with :PORT and /udp or /sctp if need be.",
     )
-    made.add_argument("client", nargs="?", metavar="CLIENT")
-    made.add_argument("target", nargs="?", metavar="TARGET[:PORT]")
+    made.add_argument("client", metavar="CLIENT")
+    made.add_argument("target", metavar="TARGET[:PORT]")
     made.add_argument("--probe", action="store_true", help="open a real connection, too")
     made.add_argument("--http", metavar="'METHOD /PATH'", help="a request on the connection")
     made.add_argument("--router", type=_router, default=None, metavar="HOW",
@@ -87,7 +79,6 @@ def parser() -> argparse.ArgumentParser:
                       "(default: the lab's, if there is one)")  # fmt: skip
     made.add_argument("-o", "--output", choices=FORMS, default="table")
     made.add_argument("--kubeconfig", help="default: $KUBECONFIG, else the lab's")
-    made.add_argument("--local", metavar="JSON", help="what this node alone says; as cairn asks it")
     return made
 
 
@@ -102,16 +93,6 @@ async def _walk(kubeconfig: str | None, asked: Asked) -> Walk:
     async with connect(kubeconfig) as client:
         question, facts = await collect(client, asked, lab)
     return walk(question, facts)
-
-
-def _local(text: str) -> int:
-    try:
-        asked = msgspec.json.decode(text, type=NodeQuestion)
-    except msgspec.DecodeError as error:
-        print(f"cairn why: --local takes what cairn asks a node: {error}", file=sys.stderr)
-        return 2
-    sys.stdout.buffer.write(msgspec.json.encode(answer(asked, RUN, PINS)) + b"\n")
-    return OK
 
 
 def plain_walk(found: Walk) -> dict[str, Any]:

@@ -14,15 +14,16 @@ import msgspec
 from cairn.cli.cluster_objects import POLICY_INPUTS, fetch
 from cairn.cli.why_lab import lab_hosts, read_host, read_lab_router, read_router_socket
 from cairn.cli.why_lookup import in_hosts_file, look_up, servers_of
-from cairn.cli.why_node import NodeQuestion
 from cairn.cli.why_probe import probe
+from cairn.cli.why_question import NodeQuestion
 from cairn.diagnose.policy.layer7 import Request
 from cairn.diagnose.policy.world import World
 from cairn.diagnose.why.application_steps import places
-from cairn.diagnose.why.facts import Facts, HostPart, Lookup, NodePart, RouterPart
+from cairn.diagnose.why.facts import Facts
 from cairn.diagnose.why.name_steps import CLUSTER_DNS
 from cairn.diagnose.why.node_steps import concerned
 from cairn.diagnose.why.objects import daemon_pod, not_ready_nodes
+from cairn.diagnose.why.parts import HostPart, Lookup, NodePart, RouterPart
 from cairn.diagnose.why.question import (
     Question,
     Role,
@@ -155,7 +156,7 @@ async def _ask_node(
     client: Client, name: str, asked: NodeQuestion, facts: Facts, lab: Lab | None
 ) -> NodePart | str:
     """Return what a node says, or why it says nothing."""
-    argv = ["cairn", "why", "--local", msgspec.json.encode(asked).decode()]
+    argv = ["cairn", "why-node", msgspec.json.encode(asked).decode()]
     pod = daemon_pod(facts.world, name)
     try:
         if pod is None:

@@ -6,19 +6,13 @@ Invariants  Reads only. As root; who is not is told so.
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from cairn.cli.why_neighbours import neighbours_here
-from cairn.desired.routes import KernelRoute
-from cairn.diagnose.why.facts import (
-    HostPart,
-    Neighbour,
-    RouterPart,
-    RouterPath,
-    RouterSession,
-)
+from cairn.cli.why_neighbours import gateway_of, longest, neighbours_here
+from cairn.diagnose.why.parts import HostPart, Neighbour, RouterPart, RouterPath, RouterSession
 from cairn.lab.state import DEFAULT_NAME, RUN_ROOT, Lab, LabError, load_lab
 from cairn.lab.topology import ROUTER, Role, home_network
 from cairn.linux import namespace
@@ -31,6 +25,8 @@ from cairn.router.foreign_views import ForeignFailed, read_foreign
 from cairn.router.views import Views
 
 R = TypeVar("R")
+SYSCTL = Path("/proc/sys")
+FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 
 
 def lab_of(kubeconfig: str | None) -> Lab | None:
@@ -73,13 +69,13 @@ def _host(target: Address | None) -> HostPart:
             for entry in list_addresses(socket)
             if not entry.address.is_loopback and not entry.address.is_link_local
         ]
-        route = _longest(list_routes(socket, target.version), target) if target else None
+        route = longest(list_routes(socket, target.version), target) if target else None
     down = [
         link.name
         for link in links.values()
         if not link.flags & LinkFlag.LOOPBACK and not link.flags & LinkFlag.RUNNING
     ]
-    gateway = next((str(hop.address) for hop in route.nexthops if hop.address), "") if route else ""
+    gateway = gateway_of(route)
     near = gateway or (str(target) if target and route else "")
     return HostPart(
         tuple(networks),
@@ -90,16 +86,21 @@ def _host(target: Address | None) -> HostPart:
     )
 
 
-def _longest(routes: Iterable[KernelRoute], target: Address) -> KernelRoute | None:
-    holding = [route for route in routes if target in route.prefix]
-    return max(holding, key=lambda r: (r.prefix.prefixlen, -r.metric), default=None)
-
-
 def read_lab_router(lab: Lab, target: Address | None, wanted: tuple[str, ...]) -> RouterPart:
     """Return what the lab's router says and holds; raises LabError."""
     views, trouble = _views(lab)
     gateways, prefix, neighbours = _inside(lab, ROUTER, lambda: _kernel(target, wanted))
-    return _part(f"lab {lab.name}", views, trouble, target, gateways, prefix, neighbours)
+    settings = _inside(lab, ROUTER, _settings)
+    part = _part(f"lab {lab.name}", views, trouble, target, gateways, prefix, neighbours)
+    return replace(part, settings=settings)
+
+
+def _settings() -> dict[str, str]:
+    return {
+        name: (SYSCTL / name.replace(".", "/")).read_text().strip()
+        for name in FORWARDING
+        if (SYSCTL / name.replace(".", "/")).exists()
+    }
 
 
 def read_router_socket(path: str, target: Address | None) -> RouterPart:
@@ -131,7 +132,7 @@ def _kernel(
     target: Address | None, wanted: tuple[str, ...]
 ) -> tuple[tuple[str, ...], str, Mapping[str, Neighbour]]:
     with RouteSocket() as socket:
-        route = _longest(list_routes(socket, target.version), target) if target else None
+        route = longest(list_routes(socket, target.version), target) if target else None
     hops = tuple(str(hop.address) for hop in route.nexthops if hop.address) if route else ()
     return hops, str(route.prefix) if route else "", neighbours_here(wanted)
 

@@ -7,7 +7,7 @@ import os
 import socket
 from pathlib import Path
 
-from cairn.diagnose.why.facts import Lookup
+from cairn.diagnose.why.parts import Lookup
 from cairn.dns import Class, Message, Question, Rcode, Type, parse_name, read_message, write_message
 from cairn.net import parse_address
 from cairn.wire import Malformed

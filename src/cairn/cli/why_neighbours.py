@@ -11,11 +11,13 @@ Cost        nothing where all are known; else until all have answered, half a se
 import contextlib
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from cairn.diagnose.why.facts import Neighbour
+from cairn.desired.routes import KernelRoute
+from cairn.diagnose.why.parts import Neighbour
 from cairn.net import Address, parse_address
 from cairn.netlink.neighbour import NeighbourState, list_neighbours
+from cairn.netlink.route import list_routes
 from cairn.netlink.socket import RouteSocket
 
 WAIT_S = 0.5
@@ -47,6 +49,24 @@ def _read(addresses: set[Address]) -> dict[str, Neighbour]:
             for entry in list_neighbours(netlink)
             if entry.address in addresses
         }
+
+
+def longest(routes: Iterable[KernelRoute], target: Address) -> KernelRoute | None:
+    """Return the route that the kernel takes to an address."""
+    holding = [route for route in routes if target in route.prefix]
+    return max(holding, key=lambda r: (r.prefix.prefixlen, -r.metric), default=None)
+
+
+def gateway_of(route: KernelRoute | None) -> str:
+    """Return the first next hop of a route; empty if it has none or leads to a link."""
+    hops = route.nexthops if route else ()
+    return next((str(hop.address) for hop in hops if hop.address), "")
+
+
+def way_to(target: Address) -> str:
+    """Return the next hop to an address by this namespace's routes; empty: on the link, or none."""
+    with RouteSocket() as netlink:
+        return gateway_of(longest(list_routes(netlink, target.version), target))
 
 
 def _word(state: NeighbourState) -> str:

@@ -1,13 +1,15 @@
-"""The part of `cairn why` that a node answers about itself: `cairn why --local`.
+"""The part of `cairn why` that a node answers about itself: `cairn why-node`.
 
     what is asked (JSON)  ->  maps, speaker, agent, proxies, neighbours, connections  ->  NodePart
 
 Cost        one process; everything that may wait is tried at once, half a second at most
 """
 
+import argparse
 import asyncio
 import contextlib
 import json
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -16,41 +18,41 @@ import msgspec
 
 from cairn.cli.lb_node import NoMaps, PinnedMaps
 from cairn.cli.why_lookup import look_up
-from cairn.cli.why_neighbours import neighbours_here
+from cairn.cli.why_neighbours import neighbours_here, way_to
+from cairn.cli.why_question import NodeQuestion
 from cairn.desired.proxy import ADMIN, BOOTSTRAP
-from cairn.diagnose.why.facts import NodePart, Peer
+from cairn.diagnose.why.parts import NodePart, Peer
 from cairn.net import parse_address
 from cairn.observe.connection_view import Filter
 
+RUN, PINS = Path("/run/cairn"), Path("/sys/fs/bpf/cairn")
 WAIT_S = 0.6
 BGP_PORT = 179
 CONNECTIONS = 5
 ESTABLISHED = "established"
 
 
-class NodeQuestion(msgspec.Struct, frozen=True):
-    """What one node is asked."""
-
-    address: str = ""
-    """The frontend's; empty: there is none."""
-    port: int = 0
-    protocol: str = "TCP"
-    client: str = ""
-    """Address of the client."""
-    targets: tuple[str, ...] = ()
-    """ADDRESS:PORT to try a connection with."""
-    neighbours: tuple[str, ...] = ()
-    """Addresses to look up in the neighbour table."""
-    name: str = ""
-    """DNS name to look up; empty: none."""
-    server: str = ""
-    """Address of the cluster's DNS."""
+def main(argv: list[str]) -> int:
+    """Print what this node says to a question; return 2 if it is none."""
+    parser = argparse.ArgumentParser(
+        prog="cairn why-node", description="What this node alone says: `cairn why` asks it."
+    )
+    parser.add_argument("question", metavar="JSON")
+    try:
+        asked = msgspec.json.decode(parser.parse_args(argv).question, type=NodeQuestion)
+    except msgspec.DecodeError as error:
+        parser.error(f"the question is not understood: {error}")
+    sys.stdout.buffer.write(msgspec.json.encode(answer(asked, RUN, PINS)) + b"\n")
+    return 0
 
 
 def answer(asked: NodeQuestion, run: Path, pins: Path) -> NodePart:
     """Return what this node says."""
     waited = asyncio.run(_wait(asked, run))
     found: dict[str, Any] = {"neighbours": neighbours_here(asked.neighbours)}
+    client = _parse(asked.client)
+    if client is not None:
+        found["back"] = way_to(client)
     if asked.name and asked.server:
         found["lookup"] = look_up(asked.name, asked.server)
     try:

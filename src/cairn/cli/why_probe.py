@@ -9,8 +9,8 @@ import asyncio
 import contextlib
 
 from cairn.diagnose.policy.world import World
-from cairn.diagnose.why.facts import Probe
 from cairn.diagnose.why.objects import daemon_pod, first_container, raw_pod
+from cairn.diagnose.why.parts import Probe
 from cairn.diagnose.why.question import Question, Role
 from cairn.drive.kube_client import ApiError, Client
 from cairn.drive.pod_exec import exec_in_pod

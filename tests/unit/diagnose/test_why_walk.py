@@ -27,7 +27,8 @@ from walked import (
 from cairn.diagnose.findings import BY_NAME, KINDS
 from cairn.diagnose.kinds.walk import WALK
 from cairn.diagnose.policy.layer7 import Request
-from cairn.diagnose.why.facts import Facts, Lookup, Neighbour, Peer, Probe, RouterPath
+from cairn.diagnose.why.facts import Facts
+from cairn.diagnose.why.parts import Lookup, Neighbour, Peer, Probe, RouterPath
 from cairn.diagnose.why.question import NoSuchParty, split_target
 from cairn.diagnose.why.step import Outcome
 from cairn.diagnose.why.walk import STEPS, Walk
@@ -157,7 +158,9 @@ CASES: list[tuple[str, str, str, str, Change, Know]] = [
     ("PortNameUnknown", "endpoints", "client-1", "default/web", named_port, same),
     ("NoEndpoints", "endpoints", "client-1", "default/web",
      both(spec("Service/web", selector={}), without("EndpointSlice/web-1")), same),
-    ("NoReadyPod", "readiness", "client-1", "default/web", unready(None), same),
+    ("PodNotReady", "readiness", "client-1", "default/web", unready(None), same),
+    ("RouterUnforwarding", "route", "client-1", "default/web", nothing,
+     lambda f: router(f, settings={"net.ipv4.ip_forward": "0"})),
     ("CrashLoop", "readiness", "client-1", "default/web",
      unready({"reason": "CrashLoopBackOff"}), same),
     ("ImageMissing", "readiness", "client-1", "default/web",
@@ -195,7 +198,7 @@ CASES: list[tuple[str, str, str, str, Change, Know]] = [
     ("SourceRange", "address", "client-1", "default/web",
      spec("Service/web", loadBalancerSourceRanges=["10.9.0.0/16"]), same),
     ("NodeNotReady", "node", "default/shop", "default/web", node_down("node-2"), same),
-    ("NobodyAnnounces", "announcement", "client-1", "default/web",
+    ("NoSession", "announcement", "client-1", "default/web",
      without("CiliumBGPPeeringPolicy/peering", "CiliumBGPNodeConfig/node-1",
              "CiliumBGPNodeConfig/node-2"), same),
     ("SelectsNoNode", "announcement", "client-1", "default/web", both(
@@ -364,6 +367,7 @@ def half_a_route(known: Facts) -> Facts:
         ("NeighbourFailed", "ARP/ND", nothing, lambda f: router(
             f, neighbours={NODES["node-2"]: Neighbour("", "failed")})),
         ("ServiceDrift", "data plane", nothing, lambda f: node(f, "node-2", served=False)),
+        ("AsymmetricRoute", "way back", nothing, lambda f: node(f, "node-2", back="192.168.1.9")),
         ("NodesDisagree", "Maglev", nothing, lambda f: node(f, "node-2", digest="other")),
         ("ApplicationSilent", "application", nothing, lambda f: node(
             f, "node-2", tried={"10.244.2.1:8080": "no answer"})),

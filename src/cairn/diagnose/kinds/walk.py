@@ -38,8 +38,8 @@ WALK = (
         "AsymmetricRoute",
         "answers take another way than requests",
         Weight.WARNING,
-        "{client} sends to {address} through {gateway}, and {node} answers it directly: {reason}",
-        "ip route replace {address} dev {link} (on {client}; or move the pool out of its subnet)",
+        "{client} reaches {address} through {gateway}, and {node} answers another way: {reason}",
+        "{mend}",
         "",
     ),
     Kind(

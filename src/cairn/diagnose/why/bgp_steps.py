@@ -11,8 +11,9 @@ from cairn.compile.services import ready_nodes
 from cairn.diagnose.finding import Finding
 from cairn.diagnose.why import kinds
 from cairn.diagnose.why.address_steps import OUTSIDE_KINDS
-from cairn.diagnose.why.facts import Facts, Peer, RouterPart, RouterSession
+from cairn.diagnose.why.facts import Facts
 from cairn.diagnose.why.objects import daemon_name, listed, not_ready_nodes
+from cairn.diagnose.why.parts import Peer, RouterPart, RouterSession
 from cairn.diagnose.why.question import Question
 from cairn.diagnose.why.step import Step, broken, found, ok, skipped, unknown, warn
 from cairn.kube.bgp_node_config import NodeConfig
@@ -21,6 +22,7 @@ from cairn.kube.service import Service
 from cairn.net import parse_network
 
 ESTABLISHED = "established"
+FORWARDS = "1"
 
 
 def on_link(asked: Question, facts: Facts) -> bool:
@@ -68,9 +70,8 @@ def announcement_step(asked: Question, facts: Facts) -> Step | None:
     configs = [NodeConfig.from_object(c) for c in facts.world.of_kind("CiliumBGPNodeConfig")]
     subject = f"Service {service.key}"
     if not policies and not configs:
-        reason = "no CiliumBGPPeeringPolicy exists"
-        values = {"address": asked.address, "reason": reason}
-        return broken(found(kinds.NOBODY_ANNOUNCES, subject, values))
+        values = {"node": "every node", "reason": "no CiliumBGPPeeringPolicy exists"}
+        return broken(found(kinds.NO_SESSION, subject, values))
     instances = [(c, i) for c in configs for i in c.instances]
     if not instances:
         reason = _conditions(facts) or "nodeSelector of no policy takes a node"
@@ -321,6 +322,10 @@ def route_step(asked: Question, facts: Facts) -> Step | None:
     router = facts.router
     if router is None:
         return unknown(f"the router is not asked: {facts.router_why}")
+    for setting, value in router.settings.items():
+        if value != FORWARDS and str(asked.address.version) in setting.split(".")[1]:
+            off = {"setting": setting, "value": value, "wanted": FORWARDS}
+            return broken(found(kinds.FORWARDING_OFF, "router", off))
     nodes = sorted(announcing(asked, facts))
     prefix = f"{asked.address}/{asked.address.max_prefixlen}"
     hops = {

@@ -9,9 +9,10 @@ from cairn.diagnose.finding import Finding
 from cairn.diagnose.l2 import answering_nodes
 from cairn.diagnose.why import kinds
 from cairn.diagnose.why.address_steps import OUTSIDE_KINDS
-from cairn.diagnose.why.bgp_steps import on_link, routed, uplink_networks
-from cairn.diagnose.why.facts import Facts, Neighbour
+from cairn.diagnose.why.bgp_steps import on_link, peers_of, routed, uplink_networks
+from cairn.diagnose.why.facts import Facts
 from cairn.diagnose.why.objects import not_ready_nodes
+from cairn.diagnose.why.parts import Neighbour
 from cairn.diagnose.why.question import Question
 from cairn.diagnose.why.step import Step, broken, found, ok, skipped, unknown, warn
 
@@ -40,9 +41,31 @@ def client_step(asked: Question, facts: Facts) -> Step | None:
     known = f", known at {neighbour.mac}" if neighbour and neighbour.mac else ""
     if asked.service is not None and _same_subnet(asked, facts):
         reason = "both are in the nodes' subnet"
-        values |= {"gateway": host.gateway, "node": "a node", "reason": reason, "link": "eth0"}
+        values |= {"gateway": host.gateway, "node": "a node", "reason": reason}
+        values["mend"] = f"ip route replace {asked.address} dev LINK (on {asked.client.text})"
         return warn(found(kinds.ASYMMETRIC, f"host {asked.client.text}", values))
     return ok(f"{asked.client.text} sends it to {host.gateway}{known}")
+
+
+def way_back_step(asked: Question, facts: Facts) -> Step | None:
+    """Whether the nodes answer by the way that requests come."""
+    if not routed(asked, facts) or not asked.client.addresses:
+        return None
+    back = {name: part.back for name, part in sorted(facts.nodes.items()) if part.back}
+    peers = {peer.address for _, peer in peers_of(facts)}
+    strange = {name: hop for name, hop in back.items() if peers and hop not in peers}
+    if not back:
+        return unknown("no node said by which way it answers")
+    if not strange:
+        return ok(f"{', '.join(back)} answer by {', '.join(sorted(set(back.values())))}")
+    findings = []
+    for name, hop in strange.items():
+        reason = f"its route to {asked.client.text} goes by {hop}, which is no router of ours"
+        values: dict[str, object] = {"client": asked.client.text, "address": asked.address}
+        values |= {"gateway": ", ".join(sorted(peers)), "node": name, "reason": reason}
+        values["mend"] = f"ip route get {asked.client.addresses[0]} (on {name})"
+        findings.append(found(kinds.ASYMMETRIC, f"node {name}", values))
+    return warn(*findings)
 
 
 def _same_subnet(asked: Question, facts: Facts) -> bool:

@@ -9,7 +9,7 @@ from cairn.diagnose.finding import Finding
 from cairn.diagnose.why import kinds
 from cairn.diagnose.why.address_steps import OUTSIDE_KINDS
 from cairn.diagnose.why.bgp_steps import announcing, routed
-from cairn.diagnose.why.facts import Facts, NodePart
+from cairn.diagnose.why.facts import Facts
 from cairn.diagnose.why.objects import (
     condition,
     container_ready,
@@ -19,6 +19,7 @@ from cairn.diagnose.why.objects import (
     not_ready_nodes,
     pod_trouble,
 )
+from cairn.diagnose.why.parts import NodePart
 from cairn.diagnose.why.question import Question, Role
 from cairn.diagnose.why.step import Step, broken, found, ok, skipped, unknown, warn
 from cairn.kube.node import ejections_of

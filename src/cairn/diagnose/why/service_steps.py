@@ -243,7 +243,8 @@ def _pod_troubles(facts: Facts, service: Service, pods: list[Object]) -> list[Fi
         elif trouble.word == "pending":
             made.setdefault("3", found(kinds.UNSCHEDULABLE, about, values))
         else:
-            values["reason"] = f"{about}: {trouble.text}"
+            made.setdefault("4", found(kinds.POD_NOT_READY, about, values))
             kind = kinds.NO_READY_POD if len(pods) == total else kinds.FEW_READY
-            made.setdefault("4", found(kind, subject, values))
+            values = values | {"reason": f"{about}: {trouble.text}"}
+            made.setdefault("5", found(kind, subject, values))
     return [made[key] for key in sorted(made)]

@@ -14,7 +14,7 @@ from cairn.diagnose.why.address_steps import address_step, pool_step
 from cairn.diagnose.why.application_steps import application_step, probe_step
 from cairn.diagnose.why.bgp_steps import announcement_step, route_step, session_step
 from cairn.diagnose.why.facts import Facts
-from cairn.diagnose.why.link_steps import client_step, neighbour_step, on_link_step
+from cairn.diagnose.why.link_steps import client_step, neighbour_step, on_link_step, way_back_step
 from cairn.diagnose.why.name_steps import name_step
 from cairn.diagnose.why.node_steps import (
     connection_step,
@@ -67,6 +67,7 @@ STEPS: tuple[Row, ...] = (
     Row("session", session_step, ("node",)),
     Row("route", route_step, _ANNOUNCED),
     Row("ARP/ND", neighbour_step, ("node",)),
+    Row("way back", way_back_step, ("node",)),
     Row("data plane", data_plane_step, ("Service", "pool", "node")),
     Row("Maglev", maglev_step, (*_SERVED, "pool", "data plane")),
     Row("hand-over", hand_over_step, (*_SERVED, "node")),
