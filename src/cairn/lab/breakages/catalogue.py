@@ -124,9 +124,13 @@ HOST_FAULTS = (
           *_ip(f"route add {VIP}/32 via 192.168.1.77 metric 1",
                f"route del {VIP}/32 via 192.168.1.77 metric 1"), "",
           "CRN-213", "router", FROM_LAN),
+    Fault("black-hole", "HOST", "someone's black-hole route to a VIP",
+          *_ip(f"route add blackhole {VIP}/32 metric 1", f"route del blackhole {VIP}/32 metric 1"),
+          "", "CRN-216", "router", FROM_LAN),
     Fault("firewall", "HOST", "another program's firewall drops the web application's packets",
           partial(host.firewall, kind="web", hook="forward", match="tcp dport { 80, 8080 }"),
-          partial(host.open_firewall, kind="web"), "", "CRN-380", "router", FROM_LAN),
+          partial(host.open_firewall, kind="web"), "", "CRN-950", "router",
+          f"--probe {FROM_LAN}"),
     Fault("bgp-filtered", "HOST", "its firewall drops what comes to port 179",
           partial(host.firewall, kind="bgp", hook="input", match="tcp dport 179"),
           partial(host.open_firewall, kind="bgp"), "", "CRN-206", "router"),
@@ -170,9 +174,6 @@ ROUTER_FAULTS = (
           *_router(router.every_group(max_prefixes=1)), "", "CRN-208", "router"),
     Fault("router-single-path", "ROUTER", "multipath is off: it uses one next hop",
           *_router(router.top(multipath=1)), "", "CRN-215", "router", FROM_LAN),
-    Fault("router-loses-route", "ROUTER", "someone deletes a route from its kernel",
-          router.drop_route, router.relearn, "PREFIX",
-          "CRN-216", f"router {VIP}", FROM_LAN),
 )  # fmt: skip
 
 BGP_FAULTS = (

@@ -7,6 +7,7 @@ Invariants  What an object was (labels, annotations, spec) is part of the record
 """
 
 import asyncio
+import copy
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -42,7 +43,7 @@ def edit(
 
     async def run(client: Client) -> Object:
         found = await client.get(resource, key)
-        before = _kept(found)
+        before = copy.deepcopy(_kept(found))
         by(found)
         await client.replace(resource, found)
         return before

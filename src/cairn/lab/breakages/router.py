@@ -15,7 +15,6 @@ from typing import Any
 import yaml
 
 from cairn.lab import control
-from cairn.lab.breakages.host import run_on
 from cairn.lab.fault import Active
 from cairn.lab.state import Lab, LabError
 from cairn.lab.topology import ROUTER
@@ -53,17 +52,6 @@ def misconfigure(lab: Lab, target: str, _: str, *, change: Change) -> str:
 def configure(lab: Lab, active: Active) -> None:
     """Write the file as it was and start the router again."""
     _file(lab, active.target).write_text(active.before)
-    _restart(lab)
-
-
-def drop_route(lab: Lab, target: str, value: str) -> None:
-    """Delete a route from the router's kernel, as someone's `ip route` would."""
-    _file(lab, target)
-    run_on(lab, ROUTER, ["ip", "route", "del", value])
-
-
-def relearn(lab: Lab, active: Active) -> None:
-    """Start the router again: it takes all routes anew."""
     _restart(lab)
 
 
