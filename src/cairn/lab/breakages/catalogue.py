@@ -169,7 +169,7 @@ ROUTER_FAULTS = (
           *_router(router.every_group(**KEY)), "", "CRN-202", "router", FROM_LAN),
     Fault("router-filters", "ROUTER", "its import filter takes no VIP",
           *_router(router.every_group(accept=["203.0.113.0/24"])), "",
-          "CRN-214", "router", FROM_LAN),
+          "CRN-212", "router", FROM_LAN),
     Fault("router-limit", "ROUTER", "it takes fewer prefixes than the nodes announce",
           *_router(router.every_group(max_prefixes=1)), "", "CRN-208", "router"),
     Fault("router-single-path", "ROUTER", "multipath is off: it uses one next hop",
