@@ -1,6 +1,6 @@
 """What a fault is: a row of the catalogue, and one that is in force.
 
-    Fault(name, target, inject, clear, finding)    Active(name, target, value, before)
+    Fault(name, target, inject, clear, finding)  ->  Active(name, target, value, before)
 
 Not here    The rows (breakages.catalogue), and keeping what is in force (faults).
 """

@@ -124,9 +124,6 @@ HOST_FAULTS = (
           *_ip(f"route add {VIP}/32 via 192.168.1.77 metric 1",
                f"route del {VIP}/32 via 192.168.1.77 metric 1"), "",
           "CRN-213", "router", FROM_LAN),
-    Fault("black-hole", "HOST", "someone's black-hole route to a VIP",
-          *_ip(f"route add blackhole {VIP}/32 metric 1", f"route del blackhole {VIP}/32 metric 1"),
-          "", "CRN-216", "router", FROM_LAN),
     Fault("firewall", "HOST", "another program's firewall drops the web application's packets",
           partial(host.firewall, kind="web", hook="forward", match="tcp dport { 80, 8080 }"),
           partial(host.open_firewall, kind="web"), "", "CRN-950", "router",
@@ -200,7 +197,7 @@ BGP_FAULTS = (
 SERVICE_FAULTS = (
     Fault("no-pool", "POOL", "the only pool is deleted",
           partial(objects.remove, resource=POOLS), partial(objects.make_again, resource=POOLS), "",
-          "CRN-150", "homelab-pool", FROM_LAN),
+          "CRN-150", "homelab-pool"),
     Fault("no-label", "SERVICE", "it lacks the label that the pool selects by",
           partial(objects.change, resource=SERVICES,
                   patch={"metadata": {"labels": {"io.cilium/lb-ipam-ips": None}}}),
