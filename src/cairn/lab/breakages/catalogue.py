@@ -84,7 +84,7 @@ WIRE_FAULTS = (
     Fault("link-down", "HOST", "pull its cables out of the switch: carrier is lost",
           wire.pull, wire.plug, "", "CRN-304", "client-1", FROM_LAN),
     Fault("partition", "HOST", "its ports pass nothing, while carrier stays",
-          *_wire("partition", wire.EVERYTHING), "", "CRN-906", "node-3"),
+          *_wire("partition", wire.EVERYTHING), "", "CRN-308", "node-3", FROM_LAN),
     Fault("drop-arp", "HOST", "ARP is lost both ways",
           *_wire("arp", wire.ARP), "", "CRN-309", "node-3"),
     Fault("loss", "HOST", "this percentage of all packets is lost, each way",
@@ -94,7 +94,7 @@ WIRE_FAULTS = (
     Fault("bgp-lost", "HOST", "BGP is lost both ways: keepalives stop, the hold timer runs",
           *_wire("bgp", wire.BGP), "", "CRN-203", "node-3"),
     Fault("api-lost", "HOST", "packets to and from the API server are lost",
-          *_wire("api", "ip daddr 192.168.1.5 or ip saddr 192.168.1.5"), "", "CRN-905", "node-3"),
+          *_wire("api", wire.API), "", "CRN-905", "node-3"),
     Fault("dns-lost", "HOST", "DNS queries that it sends or gets are lost",
           *_wire("dns", wire.DNS), "", "CRN-751", "router"),
     Fault("overlay-lost", "HOST", "VXLAN is lost: pods of nodes on other subnets are cut off",
@@ -103,7 +103,7 @@ WIRE_FAULTS = (
 
 HOST_FAULTS = (
     Fault("pause", "HOST", "all its processes stand still, as in a power-saving bug",
-          host.freeze, host.thaw, "", "CRN-906", "node-3"),
+          host.freeze, host.thaw, "", "CRN-308", "node-3", FROM_LAN),
     Fault("no-forwarding", "HOST", "its kernel forwards no IPv4",
           *_kernel(net__ipv4__ip_forward="0"), "", "CRN-302", "node-3"),
     Fault("router-no-forwarding", "HOST", "the router's kernel forwards no IPv4",

@@ -89,6 +89,6 @@ WORKLOAD_FAULTS = (
           "pod/production/nginx-ingress pod/production/web-app:8080 --http 'POST /other'"),
     Fault("name-not-learnt", "NAMESPACE", "a rule by name, and nobody has asked for the name",
           *_added(policy("fault-names", _TIER_WEB, egress=[
-              _TO_DNS, {"toFQDNs": [{"matchName": "api.github.com"}]}])), "",
-          "CRN-753", "production", "pod/production/web-app api.github.com:443"),
+              _TO_DNS, {"toFQDNs": [{"matchName": "shop.example.org"}]}])), "",
+          "CRN-753", "production"),
 )  # fmt: skip

@@ -16,8 +16,6 @@ from cairn.netlink.iproute import IPRoute
 EVERYTHING = ""
 ARP = "meta protocol arp"
 BGP = "tcp dport 179"
-BGP_ANSWERS = "tcp sport 179"
-NEIGHBOURS_OF_VIPS = "arp operation reply"
 API = "ip daddr 192.168.1.5"
 OVERLAY = "udp dport 4789"
 DNS = "udp dport 53"
