@@ -79,11 +79,15 @@ async def collect(client: Client, asked: Asked, lab: Lab | None) -> tuple[Questi
     question = make_question(world, source, target, asked.target, asked.request)
     facts = Facts(world, lookup=lookup)
     tried = await probe(client, question, world, lab) if asked.probe else None
-    nodes, (router, router_why), (host, host_why) = await asyncio.gather(
-        _ask_nodes(client, question, facts, lab),
-        asyncio.to_thread(_router, lab, asked.router, question, facts),
-        asyncio.to_thread(_host, lab, question),
+    before, _ = await asyncio.to_thread(_router, lab, asked.router, question, facts)
+    nodes, (host, host_why) = await asyncio.gather(
+        _ask_nodes(client, question, facts, lab), asyncio.to_thread(_host, lab, question)
     )
+    router, router_why = await asyncio.to_thread(_router, lab, asked.router, question, facts)
+    if before is not None and router is not None:
+        was = before.counters
+        grew = {name: count - was.get(name, 0) for name, count in router.counters.items()}
+        router = replace(router, grew=grew)
     said = {name: part for name, part in nodes.items() if isinstance(part, NodePart)}
     silent = {name: part for name, part in nodes.items() if isinstance(part, str)}
     if target.role is Role.NAME and source.role is Role.POD and source.node in said:

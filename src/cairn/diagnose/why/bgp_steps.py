@@ -85,8 +85,8 @@ def announcement_step(asked: Question, facts: Facts) -> Step | None:
     if not taking:
         texts = sorted({_selector(i.services) for _, i in instances})
         reason = f"serviceSelector of {listed(policies)} is {'; '.join(texts)}"
-        values = {"address": asked.address, "reason": reason}
-        return broken(found(kinds.NOBODY_ANNOUNCES, subject, values))
+        unannounced = {"address": asked.address, "reason": reason}
+        return broken(found(kinds.NOBODY_ANNOUNCES, subject, unannounced))
     return _announced(asked, facts, service, taking)
 
 
@@ -274,8 +274,7 @@ def _session_kind(facts: Facts, node: str, peer: Peer, errors: str) -> tuple[Any
         return kinds.SPEAKER_DEAD, part.speaker
     if any(word in errors for word in ("bad peer as", "autonomous system", "peer as")):
         return kinds.WRONG_ASN, ""
-    passwords = _password_drops(facts)
-    if passwords and peer.port_answer != "refused":
+    if passwords := _password_drops(facts, peer):
         return kinds.WRONG_PASSWORD, passwords
     if "password" in errors or "md5" in errors or "secret" in errors:
         return kinds.WRONG_PASSWORD, ""
@@ -298,9 +297,17 @@ def _session_kind(facts: Facts, node: str, peer: Peer, errors: str) -> tuple[Any
     return kinds.SESSION_DOWN, ""
 
 
-def _password_drops(facts: Facts) -> str:
-    counters = facts.router.counters if facts.router else {}
-    told = [f"{name} {n}" for name, n in counters.items() if name.startswith("TCPMD5") and n]
+def _password_drops(facts: Facts, peer: Peer) -> str:
+    """Return that the router drops segments for their signature; "" if it does not now.
+
+    A count alone may be of old: it must have grown meanwhile, or the port must be open to whoever
+    brings no signature, and closed to the speaker.
+    """
+    router = facts.router
+    if router is None:
+        return ""
+    counters = router.counters if peer.port_answer == "connected" else router.grew
+    told = [f"{name} {n}" for name, n in counters.items() if name.startswith("TCPMD5") and n > 0]
     return f"the router dropped segments for their signature ({', '.join(told)})" if told else ""
 
 

@@ -139,6 +139,8 @@ class RouterPart:
     """By address."""
     counters: Mapping[str, int] = field(default_factory=dict)
     """What went wrong how often."""
+    grew: Mapping[str, int] = field(default_factory=dict)
+    """By how much `counters` grew while the nodes were asked."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Whether its kernel forwards, by the name of the setting; empty: not known."""
     daemon: str = ""
