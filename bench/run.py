@@ -37,6 +37,7 @@ import scale
 import service_delay
 import sweep
 import uplink
+import why
 import xdp
 from rich.console import Console
 from rich.table import Table
@@ -62,6 +63,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "memory": memory.run,
     "paths": paths.run,
     "service": service_delay.run,
+    "why": why.run,
 }
 """In this order: `memory` is taken of a lab that has just come up and done nothing yet."""
 

@@ -38,6 +38,8 @@ COMMANDS = (
     Command(
         "status", "cairn.cli.status", "one screen: what runs, who announces what, what is wrong"
     ),
+    Command("why", "cairn.cli.why", "why a client does not reach a target: the whole way, walked"),
+    Command("why-node", "cairn.cli.why_node", "what one node says to `cairn why`"),
     Command("lb", "cairn.cli.lb", "the nodes' load balancers: list, backends, connections, maglev"),
     Command(
         "policy", "cairn.cli.policy", "network policies: get, trace, plan, replay, suggest, apply"

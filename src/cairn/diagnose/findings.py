@@ -16,6 +16,7 @@ from cairn.diagnose.kinds.node import NODE
 from cairn.diagnose.kinds.policy import POLICY
 from cairn.diagnose.kinds.proxies import PROXIES
 from cairn.diagnose.kinds.services import SERVICES
+from cairn.diagnose.kinds.walk import WALK
 
 AREAS = {
     1: "addresses and pools",
@@ -30,16 +31,22 @@ AREAS = {
 }
 """What each hundred of codes is about."""
 
-KINDS: tuple[Kind, ...] = (
-    *ADDRESSES,
-    *BGP,
-    *NODE,
-    *DATAPLANE,
-    *SERVICES,
-    *POLICY,
-    *NAMES,
-    *PROXIES,
-    *ITSELF,
+KINDS: tuple[Kind, ...] = tuple(
+    sorted(
+        (
+            *ADDRESSES,
+            *BGP,
+            *NODE,
+            *DATAPLANE,
+            *SERVICES,
+            *POLICY,
+            *NAMES,
+            *PROXIES,
+            *ITSELF,
+            *WALK,
+        ),
+        key=lambda kind: kind.code,
+    )
 )
 """Every kind, by code."""
 
