@@ -26,7 +26,7 @@ import msgspec
 
 from cairn.agent.bgp_status import BgpStatus
 from cairn.agent.cluster import Cluster
-from cairn.compile.announcements import Announced, bgp_identifier, compile_speaker, host_network
+from cairn.compile.announcements import Announced, bgp_identifier, compile_speaker, served_addresses
 from cairn.desired.routes import BfdNeighbour, SpeakerConfig
 from cairn.desired.routes_json import save_config
 from cairn.drive.kube_client import ApiError, Client
@@ -87,12 +87,8 @@ class BgpLink:
         return self._reachable
 
     def served(self) -> Iterator[tuple[Key, Address, bool]]:
-        """Yield each load-balancer address with a ready backend here, and whether peers know it."""
-        announced = self._status.announced
-        for key, entry in self._services.items():
-            for address in entry.service.load_balancer_ips:
-                if entry.local_backends.get(address.version) and address not in entry.withheld:
-                    yield key, address, str(host_network(address)) in announced
+        """Return each load-balancer address with a backend here, and whether peers know it."""
+        return served_addresses(self._services, self._status.announced)
 
     def watch(self, neighbours: tuple[BfdNeighbour, ...]) -> None:
         """Take the nodes that BFD is to watch."""

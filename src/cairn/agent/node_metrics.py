@@ -23,6 +23,8 @@ from cairn.agent.cluster import Cluster
 from cairn.agent.policy import PolicyKeeper
 from cairn.agent.reconciler import Reconciler
 from cairn.drive.metrics_text import Family, Histogram, gauge, histogram, number
+from cairn.kube.metadata import Key
+from cairn.net import Address
 
 MOST_ADDRESSES = 1000
 
@@ -80,7 +82,7 @@ class AgentMetrics(Collector):
         yield number(
             "cairn_agent_speaker_connected", "The speaker answers", self._bgp.speaker_reachable
         )
-        yield from self._addresses()
+        yield from address_families(self._bgp.served())
         yield gauge(
             "cairn_agent_certificate_expiry_timestamp_seconds",
             "When a certificate ends",
@@ -88,23 +90,22 @@ class AgentMetrics(Collector):
             "certificate",
         )
 
-    def _addresses(self) -> Iterator[Family]:
-        served = sorted(self._bgp.served(), key=lambda row: row[2])
-        chosen = served[:MOST_ADDRESSES]
-        yield gauge(
-            "cairn_agent_address_announced",
-            "Whether a load-balancer address with a ready backend here is known to a BGP peer",
-            {
-                (key.namespace, key.name, str(address)): announced
-                for key, address, announced in chosen
-            },
-            "namespace",
-            "service",
-            "address",
-        )
-        yield number(
-            "cairn_agent_addresses_untold", "Addresses without series", len(served) - len(chosen)
-        )
+
+def address_families(served: Iterable[tuple[Key, Address, bool]]) -> Iterator[Family]:
+    """Yield whether each address that this node serves is known to a peer."""
+    rows = sorted(served, key=lambda row: row[2])
+    chosen = rows[:MOST_ADDRESSES]
+    yield gauge(
+        "cairn_agent_address_announced",
+        "Whether a load-balancer address with a ready backend here is known to a BGP peer",
+        {(key.namespace, key.name, str(address)): announced for key, address, announced in chosen},
+        "namespace",
+        "service",
+        "address",
+    )
+    yield number(
+        "cairn_agent_addresses_untold", "Addresses without series", len(rows) - len(chosen)
+    )
 
 
 def told(family: Family) -> Metric:
