@@ -6,12 +6,13 @@ deploy/prometheus. Faults that do not disturb each other are there at the same t
 
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab_run import ROOT, VIP, LabRun, run, wait_for
+from lab_run import NODES, ROOT, VIP, LabRun, run, wait_for
 from prometheus_run import Prometheus
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
@@ -153,6 +154,35 @@ def test_packets_that_are_dropped(lab: LabRun, prometheus: Prometheus) -> None:
 
     wait_for("CairnDropsRising", fires)
     prometheus.wait_for_peace("CairnDropsRising")
+
+
+NOT_IN_THE_LAB = frozenset({"cairn_relay_history_writing"})
+PORTS = {"agent": 9962, "speaker": 9967, "proxy": 9964, "dns": 9968, "operator": 9963}
+FOREIGN = ("python_", "process_", "scrape_")
+"""Families that come with the library."""
+
+
+def test_the_documented_list_is_whole(lab: LabRun, prometheus: Prometheus) -> None:
+    text = (ROOT / "docs" / "metrics.md").read_text()
+    rows = set(re.findall(r"^\| `(\w+)` \| (?:gauge|counter|histogram) \|", text, re.MULTILINE))
+    documented = {name for name in rows if not name.startswith(FOREIGN)}
+
+    def told() -> set[str]:
+        names = set()
+        places = [
+            *(f"{NODES[0]}:{port}" for name, port in PORTS.items() if name != "operator"),
+            *(f"{node}:{PORTS['operator']}" for node in NODES),
+            "192.168.1.1:9969",
+        ]
+        for place in places:
+            words = ("curl", "-sS", "--max-time", "5", f"http://{place}/metrics")
+            page = run("ip", "netns", "exec", lab.netns("client-2"), *words, check=False)
+            names |= set(re.findall(r"^# TYPE (\w+) ", page, re.MULTILINE))
+        return {name for name in names if not name.startswith(FOREIGN)}
+
+    assert told() - documented == set(), "exposed, and not in docs/metrics.md"
+    missing = documented - told() - NOT_IN_THE_LAB
+    assert {name for name in missing if "_flow" not in name} == set(), "documented, not exposed"
 
 
 SILENT_WHEN_HEALTHY = frozenset(
