@@ -27,6 +27,7 @@ import l7
 import lab_up
 import maglev
 import memory
+import metrics_scrape
 import operator_rate
 import paths
 import policy
@@ -49,6 +50,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "uplink": uplink.run,
     "policy": policy.run,
     "maglev": maglev.run,
+    "metrics_scrape": metrics_scrape.run,
     "ecmp": ecmp.run,
     "sweep": sweep.run,
     "ipam": ipam.run,
