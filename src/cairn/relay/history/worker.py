@@ -91,7 +91,7 @@ def replies(job: Job) -> Iterator[Reply]:
 
 def connect(limits: Limits, spill: Path) -> duckdb.DuckDBPyConnection:
     """Return a database in memory that keeps to the limits."""
-    return duckdb.connect(
+    connection = duckdb.connect(
         config={
             "memory_limit": f"{limits.memory_bytes // 1024}KiB",
             "threads": limits.threads,
@@ -99,10 +99,11 @@ def connect(limits: Limits, spill: Path) -> duckdb.DuckDBPyConnection:
             "max_temp_directory_size": "2GiB",
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
-            "python_enable_replacement_scans": False,
-            "TimeZone": "UTC",
         }
     )
+    connection.execute("SET python_enable_replacement_scans = false")
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
 
 
 def _convert(job: Convert, spill: Path) -> Reply:
