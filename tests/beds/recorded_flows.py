@@ -1,6 +1,6 @@
 """Flows for tests of the history: made by number, so that any of them can be told again.
 
-    count, start  ->  FLOW records, Dictionaries
+count, start  ->  FLOW records, Dictionaries
 """
 
 import numpy as np
@@ -74,7 +74,9 @@ def flows(
     return made
 
 
-def _address(host: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> "np.ndarray[tuple[int], np.dtype[np.void]]":
+def _address(
+    host: "np.ndarray[tuple[int], np.dtype[np.int64]]",
+) -> "np.ndarray[tuple[int], np.dtype[np.void]]":
     octets = np.zeros((len(host), 16), np.uint8)
     octets[:, 10:12] = 255
     octets[:, 12:15] = (10, 244, 1)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +50,15 @@ async def ask(history: History, **fields: Any) -> tuple[list[dict[str, Any]], Do
     """Return rows by column, and how the answer ended."""
     columns: tuple[str, ...] = ()
     rows: list[dict[str, Any]] = []
-    async for reply in history.ask(Question(**fields)):
-        match reply:
-            case Heading():
-                columns = reply.columns
-            case Rows():
-                rows += [dict(zip(columns, row, strict=True)) for row in reply.rows]
-            case Done() | Failed():
-                return rows, reply
+    async with aclosing(history.ask(Question(**fields))) as replies:
+        async for reply in replies:
+            match reply:
+                case Heading():
+                    columns = reply.columns
+                case Rows():
+                    rows += [dict(zip(columns, row, strict=True)) for row in reply.rows]
+                case Done() | Failed():
+                    return rows, reply
     raise AssertionError("an answer without an end")
 
 
@@ -95,7 +96,9 @@ async def test_questions(tmp_path: Path) -> None:
             ("open", 0, 1800),
         }
         names, _ = await ask(history, top="names")
-        assert [(n["name"], n["lookups"], n["failed"]) for n in names] == [("example.org.", 100, 100)]
+        assert [(n["name"], n["lookups"], n["failed"]) for n in names] == [
+            ("example.org.", 100, 100)
+        ]
         ports, _ = await ask(history, top="ports")
         assert {p["port"]: p["flows"] for p in ports} == {80: 1000, 5432: 1000}
         talkers, _ = await ask(history, top="talkers", sources=("production/web",))
@@ -300,7 +303,9 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("after_s", [0.9, 2.1])
-async def test_a_killed_writer_loses_at_most_the_last_second(tmp_path: Path, after_s: float) -> None:
+async def test_a_killed_writer_loses_at_most_the_last_second(
+    tmp_path: Path, after_s: float
+) -> None:
     beds = str(Path(__file__).parents[2] / "beds")
     process = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(tmp_path)],

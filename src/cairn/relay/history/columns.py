@@ -11,7 +11,7 @@ Cost        0.25 s for 250,000 flows on one core (bench/flow_history.py)
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
-from typing import Any, cast
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -88,10 +88,8 @@ COLUMNS = (
     Column("kernel_reason", "nullif(r.kernel_reason, 0)", "number of the kernel's own reason"),
     Column(
         "direction",
-        "CASE WHEN r.flags & 6 = 0 OR NOT ({k}) THEN NULL"
-        " WHEN {p} <> {r} THEN 'INGRESS' ELSE 'EGRESS' END".format(
-            k=_KNOWN, p=_INTO_POD, r=_REPLY
-        ),
+        f"CASE WHEN r.flags & 6 = 0 OR NOT ({_KNOWN}) THEN NULL"
+        f" WHEN {_INTO_POD} <> {_REPLY} THEN 'INGRESS' ELSE 'EGRESS' END",
         "of the connection, as its pod sees it: INGRESS or EGRESS",
     ),
     Column("reply", f"CASE WHEN {_KNOWN} THEN {_REPLY} END", "whether it is an answer"),
@@ -111,7 +109,9 @@ COLUMNS = (
     Column("policy_kind", "decisions.kind::VARCHAR", "kind of the policy that decided"),
     Column("policy_namespace", "decisions.namespace::VARCHAR", "its namespace"),
     Column("policy", "decisions.name::VARCHAR", "its name"),
-    Column("policy_rule", "decisions.rule::VARCHAR", "its rule, such as ingress[0]; none: default deny"),
+    Column(
+        "policy_rule", "decisions.rule::VARCHAR", "its rule, such as ingress[0]; none: default deny"
+    ),
     Column("http_method", "details.http_method::VARCHAR", "of a request"),
     Column("http_url", "details.http_url::VARCHAR", "scheme, host and path"),
     Column("http_status", "details.http_status", "of its response"),
@@ -119,7 +119,9 @@ COLUMNS = (
     Column("dns_query", "details.dns_query::VARCHAR", "name that was looked up"),
     Column("dns_types", "details.dns_types::VARCHAR", "A, AAAA, with commas between"),
     Column("dns_rcode", "details.dns_rcode::VARCHAR", "NOERROR, NXDOMAIN, REFUSED, …"),
-    Column("dns_addresses", "details.dns_addresses::VARCHAR", "what it led to, with commas between"),
+    Column(
+        "dns_addresses", "details.dns_addresses::VARCHAR", "what it led to, with commas between"
+    ),
     Column("dns_latency_ms", "details.dns_latency_ms", "how long it took"),
     Column("tls_name", "details.tls_name::VARCHAR", "server's name of a TLS connection"),
     Column("tcp_flags", "nullif(r.tcp_flags, 0)", "flags of a TCP packet, as a number"),
@@ -307,8 +309,10 @@ def _rows(
         column = np.empty(len(entries), object)
         column[:] = [read(entry) or None for entry in entries.values()]
         # Without a text DuckDB would not know that it is one.
-        made[name] = column if any(column) else cast(Any, np.ma.masked_all(len(entries), "<U1"))
+        made[name] = column if any(column) else np.ma.masked_array(np.full(len(entries), ""), True)
     for name, (kind, read) in (numbers or {}).items():
-        values = np.array([read(entry) or 0 for entry in entries.values()], kind)
+        values: np.ndarray[Any, Any] = np.array(
+            [read(entry) or 0 for entry in entries.values()], kind
+        )
         made[name] = np.ma.masked_equal(values, 0)
     return made

@@ -111,14 +111,14 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     """Whether files went meanwhile: ask anew."""
     no_room: bool = False
     """Whether the disk is full."""
-    corrupt: dict[str, str] = {}  # noqa: RUF012
+    corrupt: dict[str, str] = {}
     """Files that cannot be read, and why."""
 
 
 Job = Convert | Compact | Ask
 Reply = Converted | Compacted | Heading | Rows | Picture | Done | Failed
-_JOB = msgspec.msgpack.Decoder(Job)
-_REPLY = msgspec.msgpack.Decoder(Reply)
+_JOB: msgspec.msgpack.Decoder[Job] = msgspec.msgpack.Decoder(Job)
+_REPLY: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=str)
 
 

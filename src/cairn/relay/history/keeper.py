@@ -2,8 +2,8 @@
 
     FLOW records  ->  Log, each half second; segments  ->  Parquet; Question  ->  replies
 
-Invariants  Taking flows never waits. What cannot be written is counted, and why is told: a disk that
-            is full stops the history, not the flows, and it goes on by itself when there is room.
+Invariants  Taking flows never waits. What cannot be written is counted, and why is told: a full
+            disk stops the history, not the flows, and it goes on by itself when there is room.
             A file that cannot be read is moved aside and named; the rest is answered.
 Cost        a write and a sync each half second; DuckDB runs in processes that end with their job
 """
@@ -13,7 +13,7 @@ import contextlib
 import logging
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +24,9 @@ from cairn.relay.history.jobs import (
     Ask,
     Done,
     Failed,
+    Heading,
     Limits,
     Reply,
-    Rows,
 )
 from cairn.relay.history.log import Log, Records
 from cairn.relay.history.places import Places
@@ -35,7 +35,7 @@ from cairn.relay.history.question import Question
 from cairn.relay.history.state import HistoryStatus, Rules, Stopped
 from cairn.relay.history.upkeep import Upkeep
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 WRITE_EVERY_S = 0.5
 """Half of what may be lost when the process is killed."""
 TRY_AGAIN_S = 5.0
@@ -102,13 +102,13 @@ class History:
                 self.missed += count
                 return
             try:
-                await asyncio.to_thread(self._append, pending)
+                await asyncio.to_thread(self._append, self._log, pending)
             except OSError as error:
                 self.missed += count
                 self._stop(error)
                 self._upkeep.seal(None)
 
-    async def ask(self, question: Question) -> AsyncIterator[Reply]:
+    async def ask(self, question: Question) -> AsyncGenerator[Reply, None]:
         """Yield the answer to a question; the last reply is Done or Failed."""
         if self._waiting >= QUESTIONS_WAITING:
             yield Failed(f"{self._waiting} questions wait already: ask again later")
@@ -117,30 +117,31 @@ class History:
         try:
             async with self._asking:
                 await self.flush()
-                async for reply in self._answer(question):
-                    yield reply
+                async with contextlib.aclosing(self._answer(question)) as replies:
+                    async for reply in replies:
+                        yield reply
         finally:
             self._waiting -= 1
 
-    async def _answer(self, question: Question) -> AsyncIterator[Reply]:
+    async def _answer(self, question: Question) -> AsyncGenerator[Reply, None]:
         notes = []
         if self.stopped:
             notes.append(self.stopped.text)
         failed = Failed("files went while they were read: ask again", again=True)
         for _ in range(TRIES):
             begun = False
-            async for reply in stream_job(self._job(question)):
-                if isinstance(reply, Failed) and not begun and (reply.again or reply.corrupt):
-                    failed = reply
-                    for path, why in reply.corrupt.items():
-                        notes.append(self._upkeep.set_aside(Path(path), why))
-                    break
-                if isinstance(reply, Done):
-                    reply = Done(reply.cut, (*reply.notes, *notes))
-                begun = begun or isinstance(reply, Rows)
-                yield reply
-            else:
-                return
+            async with contextlib.aclosing(stream_job(self._job(question))) as replies:
+                async for reply in replies:
+                    if isinstance(reply, Failed) and not begun and (reply.again or reply.corrupt):
+                        failed = reply
+                        break
+                    if isinstance(reply, Done):
+                        reply = Done(reply.cut, (*reply.notes, *notes))
+                    begun = begun or isinstance(reply, Heading)
+                    yield reply
+                else:
+                    return
+            notes += [self._upkeep.set_aside(Path(p), why) for p, why in failed.corrupt.items()]
         yield Failed(failed.text)
 
     def _job(self, question: Question) -> Ask:
@@ -184,8 +185,7 @@ class History:
         self._upkeep.begin()
         self._log = Log(self._places)
 
-    def _append(self, pending: list[tuple[Records, Dictionaries]]) -> None:
-        assert self._log is not None
+    def _append(self, log: Log, pending: list[tuple[Records, Dictionaries]]) -> None:
         if self._room() < self._rules.reserve_bytes:
             raise OSError(28, "No space left on device", str(self._places.root))
         start = 0
@@ -194,17 +194,16 @@ class History:
             if end == len(pending) or pending[end][1] is not known:
                 records = np.concatenate([records for records, _ in pending[start:end]])
                 for at in range(0, len(records), self._rules.segment_rows):
-                    self._log.append(records[at : at + self._rules.segment_rows], known)
-                    self._roll()
+                    log.append(records[at : at + self._rules.segment_rows], known)
+                    self._roll(log)
                 start = end
 
-    def _roll(self) -> None:
+    def _roll(self, log: Log) -> None:
         """End the segment if it is long or old enough."""
-        assert self._log is not None
-        old = time.monotonic() - self._log.begun_s > self._rules.segment_s
-        if self._log.number is not None and (old or self._log.rows >= self._rules.segment_rows):
-            self._log.close()
-        self._upkeep.seal(self._log.number)
+        old = time.monotonic() - log.begun_s > self._rules.segment_s
+        if log.number is not None and (old or log.rows >= self._rules.segment_rows):
+            log.close()
+        self._upkeep.seal(log.number)
 
     async def _write_on(self) -> None:
         while True:
@@ -215,7 +214,7 @@ class History:
             await self.flush()
             async with self._writing:
                 if self._log is not None:
-                    self._roll()
+                    self._roll(self._log)
 
     async def _resume(self) -> None:
         """Go on if there is room again."""
@@ -228,12 +227,11 @@ class History:
             return
         stopped, self.stopped = self.stopped, None
         if stopped:
-            log.info("history goes on; it was stopped since %s: %s", stopped.since, stopped.why)
+            logger.info("history goes on; it was stopped since %s: %s", stopped.since, stopped.why)
 
     def _room(self) -> int:
         return shutil.disk_usage(self._places.root).free
 
     def _stop(self, error: OSError) -> None:
         self.stopped = Stopped.now(spell(error))
-        log.error("%s; flows go on without being kept", self.stopped.text)
-
+        logger.error("%s; flows go on without being kept", self.stopped.text)

@@ -3,8 +3,9 @@
     folder  ->  Files (Parquet, segments), what is left over
 
 Layout      DIR/segments/NUMBER.wal          flows as they come
-            DIR/parquet/FIRST-LAST-FROM-TO-ROWS.parquet   the segments FIRST to LAST; FROM and TO are
-                                             times of the oldest and newest flow, in microseconds
+            DIR/parquet/FIRST-LAST-FROM-TO-ROWS.parquet
+                                             the segments FIRST to LAST; FROM and TO: times of the
+                                             oldest and newest flow, in microseconds
             DIR/corrupt/                     what could not be read
             DIR/work/                        files in the making
 Invariants  A file appears whole, by renaming. One that covers the segments of another replaces it:

@@ -8,7 +8,7 @@ Invariants  The process ends with its job, or is ended when nobody waits any mor
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import msgspec
 
@@ -25,7 +25,7 @@ GRACE_S = 10.0
 """How much longer than its own limit a process may take."""
 
 
-async def stream_job(job: Job) -> AsyncIterator[Reply]:
+async def stream_job(job: Job) -> AsyncGenerator[Reply, None]:
     """Yield what the job answers, as it comes."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "cairn.relay.history.worker"),
@@ -33,16 +33,18 @@ async def stream_job(job: Job) -> AsyncIterator[Reply]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    assert process.stdin and process.stdout and process.stderr
+    stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
+    if stdin is None or stdout is None or stderr is None:
+        raise RuntimeError("a process without its pipes")
     try:
         async with asyncio.timeout(job.limits.time_s + GRACE_S):
-            process.stdin.write(write_message(job))
-            process.stdin.close()
+            stdin.write(write_message(job))
+            stdin.close()
             last: Reply | None = None
-            while (reply := await _read(process.stdout)) is not None:
+            while (reply := await _read(stdout)) is not None:
                 last = reply
                 yield reply
-            said = await process.stderr.read()
+            said = await stderr.read()
             code = await process.wait()
     except TimeoutError:
         yield Failed(f"no answer within {job.limits.time_s:.0f} s: ask about less time")
@@ -61,8 +63,9 @@ async def stream_job(job: Job) -> AsyncIterator[Reply]:
 async def run_job(job: Job) -> Reply:
     """Return the job's last reply."""
     last: Reply = Failed("no answer")
-    async for reply in stream_job(job):
-        last = reply
+    async with contextlib.aclosing(stream_job(job)) as replies:
+        async for reply in replies:
+            last = reply
     return last
 
 

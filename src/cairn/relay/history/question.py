@@ -13,10 +13,13 @@ from ipaddress import ip_network
 
 import msgspec
 
+from cairn.flow.columns import FlowVerdict
 from cairn.net import parse_address
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 200_000
+ALIASES = {"ALLOWED": "FORWARDED", "DENIED": "DROPPED"}
+VERDICTS = (*FlowVerdict.__members__, *ALIASES)
 _WORD = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _LABEL = re.compile(r"[A-Za-z0-9][-A-Za-z0-9./_]*(:[-A-Za-z0-9./_*]+)?(=[-A-Za-z0-9._]*)?")
 
@@ -76,7 +79,7 @@ def _who(side: str) -> str:
 
 
 _POLICY = "policy_kind AS kind, policy_namespace AS namespace, policy, policy_rule AS rule"
-_AT = "coalesce(destination_port::VARCHAR || '/', '') || protocol AS at"
+_AT = "coalesce(destination_port::VARCHAR || '/', '') || protocol AS place"
 TOPS = {
     "talkers": (
         f"SELECT {_who('source')} AS source, {_who('destination')} AS destination,"
@@ -94,15 +97,15 @@ TOPS = {
         " GROUP BY ALL ORDER BY flows DESC, port"
     ),
     "pods": (
-        f"SELECT pod, sum(opened)::BIGINT AS opened, sum(took)::BIGINT AS taken,"
-        " sum(dropped)::BIGINT AS dropped, sum(octets)::BIGINT AS octets FROM ("
-        " SELECT source_namespace || '/' || source_pod AS pod, 1 AS opened, 0 AS took,"
-        " (verdict = 'DROPPED')::INT AS dropped, octets + octets_back AS octets FROM asked"
+        "SELECT pod, sum(sent)::BIGINT AS opened, sum(took)::BIGINT AS taken,"
+        " sum(drop)::BIGINT AS dropped, sum(amount)::BIGINT AS octets FROM ("
+        " SELECT source_namespace || '/' || source_pod AS pod, 1 AS sent, 0 AS took,"
+        " (verdict = 'DROPPED')::INT AS drop, octets + octets_back AS amount FROM asked"
         " WHERE source_pod IS NOT NULL AND reply IS NOT TRUE UNION ALL"
         " SELECT destination_namespace || '/' || destination_pod, 0, 1,"
         " (verdict = 'DROPPED')::INT, octets + octets_back FROM asked"
         " WHERE destination_pod IS NOT NULL AND reply IS NOT TRUE"
-        ") GROUP BY pod ORDER BY opened + taken DESC, pod"
+        ") GROUP BY pod ORDER BY sum(sent) + sum(took) DESC, pod"
     ),
     "policies": (
         f"SELECT {_POLICY}, count(*) FILTER (verdict <> 'DROPPED' AND verdict <> 'AUDIT')"
@@ -176,7 +179,10 @@ def asked(question: Question, columns: tuple[str, ...]) -> str:
     choices = (
         [f"destination_port = {port:d}" for port in question.ports],
         [f"protocol = {quoted(protocol_word(word))}" for word in question.protocols],
-        [f"verdict = {quoted(word.upper())}" for word in question.verdicts],
+        [
+            f"verdict = {quoted(ALIASES.get(word.upper(), word.upper()))}"
+            for word in question.verdicts
+        ],
         [_peer("source", text) for text in question.sources],
         [_peer("destination", text) for text in question.destinations],
         [_policy(text) for text in question.policies],
@@ -198,14 +204,19 @@ def _policy(text: str) -> str:
 
 def check(question: Question, columns: tuple[str, ...]) -> None:
     """Raise BadQuestion for what contradicts itself or is not known."""
+    check_words(question)
+    for name in question.by:
+        if name not in columns:
+            raise BadQuestion(f"flows have no column {name!r}: use any of {', '.join(columns)}")
+
+
+def check_words(question: Question) -> None:
+    """Raise BadQuestion for what contradicts itself, whatever columns there are."""
     ways = [bool(question.top), bool(question.by), bool(question.sql), question.connections]
     if sum(ways) > 1:
         raise BadQuestion("--top, --by and --sql are three questions: ask one at a time")
     if question.top and question.top not in TOPS:
         raise BadQuestion(f"nothing is counted by {question.top!r}: use one of {', '.join(TOPS)}")
-    for name in question.by:
-        if name not in columns:
-            raise BadQuestion(f"flows have no column {name!r}: use any of {', '.join(columns)}")
     since, until = question.since_us, question.until_us
     if since is not None and until is not None and since >= until:
         raise BadQuestion("--since is not before --until: no time is in between")
@@ -214,6 +225,14 @@ def check(question: Question, columns: tuple[str, ...]) -> None:
     for port in question.ports:
         if not 0 < port < 65536:
             raise BadQuestion(f"port {port} is not 1 to 65535")
+    for word in question.protocols:
+        protocol_word(word)
+    for side in ("source", "destination"):
+        for text in question.sources if side == "source" else question.destinations:
+            _peer(side, text)
+    for word in question.verdicts:
+        if word.upper() not in VERDICTS:
+            raise BadQuestion(f"{word!r} is no verdict: use one of {', '.join(VERDICTS)}")
 
 
 def statement(question: Question) -> str:

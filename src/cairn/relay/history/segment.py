@@ -11,7 +11,7 @@ Units       numbers little-endian
 """
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -109,12 +109,12 @@ def write_frame(
             ends,
             decisions,
             nodes,
-            *(_of_kind(details, kind) for kind in (HttpDetail, DnsDetail, TlsDetail)),
+            _of_kind(details, HttpDetail),
+            _of_kind(details, DnsDetail),
+            _of_kind(details, TlsDetail),
         )
     )
-    return (
-        len(payload).to_bytes(4, "little") + zlib.crc32(payload).to_bytes(4, "little") + payload
-    )
+    return len(payload).to_bytes(4, "little") + zlib.crc32(payload).to_bytes(4, "little") + payload
 
 
 def _news(keys: Any, known: Mapping[int, T], told: set[int]) -> dict[int, T]:
@@ -175,8 +175,9 @@ def _take(
     known.ends |= frame.ends
     known.decisions |= frame.decisions
     known.nodes |= frame.nodes
-    for details in (frame.requests, frame.lookups, frame.server_names):
-        known.details.update(_items(details))
+    known.details.update(frame.requests)
+    known.details.update(frame.lookups)
+    known.details.update(frame.server_names)
     if size == FLOW.itemsize:
         return np.frombuffer(frame.records, FLOW)
     raw = np.frombuffer(frame.records, np.uint8).reshape(-1, size)
@@ -184,7 +185,3 @@ def _take(
     shared = min(size, FLOW.itemsize)
     made[:, :shared] = raw[:, :shared]
     return made.reshape(-1).view(FLOW)
-
-
-def _items(details: Mapping[int, Detail]) -> Iterable[tuple[int, Detail]]:
-    return details.items()

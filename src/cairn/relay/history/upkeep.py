@@ -118,8 +118,8 @@ class Upkeep:
             return False
         reply = await run_job(Compact(str(self._places.root), paths, limits))
         if isinstance(reply, Failed):
-            for path, why in reply.corrupt.items():
-                self.set_aside(Path(path), why)
+            for broken, why in reply.corrupt.items():
+                self.set_aside(Path(broken), why)
             if not reply.corrupt:
                 log.error("%d files cannot become one yet: %s", len(run), reply.text)
             return bool(reply.corrupt)
@@ -133,9 +133,7 @@ class Upkeep:
             self.removed += file.rows
 
 
-def expired(
-    files: Sequence[ParquetFile], rules: Rules, now_us: int
-) -> tuple[ParquetFile, ...]:
+def expired(files: Sequence[ParquetFile], rules: Rules, now_us: int) -> tuple[ParquetFile, ...]:
     """Return the files whose time is over, and the oldest of those that are too many octets."""
     oldest_us = now_us - int(rules.keep_days * 86_400_000_000)
     gone = [file for file in files if file.to_us < oldest_us]
@@ -155,13 +153,11 @@ def mergeable(files: Sequence[ParquetFile], rules: Rules) -> tuple[ParquetFile, 
     Each flow is rewritten once for each factor of `merge_files` that its file grows.
     """
     top = rules.file_rows // rules.merge_files
-    level = rules.segment_rows // rules.merge_files**3
+    level = max(1, rules.segment_rows // rules.merge_files**3)
     while level <= top:
         run: list[ParquetFile] = []
         for file in files:
-            fits = file.rows <= level and (
-                not run or file.to_us - run[0].from_us <= LONGEST_US
-            )
+            fits = file.rows <= level and (not run or file.to_us - run[0].from_us <= LONGEST_US)
             run = [*run, file] if fits else [file] if file.rows <= level else []
             if len(run) == rules.merge_files:
                 return tuple(run)

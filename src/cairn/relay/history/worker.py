@@ -101,7 +101,7 @@ def connect(limits: Limits, spill: Path) -> duckdb.DuckDBPyConnection:
             "autoload_known_extensions": False,
         }
     )
-    connection.execute("SET python_enable_replacement_scans = false")
+    connection.execute("SET python_enable_replacements = false")
     connection.execute("SET TimeZone = 'UTC'")
     return connection
 
@@ -119,7 +119,7 @@ def _convert(job: Convert, spill: Path) -> Reply:
         connection = connect(job.limits, spill)
         _fill(connection, segment)
         made = places.work / f"{job.number}.parquet"
-        connection.execute(f"COPY flows TO '{made}' {_PARQUET}")
+        connection.execute(f"COPY flows TO {quoted(str(made))} {_PARQUET}")
         target = places.named(
             first=job.number,
             last=job.number,
@@ -150,9 +150,11 @@ def _compact(job: Compact, spill: Path) -> Reply:
         return Failed("files went meanwhile", again=True)
     made = places.work / f"{files[0].first}-{files[-1].last}.parquet"
     connection = connect(job.limits, spill)
-    connection.execute(f"COPY (SELECT * FROM {_reading(job.paths)}) TO '{made}' {_PARQUET}")
+    connection.execute(
+        f"COPY (SELECT * FROM {_reading(job.paths)}) TO {quoted(str(made))} {_PARQUET}"
+    )
     rows = sum(file.rows for file in files)
-    found = connection.execute(f"SELECT count(*) FROM read_parquet('{made}')").fetchone()
+    found = connection.execute(f"SELECT count(*) FROM read_parquet({quoted(str(made))})").fetchone()
     if found is None or found[0] != rows:
         return Failed(f"{rows} flows were to be written, not {found}", corrupt=_corrupt(job))
     target = places.named(
@@ -216,7 +218,7 @@ def _prepare(connection: duckdb.DuckDBPyConnection, job: Ask) -> list[str]:
 
 def _gather(connection: duckdb.DuckDBPyConnection, side: str, wanted: tuple[str, ...]) -> None:
     """Make a table of the addresses that lie in the networks: SQL cannot tell by itself."""
-    rows = connection.execute(f"SELECT DISTINCT {side} FROM history").fetchall()  # noqa: S608
+    rows = connection.execute(f"SELECT DISTINCT {side} FROM history").fetchall()
     known = [ipaddress.ip_address(text) for (text,) in rows if text]
     pairs = [
         (str(address), text)
@@ -232,7 +234,7 @@ def _gather(connection: duckdb.DuckDBPyConnection, side: str, wanted: tuple[str,
     connection.execute(f"CREATE TABLE {side}_in (text VARCHAR, network VARCHAR)")
     if pairs:
         connection.register("pairs", columns)
-        connection.execute(f"INSERT INTO {side}_in SELECT text, network FROM pairs")  # noqa: S608
+        connection.execute(f"INSERT INTO {side}_in SELECT text, network FROM pairs")
 
 
 def _answer(
@@ -261,21 +263,25 @@ def _guard(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
         raise BadQuestion(f"--sql has {len(found)} statements: give it one SELECT")
     kind = found[0].type
     if kind != duckdb.StatementType.SELECT:
-        raise BadQuestion(f"--sql takes a SELECT, and this is {kind.name}: the history is only read")
+        raise BadQuestion(
+            f"--sql takes a SELECT, and this is {kind.name}: the history is only read"
+        )
 
 
 def _picture(
     connection: duckdb.DuckDBPyConnection, since_us: int | None, until_us: int | None
 ) -> Iterator[Picture]:
-    row = connection.execute("SELECT epoch_us(min(time)), epoch_us(max(time)) FROM asked").fetchone()
+    row = connection.execute(
+        "SELECT epoch_us(min(time)), epoch_us(max(time)) FROM asked"
+    ).fetchone()
     if row is None or row[0] is None:
         return
     start = row[0] if since_us is None else since_us
     end = max(start + STEPS, row[1] + 1 if until_us is None else until_us)
     step = (end - start + STEPS - 1) // STEPS
     rows = connection.execute(
-        "SELECT (epoch_us(time) - ?) // ? AS at, count(*), count(*) FILTER (verdict = 'DROPPED')"
-        " FROM asked GROUP BY at",
+        "SELECT (epoch_us(time) - ?) // ? AS step, count(*), count(*) FILTER (verdict = 'DROPPED')"
+        " FROM asked GROUP BY step",
         [start, step],
     ).fetchall()
     flows, drops = [0] * STEPS, [0] * STEPS
@@ -317,7 +323,7 @@ def _corrupt(job: Ask | Compact) -> dict[str, str]:
         try:
             connection = connect(job.limits, Places(Path(job.root)).work / "spill-check")
             connection.execute(
-                f"SELECT max(hash(COLUMNS(*))) FROM read_parquet({quoted(path)})"  # noqa: S608
+                f"SELECT max(hash(COLUMNS(*))) FROM read_parquet({quoted(path)})"
             ).fetchall()
         except duckdb.Error as error:
             found[path] = " ".join(str(error).split("\n\n")[0].split())

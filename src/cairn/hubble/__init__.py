@@ -1,0 +1,1 @@
+"""Flows over gRPC: Hubble's API, and the stream between nodes and relay."""
