@@ -10,8 +10,8 @@ import argparse
 import sys
 import time
 
+from cairn.cli.durations import duration
 from cairn.cli.flows_show import FORMS, show_answer, show_status
-from cairn.cli.policy_replay import duration
 from cairn.cli.relay_reach import LOOK, add_reach, answer_exec, reach
 from cairn.drive.kube_client import ApiError
 from cairn.drive.kubeconfig import NoAccess

@@ -60,13 +60,16 @@ _WRONG = (
 """What only the question can be blamed for."""
 
 
-def main() -> int:
-    """Do the job; whatever happens, answer."""
+def main() -> None:
+    """Do the job; whatever happens, answer; then end at once.
+
+    An orderly end of the interpreter sometimes meets a thread of DuckDB's, and aborts.
+    """
     job = read_job(sys.stdin.buffer.read())
     for reply in replies(job):
         sys.stdout.buffer.write(write_message(reply))
-    sys.stdout.buffer.flush()
-    return 0
+        sys.stdout.buffer.flush()
+    os._exit(0)
 
 
 def replies(job: Job) -> Iterator[Reply]:
@@ -331,4 +334,4 @@ def _corrupt(job: Ask | Compact) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
