@@ -155,7 +155,7 @@ async def measure(root: Path, count: int) -> list[Row]:
             "flow on disk",
             size / status.flows,
             "B",
-            f"152 as it comes; SQLite: {base_size / count:.0f}",
+            f"152 as it comes; SQLite: {base_b:.0f}",
         ),
         Row("flows written to the log", count / writing_s, "1/s", "synced"),
         Row(
