@@ -28,6 +28,7 @@ from cairn.agent.endpoint_store import EndpointStore
 from cairn.agent.host_guard import HostGuard
 from cairn.agent.l2 import L2
 from cairn.agent.metrics import PORT, MetricsServer, NodeMetrics
+from cairn.agent.node_metrics import AgentMetrics
 from cairn.agent.node_record import NodeRecord, wait_for_node
 from cairn.agent.path_proof import PathProof
 from cairn.agent.policies import Policies
@@ -255,8 +256,9 @@ class Agent:
         maps, upkeep = self._data_plane.maps, self._upkeep
         self._policies.maps.with_proxies = lambda: upkeep.flows is None or upkeep.flows.proxied > 0
         node = NodeMetrics(maps, self._options.bpf, upkeep, self._reconciler.name_backends)
+        own = AgentMetrics(self._cluster, self._reconciler, self._policies.keeper, self._bgp)
         return MetricsServer(
-            (node, PolicyMetrics(maps, self._policies)),
+            (node, PolicyMetrics(maps, self._policies), own),
             self._uplink.addresses,
             self._options.metrics_port,
         )

@@ -28,6 +28,7 @@ from cairn.dnsproxy.transparent import (
     listen_datagrams,
     meant_for,
 )
+from cairn.drive.metrics_text import Histogram
 from cairn.wire import Malformed
 
 QUERY_BYTES = 4096
@@ -65,6 +66,8 @@ class Datagrams:
         self._leaving: list[_Asker] = []
         self._senders = Senders()
         self._buffer = bytearray(ANSWER_BYTES)
+        self.took = Histogram()
+        """From a query to its server's answer."""
 
     @property
     def waiting(self) -> int:
@@ -193,6 +196,7 @@ class Datagrams:
                 server[0], error, now=self._loop.now,
             )  # fmt: skip
             return
+        self.took.observe(self._loop.now - waiting.deadline + self._timeout_s)
         self._store.commit()
         if self._store.unwritten and not self._store.unwritten.isdisjoint(addresses):
             octets = self._proxy.fail(waiting.query)

@@ -15,6 +15,7 @@ Invariants  A state that is refused changes nothing. "applied" is said when all 
 import json
 import logging
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,12 @@ from cairn.dns.proxy import Proxy
 from cairn.dnsproxy.control import Control
 from cairn.dnsproxy.datagrams import Datagrams
 from cairn.dnsproxy.loop import Loop
-from cairn.dnsproxy.report import report_metrics, report_names
+from cairn.dnsproxy.report import dns_families, report_metrics, report_names
 from cairn.dnsproxy.sampled_log import SampledLog
 from cairn.dnsproxy.store import Store
 from cairn.dnsproxy.streams import Streams
+from cairn.drive.metrics_text import Family, common
+from cairn.drive.metrics_thread import start_metrics
 
 LOG = logging.getLogger("dns")
 
@@ -55,6 +58,8 @@ class Options:
     """How long a server has for an answer."""
     capacity: int = 65536
     """Pairs of name and address that are kept."""
+    metrics_port: int = 0
+    """Of the page of metrics; 0: none."""
 
 
 class DnsService:
@@ -82,6 +87,7 @@ class DnsService:
     def run(self) -> None:
         """Run until the loop is stopped; raises OSError if it cannot start."""
         self._control.open()
+        start_metrics(self._families, self._options.metrics_port, LOG.error)
         try:
             self._resume()
             self.loop.run(self._tick)
@@ -156,7 +162,12 @@ class DnsService:
             case {"get": "counters"}:
                 return _line({"event": "counters", "counters": self._counters()})
             case {"get": "metrics"}:
-                return _line({"event": "metrics", "text": report_metrics(self._counters())})
+                return _line(
+                    {
+                        "event": "metrics",
+                        "text": report_metrics(self._counters(), self._datagrams.took),
+                    }
+                )
         return _line(self._take(request))
 
     def _take(self, request: Any) -> dict[str, Any]:
@@ -186,10 +197,15 @@ class DnsService:
         except OSError as error:
             LOG.error("DNS state is in force but not saved to %s: %s", path, error.strerror)
 
+    def _families(self) -> Iterator[Family]:
+        """Yield what the page of metrics holds; called from its thread."""
+        yield from common("dns")
+        yield from dns_families(self._counters(), self._datagrams.took)
+
     def _counters(self) -> dict[str, int]:
         names = self._proxy.names
         return {
-            **self._proxy.counts,
+            **self._proxy.counts.copy(),  # whole, whoever asks
             "evicted": names.evicted,
             "selector overflows": names.overflows,
             "addresses held": len(names),

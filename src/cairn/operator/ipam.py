@@ -9,6 +9,7 @@ Not here    The decision (compile.ipam).
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +27,7 @@ from cairn.kube.pool import Pool, pool_of
 from cairn.kube.resource import BGP_PEERING_POLICIES, NODES, POOLS, SERVICES
 from cairn.net import Address, Network, parse_address, parse_network
 from cairn.operator.condition import merge
+from cairn.operator.metrics import OperatorFigures
 from cairn.operator.pool_status import pool_conditions
 from cairn.operator.segments import Conflict, Segments
 
@@ -60,12 +62,14 @@ class Ipam:
         *,
         on_service: OnChange | None = None,
         on_conflicts: Callable[[Mapping[Address, Conflict]], None] = lambda _: None,
+        figures: OperatorFigures | None = None,
     ) -> None:
         """Address the Services of `client`; `on_service` sees every change of one too.
 
         `on_conflicts` hears which addresses strangers answer for, as the nodes tell.
         """
         self._client = client
+        self._figures = figures or OperatorFigures()
         self._on_service = on_service
         self._recorder = recorder
         self._pools: dict[Key, Pool] = {}
@@ -123,10 +127,17 @@ class Ipam:
             proof=self._segments.proof(),
         )
         self._segments.ask(result.due)
+        self._figures.pools = result.pools
+        self._figures.services = Counter(bool(v.addresses) for v in result.services.values())
         for key, verdict in result.services.items():
             if self._differs(key, verdict):
                 group.create_task(self._write_service(key, *self._decide(key, verdict), verdict))
         group.create_task(self._write_pools(result))
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the API server answers."""
+        return self._service_informer.reachable and self._pool_informer.reachable
 
     def _is_ready(self, node: str) -> bool:
         raw = self._node_informer.objects.get(Key("", node))
