@@ -1,35 +1,63 @@
 """Gives a node's flows to the relay.
 
-    FlowStore, Start  ->  Piece after Piece, until the relay goes
+    Feed, Start  ->  Piece after Piece, until the relay goes
 
 Invariants  The first piece has the dictionaries whole, those after it what is new since the last.
-            A relay that reads slowly is told how many it missed; nothing is kept for it.
+            A relay that reads slowly is told how many it missed: what waits for it is bounded by
+            the feed.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
 
 import grpc
-import numpy as np
 
-from cairn.flow.columns import FLOW, Batch, Dictionaries
+from cairn.flow.columns import Batch
 from cairn.flow.store import FlowStore
-from cairn.hubble.columns_wire import (
-    FOLLOW,
-    SERVICE,
-    Piece,
-    read_start,
-    write_piece,
-)
-
-MAX_FLOWS = 10_000
-"""In one piece."""
+from cairn.hubble.columns_wire import FOLLOW, SERVICE, Piece, read_start, write_piece
 
 
-def columns_handler(
-    store: FlowStore, name: str, changed: Callable[[], Awaitable[None]]
-) -> grpc.GenericRpcHandler:
-    """Return what a server adds; `name` is the store's own, `changed` waits until it grows."""
+class Delivered(Protocol):
+    """What a subscriber gets."""
+
+    @property
+    def batch(self) -> Batch:
+        """Flows that are new."""
+        ...
+
+    @property
+    def missed(self) -> int:
+        """How many before them it did not get."""
+        ...
+
+
+class Subscribed(Protocol):
+    """One who gets every batch."""
+
+    async def get(self) -> Delivered:
+        """Return the next batch, once there is one."""
+        ...
+
+    def close(self) -> None:
+        """Want no more."""
+        ...
+
+
+class Feed(Protocol):
+    """Where a node's flows come from."""
+
+    @property
+    def store(self) -> FlowStore:
+        """The last of them."""
+        ...
+
+    def subscribe(self, last: int = 0) -> Subscribed:
+        """Return a subscription that begins with all dictionaries and the last so many flows."""
+        ...
+
+
+def columns_handler(feed: Feed, name: str) -> grpc.GenericRpcHandler:
+    """Return what a server adds; `name` is the store's own: a restarted agent has another."""
 
     async def follow(request: bytes, context: Any) -> AsyncIterator[bytes]:
         try:
@@ -37,36 +65,20 @@ def columns_handler(
         except ValueError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"no start: {error}")
             return
-        sequence = start.sequence if start.store == name else 0
-        told = Dictionaries()
-        while True:
-            piece = _piece(store, name, sequence, told)
-            sequence = piece.next_sequence
-            yield write_piece(piece)
-            if sequence == store.next_sequence:
-                await changed()
+        store = feed.store
+        wanted = start.sequence if start.store == name else store.first_sequence
+        sequence = min(max(wanted, store.first_sequence), store.next_sequence)
+        missed = max(0, sequence - wanted)
+        subscription = feed.subscribe(store.next_sequence - sequence)
+        try:
+            while True:
+                delivered = await subscription.get()
+                missed += delivered.missed
+                sequence += delivered.missed + len(delivered.batch.records)
+                yield write_piece(Piece(name, sequence, missed, delivered.batch))
+                missed = 0
+        finally:
+            subscription.close()
 
     handlers = {FOLLOW: grpc.unary_stream_rpc_method_handler(follow)}
     return grpc.method_handlers_generic_handler(SERVICE, handlers)
-
-
-def _piece(store: FlowStore, name: str, sequence: int, told: Dictionaries) -> Piece:
-    """Return the next flows; `told` learns which entries were given with them."""
-    first = max(sequence, store.first_sequence)
-    end = min(first + MAX_FLOWS, store.next_sequence)
-    arrays = store.slices(first, end)
-    records = np.concatenate(arrays) if arrays else np.zeros(0, FLOW)
-    added = _news(store.dictionaries, told)
-    missed = max(0, store.first_sequence - sequence) if sequence else 0
-    return Piece(name, max(end, first), missed, Batch(records, added, store.floors))
-
-
-def _news(now: Dictionaries, told: Dictionaries) -> Dictionaries:
-    """Return the entries that were not told yet; what is gone is forgotten."""
-    added = Dictionaries()
-    for field in ("ends", "decisions", "details", "nodes", "node_labels", "interfaces"):
-        entries, known = getattr(now, field), getattr(told, field)
-        fresh = {key: value for key, value in entries.items() if known.get(key) is not value}
-        setattr(added, field, fresh)
-        setattr(told, field, dict(entries))
-    return added

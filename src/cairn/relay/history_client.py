@@ -20,7 +20,6 @@ from cairn.relay.history_wire import (
     write_question,
 )
 
-CONNECT_S = 5.0
 ANSWER_S = 120.0
 
 
@@ -101,11 +100,10 @@ def _take(answer: Answer, octets: bytes) -> None:
 def _with_channel(server: str, keys: Keys, run: Any) -> None:
     try:
         with _channel(server, keys) as channel:
-            grpc.channel_ready_future(channel).result(timeout=CONNECT_S)
             run(channel)
-    except grpc.FutureTimeoutError:
-        raise NoHistory(f"no relay answers at {server}") from None
     except grpc.RpcError as error:
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            raise NoHistory(f"no relay answers at {server}") from None
         raise NoHistory(f"the relay at {server}: {error.details()}") from None
     except (OSError, msgspec.DecodeError) as error:
         raise NoHistory(f"the relay at {server}: {error}") from None

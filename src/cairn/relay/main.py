@@ -14,10 +14,12 @@ import grpc
 
 from cairn.drive.daemon import run_daemon
 from cairn.drive.kube_client import Client
+from cairn.drive.metrics_page import serve_metrics
 from cairn.flow.store import FlowStore
 from cairn.relay.history.keeper import History
 from cairn.relay.history.state import Rules
 from cairn.relay.history_service import history_handler
+from cairn.relay.metrics import families
 from cairn.relay.nodes import follow_nodes
 from cairn.relay.relay import Relay
 
@@ -42,6 +44,17 @@ class Tls:
     """Authorities of the agents; empty: they are asked without TLS."""
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What is served, and where."""
+
+    listen: str
+    """Address and port of the gRPC API."""
+    tls: Tls
+    metrics: int
+    """Port; 0: none."""
+
+
 def main(argv: list[str]) -> int:
     """Run the relay until SIGTERM; return the exit status."""
     parser = argparse.ArgumentParser(
@@ -58,6 +71,8 @@ def main(argv: list[str]) -> int:
     add("--tls-key", default="", metavar="FILE", help="its key")
     add("--tls-client-ca", default="", metavar="FILE", help="authorities of clients: mTLS")
     add("--tls-agent-ca", default="", metavar="FILE", help="authorities of agents that use TLS")
+    add("--metrics", type=int, default=0, metavar="PORT",
+        help="of GET /metrics (usual: 9969; default: none)")  # fmt: skip
     add("--verbose", action="store_true", help="log details")
     args = parser.parse_args(argv)
     if bool(args.tls_cert) != bool(args.tls_key):
@@ -71,26 +86,30 @@ def main(argv: list[str]) -> int:
     tls = Tls(args.tls_cert, args.tls_key, args.tls_client_ca, args.tls_agent_ca)
     return run_daemon(
         "cairn relay",
-        _run(args.kubeconfig, args.listen, FlowStore(args.flows), history, tls),
+        _run(
+            args.kubeconfig, Served(args.listen, tls, args.metrics), FlowStore(args.flows), history
+        ),
         verbose=args.verbose,
     )
 
 
 async def _run(
-    kubeconfig: str | None, listen: str, store: FlowStore, history: History | None, tls: Tls
+    kubeconfig: str | None, served: Served, store: FlowStore, history: History | None
 ) -> None:
     grown = asyncio.Event()
-    relay = Relay(store, history, on_grown=grown.set, credentials=_agent_credentials(tls))
+    relay = Relay(store, history, on_grown=grown.set, credentials=_agent_credentials(served.tls))
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
     server.add_generic_rpc_handlers((history_handler(history),))
-    _bind(server, listen, tls)
+    _bind(server, served.listen, served.tls)
     await server.start()
-    log.info("flows are served at %s%s", listen, " by TLS" if tls.certificate else "")
+    secure = " by TLS" if served.tls.certificate else ""
+    log.info("flows are served at %s%s", served.listen, secure)
     try:
         async with Client.connect(kubeconfig) as client, asyncio.TaskGroup() as group:
             if history is not None:
                 group.create_task(history.run())
             group.create_task(relay.run())
+            group.create_task(serve_metrics(lambda: families(relay, history), served.metrics))
             group.create_task(follow_nodes(client, relay.on_node, relay.on_gone))
     finally:
         await server.stop(GRACE_S)

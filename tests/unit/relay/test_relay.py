@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 import numpy as np
@@ -26,6 +26,43 @@ from cairn.relay.merge import Merger
 from cairn.relay.relay import Relay
 
 
+class Delivery(NamedTuple):
+    batch: Batch
+    missed: int = 0
+
+
+class Subscription:
+    """Batches from a queue without bound: a test's."""
+
+    def __init__(self, first: Batch) -> None:
+        self.queue: asyncio.Queue[Batch] = asyncio.Queue()
+        self.queue.put_nowait(first)
+
+    async def get(self) -> Delivery:
+        return Delivery(await self.queue.get())
+
+    def close(self) -> None:
+        pass
+
+
+class NodeFeed:
+    """A store, and whoever follows it."""
+
+    def __init__(self, capacity: int) -> None:
+        self.store = FlowStore(capacity)
+        self.subscriptions: list[Subscription] = []
+
+    def subscribe(self, last: int = 0) -> Subscription:
+        first, _ = self.store.snapshot(self.store.next_sequence - last)
+        self.subscriptions.append(Subscription(first))
+        return self.subscriptions[-1]
+
+    def put(self, made: Batch) -> None:
+        self.store.append(made)
+        for subscription in self.subscriptions:
+            subscription.queue.put_nowait(made)
+
+
 class Node:
     """An agent's side: a store, and a server that can be stopped and started."""
 
@@ -38,8 +75,7 @@ class Node:
 
     def restart(self) -> None:
         self.boot += 1
-        self.store = FlowStore(self.capacity)
-        self.grown = asyncio.Event()
+        self.feed = NodeFeed(self.capacity)
         self.added = 0
 
     def see(self, count: int, *, start_ns: int) -> None:
@@ -53,16 +89,11 @@ class Node:
         made["node"] = 1
         ends = {key + offset: end for key, end in known.ends.items()}
         added = Dictionaries(ends, known.decisions, known.details, {1: self.name})
-        self.store.append(Batch(made, added))
-        self.grown.set()
+        self.feed.put(Batch(made, added))
 
     async def serve(self) -> None:
-        async def changed() -> None:
-            self.grown.clear()
-            await self.grown.wait()
-
         self.server = grpc.aio.server()
-        handler = columns_handler(self.store, f"{self.name}-{self.boot}", changed)
+        handler = columns_handler(self.feed, f"{self.name}-{self.boot}")
         self.server.add_generic_rpc_handlers((handler,))
         self.port = self.server.add_insecure_port(f"127.0.0.1:{self.port}")
         await self.server.start()
