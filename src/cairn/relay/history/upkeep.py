@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S = 1.0
 AGAIN_S = 10.0
 TRIES = 3
+AT_ONCE = 8
+"""Segments that are converted before files are merged and let go, however many wait."""
 LONGEST_US = 86_400 * 1_000_000
 """What a file that was merged spans at most, so that it can go when its time is over."""
 _TAIL = b"PAR1"
@@ -75,9 +77,9 @@ class Upkeep:
     async def step(self) -> bool:
         """Do what there is to do; return False if something failed."""
         fine = True
-        for number in self._places.files().segments:
-            if number != self._open:
-                fine = await self._convert(number) and fine
+        sealed = [n for n in self._places.files().segments if n != self._open]
+        for number in sealed[:AT_ONCE]:
+            fine = await self._convert(number) and fine
         self._retain(int(time.time() * 1_000_000))
         while run := mergeable(self._places.files().parquet, self._rules):
             if not await self._compact(run):
