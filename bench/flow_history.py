@@ -117,9 +117,8 @@ def piece(rng: np.random.Generator, count: int, start_ns: int, span_ns: int) -> 
 async def measure(root: Path, count: int) -> list[Row]:
     """Write the flows, ask, and return the rows."""
     history = History(root, Rules(keep_days=30, keep_bytes=1 << 40, pending_rows=1 << 30))
+    await history.open()
     task = asyncio.create_task(history.run())
-    while not history.ready:
-        await asyncio.sleep(0.01)
     now_ns = time.time_ns()
     baseline = Baseline(root / "baseline.sqlite")
     writing_s, began = await fill(history, count, now_ns, baseline), time.monotonic()

@@ -96,6 +96,8 @@ def main(argv: list[str]) -> int:
 async def _run(
     kubeconfig: str | None, served: Served, store: FlowStore, history: History | None
 ) -> None:
+    if history is not None:
+        await history.open()
     grown = asyncio.Event()
     relay = Relay(store, history, on_grown=grown.set, credentials=_agent_credentials(served.tls))
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))

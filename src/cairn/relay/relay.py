@@ -2,8 +2,9 @@
 
 Batch of a node  ->  our keys  ->  by time  ->  FlowStore, History
 
-Invariants  Every flow that came is in the store, once; what did not come is a flow of kind LOST, or
-            of a node that `states` tells is not connected.
+Invariants  Every flow that came is in the store, once, and in the history once, over restarts too:
+            nodes are read on from where the history has them. What did not come is a flow of kind
+            LOST, or of a node that `states` tells is not connected.
 """
 
 import asyncio
@@ -15,8 +16,9 @@ from cairn.flow.columns import Batch, Dictionaries
 from cairn.flow.renumbering import Numberings, Renumbering
 from cairn.flow.store import FlowStore
 from cairn.relay.history.keeper import History
-from cairn.relay.merge import Merger
-from cairn.relay.source import Source, State, lost
+from cairn.relay.merge import Merger, Taken
+from cairn.relay.position import Position, Positions
+from cairn.relay.source import BEGIN, Source, State, lost
 
 log = logging.getLogger(__name__)
 TAKE_EVERY_S = 0.1
@@ -41,6 +43,7 @@ class Relay:
         self._credentials = credentials
         self._numberings = Numberings()
         self._merger = Merger()
+        self._positions: Positions = dict(history.positions) if history is not None else {}
         self._sources: dict[str, tuple[Source, asyncio.Task[None]]] = {}
 
     @property
@@ -56,8 +59,9 @@ class Relay:
         self.on_gone(name)
         renumbering = Renumbering(self._numberings)
 
-        def on_batch(batch: Batch) -> None:
-            self._merger.add(renumbering.batch(batch), time.monotonic())
+        def on_batch(batch: Batch, end: Position) -> None:
+            self._positions[name] = end
+            self._merger.add(name, renumbering.batch(batch), end, time.monotonic())
 
         source = Source(
             name,
@@ -66,6 +70,7 @@ class Relay:
             on_missed=lambda count: self._missed(name, count),
             on_state=self._on_state,
             credentials=self._credentials,
+            begin=self._positions.get(name, BEGIN),
         )
         self._sources[name] = (source, asyncio.create_task(source.run()))
 
@@ -79,21 +84,23 @@ class Relay:
         try:
             while True:
                 await asyncio.sleep(TAKE_EVERY_S)
-                batch = self._merger.take(time.monotonic(), time.time_ns())
-                if batch is not None:
-                    self._take(batch)
+                taken = self._merger.take(time.monotonic(), time.time_ns())
+                if taken is not None:
+                    self._take(taken)
         finally:
             for name in list(self._sources):
                 self.on_gone(name)
 
-    def _take(self, batch: Batch) -> None:
-        self.store.append(batch)
+    def _take(self, taken: Taken) -> None:
+        self.store.append(taken.batch)
         if self._history is not None:
-            self._history.add(batch.records, self.store.dictionaries)
+            known = self.store.dictionaries
+            self._history.add(taken.batch.records, known, taken.positions)
         self._on_grown()
 
     def _missed(self, name: str, count: int) -> None:
         log.warning("node %s: %d flows were gone before they were read", name, count)
         once = Renumbering(self._numberings)
         told = once.batch(Batch(lost(count), Dictionaries(nodes={1: name})))
-        self._merger.add(told, time.monotonic())
+        # What was missed is no flow of the node's store: it has no position there.
+        self._merger.add("", told, BEGIN, time.monotonic())

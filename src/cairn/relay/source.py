@@ -1,6 +1,6 @@
 """One node's flows: connected, followed, connected again.
 
-host and port  ->  Follow of the agent  ->  on_batch(Batch), on_missed(how many), State
+host and port  ->  Follow of the agent  ->  on_batch(Batch, Position), on_missed(how many), State
 
 Invariants  After a break it goes on where it was; what the agent has no more is told as LOST. An
             agent that was restarted counts anew, and is asked for all that it has.
@@ -19,6 +19,7 @@ import numpy as np
 
 from cairn.flow.columns import FLOW, Batch, FlowKind
 from cairn.hubble.columns_wire import METHOD, Piece, Start, read_piece, write_start
+from cairn.relay.position import Position
 
 log = logging.getLogger(__name__)
 FIRST_PAUSE_S = 0.2
@@ -30,6 +31,7 @@ KEEPALIVE = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.enable_retries", 0),
 )
+BEGIN = Position()
 LOST_ON_THE_WAY = 255
 """`point` of a LOST flow that tells what this relay missed."""
 
@@ -60,17 +62,18 @@ class Source:
         name: str,
         target: str,
         *,
-        on_batch: Callable[[Batch], None],
+        on_batch: Callable[[Batch, Position], None],
         on_missed: Callable[[int], None],
         on_state: Callable[[State], None],
         credentials: object = None,
+        begin: Position = BEGIN,
     ) -> None:
         self.state = State(name, target)
         self._on_batch = on_batch
         self._on_missed = on_missed
         self._on_state = on_state
         self._credentials = credentials
-        self._start = Start()
+        self._start = Start(begin.store, begin.sequence)
 
     async def run(self) -> None:
         """Connect, follow, connect again."""
@@ -107,7 +110,7 @@ class Source:
             self._on_missed(piece.missed)
         self._start = Start(piece.store, piece.next_sequence)
         self.state.flows += len(piece.batch.records)
-        self._on_batch(piece.batch)
+        self._on_batch(piece.batch, Position(piece.store, piece.next_sequence))
 
     def _tell(self, *, connected: bool, error: str) -> None:
         state = self.state

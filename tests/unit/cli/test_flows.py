@@ -37,9 +37,8 @@ class Served:
     async def _run(self) -> None:
         self._end = asyncio.Event()
         history = History(self._root, Rules(keep_days=100_000, reserve_bytes=0))
+        await history.open()
         task = asyncio.create_task(history.run())
-        while not history.ready:
-            await asyncio.sleep(0.01)
         start_ns = time.time_ns() - COUNT * 1_000_000
         history.add(flows(COUNT, start_ns=start_ns), dictionaries())
         server = grpc.aio.server()

@@ -29,9 +29,9 @@ SMALL = Rules(
 async def running(root: Path, rules: Rules = SMALL) -> AsyncIterator[History]:
     """A history at work; what is pending is written at its end."""
     history = History(root, rules)
+    await history.open()
     task = asyncio.create_task(history.run())
     try:
-        await until(lambda: history.ready or history.stopped)
         yield history
     finally:
         task.cancel()
@@ -289,6 +289,7 @@ from cairn.relay.history.state import Rules
 
 async def main():
     history = History(Path(sys.argv[1]), Rules(keep_days=100_000, segment_rows=5000))
+    await history.open()
     task = asyncio.create_task(history.run())
     known, start = dictionaries(), 0
     while True:

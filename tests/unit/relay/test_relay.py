@@ -17,12 +17,14 @@ from recorded_flows import dictionaries, flows
 from cairn.flow.columns import FLOW, Batch, Dictionaries, End, FlowKind
 from cairn.flow.store import FlowStore
 from cairn.hubble.columns_service import columns_handler
+from cairn.relay.history.jobs import Rows
 from cairn.relay.history.keeper import History
 from cairn.relay.history.question import Question
 from cairn.relay.history.state import Rules
 from cairn.relay.history_client import Keys, NoHistory, ask, ask_status
 from cairn.relay.history_service import history_handler
 from cairn.relay.merge import Merger
+from cairn.relay.position import Position
 from cairn.relay.relay import Relay
 
 
@@ -191,6 +193,7 @@ async def test_an_agent_that_was_restarted_is_read_from_its_start() -> None:
 
 async def test_the_history_answers_over_grpc(tmp_path: Path) -> None:
     history = History(tmp_path, Rules(reserve_bytes=0))
+    await history.open()
     keeping = asyncio.create_task(history.run())
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((history_handler(history),))
@@ -199,7 +202,6 @@ async def test_the_history_answers_over_grpc(tmp_path: Path) -> None:
     node = Node("node-1")
     try:
         async with following(node, history=history) as relay:
-            await until(lambda: history.ready)
             node.see(100, start_ns=time.time_ns())
             await until(lambda: relay.store.seen == 100)
             where, keys = f"127.0.0.1:{port}", Keys()
@@ -249,26 +251,73 @@ def test_merging_loses_nothing_doubles_nothing_and_is_in_order_each_time(
     base = 10**12
     for end, (now_ms, offsets) in enumerate(sorted(arrivals), 1):
         times = [base + (now_ms + offset) * 1_000_000 for offset in offsets]
-        merger.add(batch(times, end), now_ms / 1000)
+        merger.add(f"node-{end % 3}", batch(times, end), Position("s", end), now_ms / 1000)
         put += times
         taken = merger.take(now_ms / 1000, base + now_ms * 1_000_000)
         if taken is not None:
-            known.update(taken.added)
-            stamps = taken.records["time_ns"].tolist()
+            known.update(taken.batch.added)
+            stamps = taken.batch.records["time_ns"].tolist()
             assert stamps == sorted(stamps)
-            assert set(taken.records["source_end"].tolist()) <= set(known.ends)
+            assert set(taken.batch.records["source_end"].tolist()) <= set(known.ends)
             got += stamps
     rest = merger.take(1e9, base)
-    got += rest.records["time_ns"].tolist() if rest is not None else []
+    got += rest.batch.records["time_ns"].tolist() if rest is not None else []
     assert sorted(put) == sorted(got)
 
 
 def test_flows_of_two_nodes_that_come_within_the_window_leave_in_order() -> None:
     merger = Merger(0.3)
     now_ns = 10**12
-    merger.add(batch([now_ns - 50_000_000], 1), 0.0)
-    merger.add(batch([now_ns - 90_000_000], 2), 0.1)
+    merger.add("node-1", batch([now_ns - 50_000_000], 1), Position("a", 7), 0.0)
+    merger.add("node-2", batch([now_ns - 90_000_000], 2), Position("b", 9), 0.1)
     assert merger.take(0.1, now_ns) is None
     taken = merger.take(0.4, now_ns + 300_000_000)
     assert taken is not None
-    assert taken.records["source_end"].tolist() == [2, 1]
+    assert taken.batch.records["source_end"].tolist() == [2, 1]
+    assert taken.positions == {"node-1": Position("a", 7), "node-2": Position("b", 9)}
+
+
+def test_the_position_is_that_of_what_has_left() -> None:
+    merger = Merger(0.3)
+    now_ns = 10**12
+    merger.add("n", batch([now_ns - 10**9, now_ns - 10**6], 1), Position("a", 12), 0.0)
+    merger.add("n", batch([now_ns - 10**9], 2), Position("a", 13), 0.0)
+    taken = merger.take(0.1, now_ns)
+    assert taken is not None
+    assert taken.batch.records["source_end"].tolist() == [1]
+    assert taken.positions == {"n": Position("a", 11)}
+    taken = merger.take(0.3, now_ns)
+    assert taken is not None
+    assert taken.positions == {"n": Position("a", 13)}
+
+
+async def test_a_restarted_relay_keeps_no_flow_twice(tmp_path: Path) -> None:
+    node = Node("node-1")
+    await node.serve()
+    for made in (100, 50, 0):
+        history = History(tmp_path, Rules(keep_days=9999, reserve_bytes=0, segment_s=0.2))
+        await history.open()
+        keeping = asyncio.create_task(history.run())
+        relay = Relay(FlowStore(1000), history, on_grown=lambda: None)
+        following = asyncio.create_task(relay.run())
+        relay.on_node(node.name, node.target)
+        try:
+            node.see(made, start_ns=time.time_ns())
+            await until(lambda made=made, relay=relay: relay.store.seen >= made)
+            await asyncio.wait_for(_counted(history, node.feed.store.seen), 20)
+        finally:
+            for task in (following, keeping):
+                task.cancel()
+            await asyncio.gather(following, keeping, return_exceptions=True)
+    await node.server.stop(0)
+
+
+async def _counted(history: History, wanted: int) -> None:
+    """Wait for so many flows; more would never be fewer again."""
+    question = Question(sql="SELECT count(*), count(DISTINCT source_port) FROM flows")
+    while True:
+        rows = [r.rows async for r in history.ask(question) if isinstance(r, Rows)]
+        if rows and list(rows[0][0]) == [wanted, wanted]:
+            return
+        assert not rows or rows[0][0][0] <= wanted, rows
+        await asyncio.sleep(0.05)

@@ -34,6 +34,7 @@ from cairn.relay.history.process import stream_job
 from cairn.relay.history.question import Question
 from cairn.relay.history.state import HistoryStatus, Rules, Stopped
 from cairn.relay.history.upkeep import Upkeep
+from cairn.relay.position import Positions
 
 logger = logging.getLogger(__name__)
 WRITE_EVERY_S = 0.5
@@ -52,6 +53,7 @@ class History:
         self._rules = rules
         self._pending: list[tuple[Records, Dictionaries]] = []
         self._pending_rows = 0
+        self._read: Positions = {}
         self._writing = asyncio.Lock()
         self._asking = asyncio.Semaphore(QUESTIONS_AT_ONCE)
         self._waiting = 0
@@ -67,20 +69,31 @@ class History:
         """Whether what is taken can be written."""
         return self._log is not None
 
-    def add(self, records: Records, known: Dictionaries) -> None:
+    @property
+    def positions(self) -> Positions:
+        """How far nodes were read with what is written; nothing before `open`."""
+        return self._log.positions if self._log is not None else {}
+
+    def add(
+        self, records: Records, known: Dictionaries, positions: Positions | None = None
+    ) -> None:
         """Take flows; `known` may grow, but what they refer to stays in it until written."""
         if self.stopped or self._pending_rows > self._rules.pending_rows:
             self.missed += len(records)
             return
         self._pending.append((records, known))
+        self._read.update(positions or {})
         self._pending_rows += len(records)
 
-    async def run(self) -> None:
-        """Keep the history until cancelled; then what is pending is written."""
+    async def open(self) -> None:
+        """Look at what there is; if that cannot be, the history is stopped until it can."""
         try:
             await asyncio.to_thread(self._open)
         except OSError as error:
             self._stop(error)
+
+    async def run(self) -> None:
+        """Keep the history until cancelled, after `open`."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._write_on())
             group.create_task(self._upkeep.run())
@@ -95,6 +108,7 @@ class History:
         """Write what was taken so far."""
         async with self._writing:
             pending, self._pending, self._pending_rows = self._pending, [], 0
+            read, self._read = self._read, {}
             count = sum(len(records) for records, _ in pending)
             if not count:
                 return
@@ -102,7 +116,7 @@ class History:
                 self.missed += count
                 return
             try:
-                await asyncio.to_thread(self._append, self._log, pending)
+                await asyncio.to_thread(self._append, self._log, pending, read)
             except OSError as error:
                 self.missed += count
                 self._stop(error)
@@ -185,7 +199,9 @@ class History:
         self._upkeep.begin()
         self._log = Log(self._places)
 
-    def _append(self, log: Log, pending: list[tuple[Records, Dictionaries]]) -> None:
+    def _append(
+        self, log: Log, pending: list[tuple[Records, Dictionaries]], read: Positions
+    ) -> None:
         if self._room() < self._rules.reserve_bytes:
             raise OSError(28, "No space left on device", str(self._places.root))
         start = 0
@@ -194,7 +210,9 @@ class History:
             if end == len(pending) or pending[end][1] is not known:
                 records = np.concatenate([records for records, _ in pending[start:end]])
                 for at in range(0, len(records), self._rules.segment_rows):
-                    log.append(records[at : at + self._rules.segment_rows], known)
+                    piece = records[at : at + self._rules.segment_rows]
+                    last = end == len(pending) and at + len(piece) == len(records)
+                    log.append(piece, known, read if last else None)
                     self._roll(log)
                 start = end
 

@@ -28,6 +28,7 @@ from cairn.flow.columns import (
     HttpDetail,
     TlsDetail,
 )
+from cairn.relay.position import Positions
 
 MAGIC = b"CAIRNFLW"
 HEADER_BYTES = len(MAGIC) + 4
@@ -51,6 +52,8 @@ class Frame(msgspec.Struct, array_like=True):
     requests: dict[int, HttpDetail] = msgspec.field(default_factory=dict)
     lookups: dict[int, DnsDetail] = msgspec.field(default_factory=dict)
     server_names: dict[int, TlsDetail] = msgspec.field(default_factory=dict)
+    positions: Positions = msgspec.field(default_factory=dict)
+    """How far nodes were read with these flows."""
 
 
 _DECODER = msgspec.msgpack.Decoder(Frame)
@@ -71,6 +74,9 @@ class Segment:
     """What follows: a frame that was being written when the writer died, or damage."""
     damaged: bool = False
     """Whether it is damage."""
+
+    positions: Positions = field(default_factory=dict)
+    """How far nodes were read."""
 
     @classmethod
     def empty(cls) -> "Segment":
@@ -94,7 +100,10 @@ def write_header() -> bytes:
 
 
 def write_frame(
-    records: "np.ndarray[tuple[int], np.dtype[np.void]]", known: Dictionaries, told: Told
+    records: "np.ndarray[tuple[int], np.dtype[np.void]]",
+    known: Dictionaries,
+    told: Told,
+    positions: Positions | None = None,
 ) -> bytes:
     """Return a frame of these flows; `told` learns what it carries."""
     columns = ("source_end", "destination_end")
@@ -112,6 +121,7 @@ def write_frame(
             _of_kind(details, HttpDetail),
             _of_kind(details, DnsDetail),
             _of_kind(details, TlsDetail),
+            positions or {},
         )
     )
     return len(payload).to_bytes(4, "little") + zlib.crc32(payload).to_bytes(4, "little") + payload
@@ -139,9 +149,15 @@ def read_segment(octets: bytes) -> Segment:
         raise NoSegment(f"records of {size} octets")
     pieces: list[np.ndarray[tuple[int], np.dtype[np.void]]] = []
     known = Dictionaries()
-    at, damaged = _frames(octets, lambda frame: pieces.append(_take(frame, size, known)))
+    positions: Positions = {}
+
+    def take(frame: Frame) -> None:
+        pieces.append(_take(frame, size, known))
+        positions.update(frame.positions)
+
+    at, damaged = _frames(octets, take)
     records = np.concatenate(pieces) if pieces else np.empty(0, FLOW)
-    return Segment(records, known, at, len(octets) - at, damaged)
+    return Segment(records, known, at, len(octets) - at, damaged, positions)
 
 
 def _frames(octets: bytes, take: Callable[[Frame], None]) -> tuple[int, bool]:
