@@ -1,6 +1,6 @@
 """`cairn relay`: the flows of all nodes together, and their history.
 
-arguments, API server, agents  ->  Hubble's API and the history's on one port
+arguments, API server, agents  ->  the history's gRPC API, on one port with what else is served
 """
 
 import argparse
@@ -102,7 +102,7 @@ async def _run(
     relay = Relay(store, history, on_grown=grown.set, credentials=_agent_credentials(served.tls))
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
     server.add_generic_rpc_handlers((history_handler(history),))
-    _bind(server, served.listen, served.tls)
+    bind(server, served.listen, served.tls)
     await server.start()
     secure = " by TLS" if served.tls.certificate else ""
     log.info("flows are served at %s%s", served.listen, secure)
@@ -119,7 +119,8 @@ async def _run(
             await history.close()
 
 
-def _bind(server: grpc.aio.Server, listen: str, tls: Tls) -> None:
+def bind(server: grpc.aio.Server, listen: str, tls: Tls) -> int:
+    """Have the server listen, by TLS if there are keys; return its port. Raises OSError."""
     try:
         if tls.certificate:
             bound = server.add_secure_port(listen, _server_credentials(tls))
@@ -129,6 +130,7 @@ def _bind(server: grpc.aio.Server, listen: str, tls: Tls) -> None:
         bound = 0
     if not bound:
         raise OSError(f"{listen} cannot be listened at: is it taken? choose another with --listen")
+    return int(bound)
 
 
 def _server_credentials(tls: Tls) -> grpc.ServerCredentials:

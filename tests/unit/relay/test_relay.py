@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorded_flows import dictionaries, flows
 
+from cairn.api.pki import ensure_pki
 from cairn.flow.columns import FLOW, Batch, Dictionaries, End, FlowKind
 from cairn.flow.store import FlowStore
 from cairn.hubble.columns_service import columns_handler
@@ -23,6 +24,7 @@ from cairn.relay.history.question import Question
 from cairn.relay.history.state import Rules
 from cairn.relay.history_client import Keys, NoHistory, ask, ask_status
 from cairn.relay.history_service import history_handler
+from cairn.relay.main import Tls, bind
 from cairn.relay.merge import Merger
 from cairn.relay.position import Position
 from cairn.relay.relay import Relay
@@ -221,6 +223,35 @@ async def test_the_history_answers_over_grpc(tmp_path: Path) -> None:
         await history.close()
     with pytest.raises(NoHistory, match="no relay answers"):
         await asyncio.to_thread(ask_status, where, keys)
+
+
+async def test_tls_asks_clients_who_they_are(tmp_path: Path) -> None:
+    history = History(tmp_path / "history", Rules(reserve_bytes=0))
+    await history.open()
+    pki = ensure_pki(tmp_path / "pki", sans=["localhost"])
+    names = {}
+    for name, pair in (
+        ("server", pki.issue_server("relay", ["localhost"])),
+        ("client", pki.issue_client("someone")),
+    ):
+        for kind, octets in zip(("cert", "key"), pair, strict=True):
+            names[f"{name}-{kind}"] = str(tmp_path / f"{name}-{kind}")
+            Path(names[f"{name}-{kind}"]).write_bytes(octets)
+    authority = str(pki.ca_cert)
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((history_handler(history),))
+    tls = Tls(names["server-cert"], names["server-key"], authority, "")
+    where = f"localhost:{bind(server, 'localhost:0', tls)}"
+    await server.start()
+    try:
+        known = Keys(authority, names["client-cert"], names["client-key"])
+        assert (await asyncio.to_thread(ask_status, where, known)).status
+        for keys in (Keys(authority), Keys()):
+            with pytest.raises(NoHistory):
+                await asyncio.to_thread(ask_status, where, keys)
+    finally:
+        await server.stop(0)
+        await history.close()
 
 
 def batch(times: list[int], end: int) -> Batch:
