@@ -22,6 +22,7 @@ import apiserver
 import dns
 import ecmp
 import flood
+import flow_history
 import ipam
 import l7
 import lab_up
@@ -57,6 +58,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "policy-engine": policy_scale.run,
     "policy-delay": policy_delay.run,
     "dns": dns.run,
+    "flow-history": flow_history.run,
     "l7": l7.run,
     "apiserver": apiserver.run,
     "operator": operator_rate.run,

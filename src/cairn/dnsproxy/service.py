@@ -6,7 +6,8 @@ Lines in    a DnsPolicy          becomes the state; answered by "applied" or "er
             {"get": "names"}     what was learnt
             {"get": "counters"}  what happened how often
             {"get": "metrics"}   the same as Prometheus text
-Lines out   {"event": one of applied error names counters metrics, …}
+            {"watch": "lookups"} every lookup from now on (dns.lookup), a line each
+Lines out   {"event": one of applied error names counters metrics watching, …}
 
 Invariants  A state that is refused changes nothing. "applied" is said when all its ports listen.
             A port that cannot be had is an error that names it; the others listen.
@@ -25,8 +26,9 @@ from cairn.desired.reader import ConfigError
 from cairn.dns.learnt import Keeping, Names
 from cairn.dns.number import Rcode
 from cairn.dns.proxy import Proxy
-from cairn.dnsproxy.control import Control
+from cairn.dnsproxy.control import Client, Control
 from cairn.dnsproxy.datagrams import Datagrams
+from cairn.dnsproxy.lookup_feed import LookupFeed
 from cairn.dnsproxy.loop import Loop
 from cairn.dnsproxy.report import dns_families, report_metrics, report_names
 from cairn.dnsproxy.sampled_log import SampledLog
@@ -74,11 +76,12 @@ class DnsService:
             names, self._proxy.counts, options.keeping, pins=options.pins, journal=options.learnt
         )
         log = SampledLog()
+        self._lookups = LookupFeed()
         self._datagrams = Datagrams(
-            self.loop, self._proxy, self._store, log, timeout_s=options.timeout_s
+            self.loop, self._proxy, self._store, log, self._lookups, timeout_s=options.timeout_s
         )
         self._streams = Streams(
-            self.loop, self._proxy, self._store, log, timeout_s=options.timeout_s
+            self.loop, self._proxy, self._store, log, self._lookups, timeout_s=options.timeout_s
         )
         self._control = Control(self.loop, options.socket, self._on_line)
         self._policy = DnsPolicy()
@@ -118,6 +121,7 @@ class DnsService:
         self._datagrams.tick(now)
         self._streams.tick(now)
         self._store.tick(now)
+        self._lookups.flush()
 
     def _apply(self, policy: DnsPolicy) -> list[str]:
         """Do as the state says; return what could not be done."""
@@ -151,7 +155,7 @@ class DnsService:
             raise
         self._ports.add(port)
 
-    def _on_line(self, line: bytes) -> bytes:
+    def _on_line(self, line: bytes, client: Client) -> bytes:
         try:
             request = json.loads(line)
         except (ValueError, RecursionError) as error:
@@ -168,6 +172,9 @@ class DnsService:
                         "text": report_metrics(self._counters(), self._datagrams.took),
                     }
                 )
+            case {"watch": "lookups"}:
+                self._lookups.watch(client)
+                return _line({"event": "watching"})
         return _line(self._take(request))
 
     def _take(self, request: Any) -> dict[str, Any]:
@@ -210,6 +217,7 @@ class DnsService:
             "selector overflows": names.overflows,
             "addresses held": len(names),
             "addresses unwritten": len(self._store.unwritten),
+            "lookups untold": self._lookups.lost,
             "waiting": self._datagrams.waiting,
             "listeners": len(self._ports),
         }
