@@ -11,6 +11,7 @@ from cairn.flow import drop_reason, identifier
 from cairn.flow.address import Records, write_octets
 from cairn.flow.columns import (
     FLOW,
+    Detail,
     Dictionaries,
     DnsDetail,
     End,
@@ -39,14 +40,14 @@ ENDS = {
     5: End(labels=("reserved:world",), names=("www.example.org",)),
     6: End(labels=("reserved:host",), node="node-1"),
 }
-DETAILS = {
+DETAILS: dict[int, Detail] = {
     1: HttpDetail("GET", "http://web/a%20b?x=1", "HTTP/1.1", 200, 5, (HEADER,)),
     2: HttpDetail("POST", "http://web/login", "HTTP/2", 503, 9),
     3: DnsDetail("www.example.org.", ("A",), 0, ("10.0.0.1",)),
 }
 DICTIONARIES = Dictionaries(
     ends=ENDS,
-    details=dict(DETAILS),
+    details=DETAILS,
     nodes={1: "node-1", 2: "node-2"},
     node_labels={1: ("k8s:zone=a",)},
     interfaces={interface_key(1, 3): "eth0", interface_key(2, 3): "lxc1"},
