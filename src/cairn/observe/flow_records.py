@@ -6,7 +6,7 @@ Invariants  Every event becomes a flow; of a kind that is not known too (verdict
             An address is looked up again after REFRESH_NS at the latest, so that a name is never
             older than that.
 Units       `time_ns`: CLOCK_MONOTONIC in, since 1970 out
-Cost        0.3 us an event in batches of thousands (bench/flow_rate.py)
+Cost        0.3 us an event in batches of thousands, with storing it (bench/flow_query.py)
 """
 
 from collections.abc import Callable
