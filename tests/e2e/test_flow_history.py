@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from lab_run import CAIRN, KUBECTL, ROOT, VIP, LabRun, run, wait_for
-from test_policy_guide import Step, missing, parse
+from guide_run import Step, missing, parse
 
 pytestmark = pytest.mark.lab
 
