@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from lab_run import CAIRN, KUBECTL, ROOT, VIP, LabRun, run, wait_for
 from guide_run import Step, missing, parse
+from lab_run import CAIRN, KUBECTL, ROOT, VIP, LabRun, run, wait_for
 
 pytestmark = pytest.mark.lab
 

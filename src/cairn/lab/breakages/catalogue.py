@@ -191,7 +191,7 @@ BGP_FAULTS = (
     Fault("no-peering", "POLICY", "nobody has written who peers: it is deleted",
           partial(objects.remove, resource=BGP_PEERING_POLICIES),
           partial(objects.make_again, resource=BGP_PEERING_POLICIES), "",
-          "CRN-210", PEERING, FROM_LAN),
+          "CRN-250", PEERING, FROM_LAN),
 )  # fmt: skip
 
 SERVICE_FAULTS = (
