@@ -3,7 +3,8 @@
     code or name  ->  Kind
 
 Numbers go by area, a hundred each; of every hundred, 00 to 49 are found over the whole system and
-50 to 79 on the way of one connection, 80 to 99 in manifests. A number is never used for anything else.
+50 to 79 on the way of one connection, 80 to 99 in manifests. A number is never used for anything
+else.
 """
 
 from cairn.diagnose.finding import Kind

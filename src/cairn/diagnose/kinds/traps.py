@@ -1,4 +1,7 @@
-"""Kinds about manifests that work as written and will surprise, or that copy a common mistake."""
+"""Kinds about manifests that work as written and will surprise, or that copy a common mistake.
+
+code, name, title, weight  ->  Kind
+"""
 
 from cairn.diagnose.finding import Kind, Weight
 from cairn.diagnose.kinds.written import written
