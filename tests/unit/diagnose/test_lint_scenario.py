@@ -91,7 +91,7 @@ COMMANDS = {
     21: "cairn doctor",
     **dict.fromkeys((29, 30, 31, 32, 34), "cairn status; cairn why"),
     33: "cairn doctor (CRN-908)",
-    **dict.fromkeys((47, 48, 49), "cairn hubble observe"),
+    **dict.fromkeys((47, 48, 49), "cairn flows"),
     **dict.fromkeys((50, 51, 52), "cairn status"),
     **dict.fromkeys((58, 59), "docs/benchmarks.md"),
 }
