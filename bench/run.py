@@ -23,11 +23,13 @@ import dns
 import doctor
 import ecmp
 import flood
+import flow_history
 import ipam
 import l7
 import lab_up
 import maglev
 import memory
+import metrics_scrape
 import operator_rate
 import paths
 import policy
@@ -38,6 +40,7 @@ import scale
 import service_delay
 import sweep
 import uplink
+import why
 import xdp
 from rich.console import Console
 from rich.table import Table
@@ -49,6 +52,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "uplink": uplink.run,
     "policy": policy.run,
     "maglev": maglev.run,
+    "metrics_scrape": metrics_scrape.run,
     "ecmp": ecmp.run,
     "sweep": sweep.run,
     "ipam": ipam.run,
@@ -56,6 +60,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "policy-delay": policy_delay.run,
     "dns": dns.run,
     "doctor": doctor.run,
+    "flow-history": flow_history.run,
     "l7": l7.run,
     "apiserver": apiserver.run,
     "operator": operator_rate.run,
@@ -64,6 +69,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "memory": memory.run,
     "paths": paths.run,
     "service": service_delay.run,
+    "why": why.run,
 }
 """In this order: `memory` is taken of a lab that has just come up and done nothing yet."""
 

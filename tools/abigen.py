@@ -37,6 +37,7 @@ RECORDS = (
     "policy_flow",
     "rule_counters",
 )
+MANY_FIELDS = 20
 SKIPPED = ("addr", "maglev", "maglev_small")
 MODULES = ("config", "conntrack", "endpoint", "event", "node", "policy", "rate", "service", "types")
 
@@ -163,11 +164,17 @@ def class_lines(structure: Structure) -> list[str]:
     code = "=" + "".join(
         f"{field.size}x" if field.name == "pad" else format_of(field) for field in structure.fields
     )
-    names = ", ".join(field.name for field in fields)
-    comma = "," if len(fields) == 1 else ""
-    lines.append(f'        {names}{comma} = unpack("{code}", raw)')
+    names = [field.name for field in fields]
+    if len(fields) > MANY_FIELDS:  # one line for each, not two
+        lines.append(f'        values = unpack("{code}", raw)')
+        names = [f"values[{at}]" for at in range(len(fields))]
+    else:
+        comma = "," if len(fields) == 1 else ""
+        lines.append(f'        {", ".join(names)}{comma} = unpack("{code}", raw)')
     reads = {"address": "read_address({0})", "big": 'int.from_bytes({0}, "big")'}
-    values = ", ".join(reads.get(field.kind, "{0}").format(field.name) for field in fields)
+    values = ", ".join(
+        reads.get(field.kind, "{0}").format(name) for field, name in zip(fields, names, strict=True)
+    )
     lines += [f"        return cls({values})", "", "    def write(self) -> bytes:"]
     lines.append(f'        """Return the {structure.size} octets."""')
     writes = {

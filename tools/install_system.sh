@@ -8,7 +8,7 @@ run_packages=(
   iproute2 nftables kmod procps ethtool
   iputils-ping iputils-tracepath telnet net-tools curl iperf3 nginx-light kubernetes-client
 )
-test_packages=(frr bird2 openbgpd gobgpd tcpdump conntrack bind9-dnsutils postgresql make git)
+test_packages=(prometheus frr bird2 openbgpd gobgpd tcpdump conntrack bind9-dnsutils postgresql make git)
 
 die() { echo "install: $*" >&2; exit 1; }
 

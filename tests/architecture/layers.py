@@ -38,6 +38,7 @@ LAYERS: dict[str, int] = {
     # effects and judgements
     "apply": 4,
     "diagnose": 4,
+    "hubble": 4,
     # composition roots
     "agent": 5,
     "operator": 5,
@@ -45,6 +46,7 @@ LAYERS: dict[str, int] = {
     "speaker": 5,
     "dnsproxy": 5,
     "proxy": 5,
+    "relay": 5,
     "cni": 5,
     "api": 5,
     "lab": 5,
@@ -54,7 +56,7 @@ LAYERS: dict[str, int] = {
 
 # Standard modules that only some packages may import: effects have an address.
 RESERVED: dict[str, frozenset[str]] = {
-    "asyncio": frozenset({"drive", "netlink", "apply"}),
+    "asyncio": frozenset({"drive", "netlink", "apply", "hubble"}),
     "socket": frozenset({"drive", "netlink", "linux"}),
     "ctypes": frozenset({"libbpf", "linux"}),
     "time": frozenset({"drive", "libbpf", "linux", "netlink"}),

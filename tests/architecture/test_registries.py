@@ -11,7 +11,7 @@ from cairn.bgp.capability import table as capabilities
 from cairn.bgp.nlri import table as families
 from cairn.cli.main import COMMANDS
 from cairn.kube import crds
-from cairn.lab.faults import FAULTS
+from cairn.lab.breakages.catalogue import FAULTS
 from cairn.lab.images import table as images
 
 FLOORS: dict[str, tuple[Sized, int]] = {
@@ -22,7 +22,7 @@ FLOORS: dict[str, tuple[Sized, int]] = {
     "custom resources": (crds.load(), 16),
     "lab images": (images.ALL, 8),
     "commands": (COMMANDS, 10),
-    "faults": (FAULTS, 8),
+    "faults": (FAULTS, 40),
 }
 FRAME = {"__init__", "table", "kind", "attributes", "collection"}
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from apiserver_bed import start_api
 
-from cairn.agent.main import cgroup_default
+from cairn.agent.options import cgroup_default
 from cairn.api.kubeconfig import write_kubeconfig
 from cairn.api.pki import ensure_pki
 from cairn.linux import mount, namespace

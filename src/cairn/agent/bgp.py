@@ -17,7 +17,7 @@ import base64
 import binascii
 import contextlib
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ import msgspec
 
 from cairn.agent.bgp_status import BgpStatus
 from cairn.agent.cluster import Cluster
-from cairn.compile.announcements import Announced, bgp_identifier, compile_speaker
+from cairn.compile.announcements import Announced, bgp_identifier, compile_speaker, served_addresses
 from cairn.desired.routes import BfdNeighbour, SpeakerConfig
 from cairn.desired.routes_json import save_config
 from cairn.drive.kube_client import ApiError, Client
@@ -34,6 +34,7 @@ from cairn.kube.bgp_node_config import NodeConfig
 from cairn.kube.metadata import Key
 from cairn.kube.node import NodeFacts
 from cairn.kube.resource import BGP_NODE_CONFIGS, CILIUM_NODES, SECRETS, Resource
+from cairn.net import Address
 
 RECONNECT_S = 0.5
 REFRESH_S = 5.0
@@ -79,6 +80,15 @@ class BgpLink:
         self._services = services
         if changed or self._config is None or self._cluster.bgp is not self._compiled_for:
             self._compile()
+
+    @property
+    def speaker_reachable(self) -> bool:
+        """Whether the node's speaker answers."""
+        return self._reachable
+
+    def served(self) -> Iterator[tuple[Key, Address, bool]]:
+        """Return each load-balancer address with a backend here, and whether peers know it."""
+        return served_addresses(self._services, self._status.announced)
 
     def watch(self, neighbours: tuple[BfdNeighbour, ...]) -> None:
         """Take the nodes that BFD is to watch."""

@@ -41,19 +41,24 @@ class BgpStatus:
         self._peers = {}
         self._routes = ()
 
+    @property
+    def announced(self) -> frozenset[str]:
+        """The prefixes that at least one peer was told."""
+        told = any(
+            _state(peer) == ESTABLISHED and peer.get("prefixes_announced")
+            for peer in self._peers.values()
+        )
+        return frozenset(self._routes) if told else frozenset()
+
     def spell(
         self, config: NodeConfig, ignored: tuple[str, ...], *, reachable: bool
     ) -> dict[str, Any]:
         """Return the status to write."""
-        announcing = any(
-            _state(peer) == ESTABLISHED and peer.get("prefixes_announced")
-            for peer in self._peers.values()
-        )
         problems = [*ignored, *self._not_announced(config)]
         message = "; ".join(problems) if reachable else "the speaker on this node does not answer"
         good = reachable and not problems
         instances = [self._instance(instance) for instance in config.instances]
-        announced = self._routes if announcing else ()
+        announced = [prefix for prefix in self._routes if prefix in self.announced]
         return {
             "bgpInstances": instances,
             "sessions": _spell_sessions(instances),

@@ -9,6 +9,7 @@ Invariants  A change marks the keys it touches and nothing else, so that one cha
 
 import asyncio
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
@@ -81,10 +82,14 @@ class Cluster:
         """Whether the BGP configuration changed."""
         self.changed = asyncio.Event()
         """Set when anything above became dirty."""
+        self.changed_at = time.monotonic()
+        """When the first of what is dirty became so."""
         self.on_service: Callable[[Key], None] = lambda _: None
         """Called when a Service or its slices changed, besides `dirty_services`."""
         self.on_group: Callable[[Key], None] = lambda _: None
         """Called when a group of networks changed, besides `dirty_groups`."""
+        self.authority_ends = client.authority_ends
+        """When the API server's authority ends, since 1970."""
         self._service_of: dict[Key, Key] = {}
         self._informers = tuple(self._followed(client, node))
 
@@ -136,6 +141,8 @@ class Cluster:
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 kind = (new or {}).get("kind", "object")
                 log.error("%s %s cannot be read, keeping the last good one: %s", kind, key, error)
+            if not self.changed.is_set():
+                self.changed_at = time.monotonic()
             self.changed.set()
 
         return on_change

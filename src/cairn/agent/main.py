@@ -7,28 +7,30 @@ Start       kernel probe, own Node, uplink, programs (taking over what is pinned
             node can forward for it.
 """
 
-import argparse
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 from cairn.agent.bgp import BgpLink
 from cairn.agent.cluster import Cluster
 from cairn.agent.cni_config import write_cni_config
 from cairn.agent.cni_server import CniServer, is_whole
 from cairn.agent.dead_sockets import DeadSockets
-from cairn.agent.drop_log import log_drops
+from cairn.agent.drop_log import DropLog
 from cairn.agent.early_drops import EarlyDrops
 from cairn.agent.endpoint_publisher import EndpointPublisher
 from cairn.agent.endpoint_store import EndpointStore
+from cairn.agent.flow_ends import FlowEnds, Sources, decision_of
+from cairn.agent.flow_names import LearntNames
+from cairn.agent.flow_server import serve_flows
+from cairn.agent.flows import Flows
 from cairn.agent.host_guard import HostGuard
 from cairn.agent.l2 import L2
-from cairn.agent.metrics import PORT, MetricsServer, NodeMetrics
+from cairn.agent.metrics import MetricsServer, NodeMetrics
+from cairn.agent.node_metrics import AgentMetrics
 from cairn.agent.node_record import NodeRecord, wait_for_node
+from cairn.agent.options import Options, parse
 from cairn.agent.path_proof import PathProof
 from cairn.agent.policies import Policies
 from cairn.agent.policy_metrics import PolicyMetrics
@@ -38,42 +40,25 @@ from cairn.agent.self_report import SelfReport
 from cairn.agent.serving import Serving
 from cairn.agent.upkeep import Upkeep
 from cairn.apply import pod_link
-from cairn.apply.data_plane import FIXED_MAPS, DataPlane
+from cairn.apply.data_plane import DataPlane
 from cairn.apply.revision import RevisionMap
 from cairn.apply.uplink import NoUplink, Uplink, find_uplink, prepare_node
 from cairn.apply.xdp import XdpHook
 from cairn.compile.announcements import Announced
-from cairn.compile.xdp_form import Wish
 from cairn.desired.endpoint import PodEndpoint
 from cairn.drive.daemon import collect_once, run_daemon
 from cairn.drive.event_recorder import EventRecorder
 from cairn.drive.kube_client import Client
+from cairn.flow.columns import Decision
 from cairn.kube.metadata import Key
 from cairn.kube.node import Node, NodeFacts
 from cairn.libbpf import BpfError, probe
 from cairn.linux import memory
 from cairn.netlink.link_watch import watch_interface
+from cairn.observe.flow_records import FlowRecords
 from cairn.observe.map_fill import Notice
 
-MAP_ENTRIES = (16, 1 << 24)
-"""The fewest and the most entries that a map may be told to hold."""
-
 log = logging.getLogger("agent")
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How the agent was started."""
-
-    node: str
-    kubeconfig: str | None
-    run: Path
-    bpf: Path
-    cgroup: Path
-    cni: Path
-    metrics_port: int = 0
-    map_sizes: Mapping[str, int] = field(default_factory=dict)
-    xdp: Wish = Wish.AUTO
 
 
 def main(argv: list[str]) -> int:
@@ -81,65 +66,6 @@ def main(argv: list[str]) -> int:
     options = parse(argv)
     memory.share_arenas()
     return run_daemon("agent", run(options))
-
-
-def parse(argv: list[str]) -> Options:
-    """Return the options; leaves with status 2 on wrong usage."""
-    parser = argparse.ArgumentParser(prog="cairn agent", description="Run one node's network.")
-    parser.add_argument("--node", default=os.environ.get("NODE_NAME"), help="default: $NODE_NAME")
-    parser.add_argument("--kubeconfig", help="default: $KUBECONFIG, else the pod's account")
-    parser.add_argument("--run", type=Path, default=Path("/run/cairn"), help="sockets, records")
-    parser.add_argument("--bpf", type=Path, default=Path("/sys/fs/bpf/cairn"), help="pins")
-    parser.add_argument("--cgroup", type=Path, default=cgroup_default(), help="the node's cgroup")
-    parser.add_argument("--cni", type=Path, default=Path("/etc/cni/net.d"), help="CNI conf folder")
-    parser.add_argument("--metrics", type=int, default=PORT, metavar="PORT",
-                        help="of GET /metrics at the node's addresses; 0: none")  # fmt: skip
-    parser.add_argument("--map-size", type=map_size, action="append", metavar="MAP=ENTRIES",
-                        help="how much a map holds, e.g. conntrack=500000; default: what "
-                        "$CAIRN_MAP_SIZES names, separated by commas")  # fmt: skip
-    parser.add_argument("--xdp", choices=[wish.value for wish in Wish], default=Wish.AUTO.value,
-                        help="what to do before the kernel makes packets of frames; default: what "
-                        "fits the uplink's device")  # fmt: skip
-    found = parser.parse_args(argv)
-    if not found.node:
-        parser.error("which node is this? set NODE_NAME or pass --node")
-    sizes = found.map_size
-    if sizes is None:
-        try:
-            sizes = [
-                map_size(word) for word in os.environ.get("CAIRN_MAP_SIZES", "").split(",") if word
-            ]
-        except argparse.ArgumentTypeError as error:
-            parser.error(f"CAIRN_MAP_SIZES: {error}")
-    return Options(
-        found.node,
-        found.kubeconfig,
-        found.run,
-        found.bpf,
-        found.cgroup,
-        found.cni,
-        found.metrics,
-        dict(sizes),
-        Wish(found.xdp),
-    )
-
-
-def map_size(text: str) -> tuple[str, int]:
-    """Return a map's name and how many entries it is to hold."""
-    name, _, number = text.partition("=")
-    if not name or name in FIXED_MAPS:
-        raise argparse.ArgumentTypeError(f"{name!r} is no map whose size can be chosen")
-    if not number.isdecimal() or not MAP_ENTRIES[0] <= int(number) <= MAP_ENTRIES[1]:
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: a map holds {MAP_ENTRIES[0]} to {MAP_ENTRIES[1]:,} entries"
-        )
-    return name, int(number)
-
-
-def cgroup_default() -> Path:
-    """Return where cgroup v2 usually is: alone, or beside version 1."""
-    unified = Path("/sys/fs/cgroup/unified")
-    return unified if unified.is_dir() else Path("/sys/fs/cgroup")
 
 
 async def run(options: Options) -> None:
@@ -216,6 +142,7 @@ class Agent:
         self._policies.keeper.before_compile = self._guard.look
         self._policies.keeper.on_written = self._policies_written
         self._upkeep = Upkeep(maps, self._tell)
+        self._flows = self._make_flows()
         self._metrics = self._make_metrics()
 
     def _make_policies(self) -> Policies:
@@ -252,12 +179,33 @@ class Agent:
             on_change=self._cluster.changed.set,
         )
 
+    def _make_flows(self) -> Flows:
+        policies, names = self._policies, LearntNames()
+        sources = Sources(policies.engine, self._cluster.services, self._cluster.nodes, names.of)
+        ends = FlowEnds(sources)
+
+        def decision(number: int) -> Decision | None:
+            ref = policies.rules.ref(number)
+            return None if ref is None else decision_of(ref)
+
+        flows = Flows(
+            self._data_plane.maps,
+            FlowRecords(self._node.name, ends.known, decision),
+            ends,
+            names,
+            drops=DropLog(policies.names),
+            capacity=self._options.flows,
+        )
+        policies.requests.on_requests = flows.take_requests
+        return flows
+
     def _make_metrics(self) -> MetricsServer:
         maps, upkeep = self._data_plane.maps, self._upkeep
         self._policies.maps.with_proxies = lambda: upkeep.flows is None or upkeep.flows.proxied > 0
         node = NodeMetrics(maps, self._options.bpf, upkeep, self._reconciler.name_backends)
+        own = AgentMetrics(self._cluster, self._reconciler, self._policies.keeper, self._bgp)
         return MetricsServer(
-            (node, PolicyMetrics(maps, self._policies)),
+            (node, PolicyMetrics(maps, self._policies), own),
             self._uplink.addresses,
             self._options.metrics_port,
         )
@@ -299,7 +247,8 @@ class Agent:
             tasks.create_task(self._upkeep.run())
             tasks.create_task(self._metrics.run())
             tasks.create_task(self._sockets.run(self._reconciler.serves))
-            tasks.create_task(log_drops(self._data_plane.maps["events"], self._policies.names))
+            tasks.create_task(self._flows.run(self._options.run / "dns.sock"))
+            tasks.create_task(serve_flows(self._flows.feed))
             log.info("ready")
 
     async def _fill(self, tasks: asyncio.TaskGroup) -> None:

@@ -60,8 +60,9 @@ class NodeMetrics(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Yield every family."""
-        build = GaugeMetricFamily("cairn_build", "This agent's version", labels=("version",))
-        build.add_metric((__version__,), 1)
+        labels = ("component", "version")
+        build = GaugeMetricFamily("cairn_build_info", "Version that runs", labels=labels)
+        build.add_metric(("agent", __version__), 1)
         yield build
         try:
             yield from self._packets()

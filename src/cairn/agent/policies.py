@@ -12,6 +12,7 @@ from cairn.abi.structs import EndpointFlag, Identity
 from cairn.agent.cluster import Cluster
 from cairn.agent.endpoint_publisher import EndpointPolicy
 from cairn.agent.endpoint_store import EndpointStore
+from cairn.agent.envoy import Envoy
 from cairn.agent.policy import PolicyKeeper
 from cairn.agent.policy_admission import Admission
 from cairn.agent.policy_cluster import ObjectKey, PolicyCluster
@@ -118,6 +119,11 @@ class Policies:
     async def admit(self, endpoint: PodEndpoint) -> None:
         """Return when a new pod's policy is in force; raises NotAdmitted."""
         await self._admission.admit(endpoint)
+
+    @property
+    def requests(self) -> Envoy:
+        """Who judges requests."""
+        return self._proxies.requests
 
     def unwire_from(self, loop: asyncio.AbstractEventLoop, endpoint: PodEndpoint) -> None:
         """Take note, from another thread, that a wire is gone."""

@@ -28,6 +28,7 @@ from cairn.apply.policy_maps import PolicyChange, PolicyMaps
 from cairn.compile.policy.engine import Engine
 from cairn.desired.endpoint import PodEndpoint
 from cairn.desired.policy import SubjectPolicy
+from cairn.drive.metrics_text import Histogram
 from cairn.kube.metadata import Key
 from cairn.libbpf import BpfError
 from cairn.net import Address, Network
@@ -76,6 +77,8 @@ class PolicyKeeper:
         """Called when objects have changed, before what follows from them is compiled."""
         self.on_written: Callable[[], None] = lambda: None
         """Called when what changed has been written."""
+        self.took = Histogram()
+        """From news of policies, pods and names until the maps say so."""
         redirects.on_served = self._served
         redirects.on_ended = self._ended
         admission.on_wire = self._wired
@@ -102,12 +105,14 @@ class PolicyKeeper:
         while True:
             try:
                 await self._wait()
+                began = time.monotonic()
                 more = True
                 while more:
                     more = self._cluster.drain(BUDGET_S)
                     self._take_changes()
                     await self._write()
                     await asyncio.sleep(0)
+                self.took.observe(time.monotonic() - began)
             except (BpfError, ValueError, LookupError) as error:
                 # What was half done is not known: the next pass does everything.
                 self._report([f"policies are not as they should be: {error}"])

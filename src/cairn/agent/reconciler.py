@@ -9,6 +9,7 @@ Invariants  One changed Service is compiled and written alone.
 
 import asyncio
 import logging
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 
@@ -33,6 +34,7 @@ from cairn.compile.l2 import serving_node
 from cairn.compile.pool_networks import refused_networks
 from cairn.compile.services import compile_service
 from cairn.desired.load_balancer import Frontend, LbState
+from cairn.drive.metrics_text import Histogram
 from cairn.kube.metadata import Key
 from cairn.libbpf import BpfError, Map
 from cairn.net import L4Address
@@ -90,6 +92,10 @@ class Reconciler:
         self._retry: set[Key] = set()
         self._everything = False
         self._broken = ""
+        self.reconciled_at = 0.0
+        """When a pass last ended well, since 1970."""
+        self.took = Histogram()
+        """From the API server's word of a Service to its frontends in the maps."""
 
     async def start(self) -> None:
         """Apply everything once, and remove what an earlier agent left that is no more."""
@@ -106,6 +112,7 @@ class Reconciler:
         self._balancer.prune_backends()
         self._early.advance()
         self._report("XDP", await self._early.apply_hook())
+        self.reconciled_at = time.time()
 
     def states(self) -> LbState:
         """Return the frontends of all Services and pods."""
@@ -120,6 +127,7 @@ class Reconciler:
         """Apply changes as they come, until cancelled."""
         while True:
             await self._wait()
+            began, asked = self._cluster.changed_at, bool(self._cluster.dirty_services)
             try:
                 try:
                     await self._pass()
@@ -127,6 +135,9 @@ class Reconciler:
                     self._early.advance()
                 self._report("XDP", await self._early.apply_hook())
                 self._broken = ""
+                self.reconciled_at = time.time()
+                if asked:
+                    self.took.observe(time.monotonic() - began)
             except (BpfError, NetlinkError, OSError, ValueError, LookupError) as error:
                 # What was half done is not known: the next pass does everything.
                 self._everything = True

@@ -76,7 +76,7 @@ def _lint(given: Manifests, cluster: Sequence[Object]) -> list[Found]:
     around = World.of(cluster)
     if not given.objects:
         return lint(around.objects.values(), around)
-    return lint(given.objects, around.changed(given.objects), given.unplaced)
+    return lint(given.objects, around.changed(given.objects), given.unplaced, files=True)
 
 
 def _cluster(options: argparse.Namespace) -> list[Object]:

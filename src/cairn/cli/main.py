@@ -38,14 +38,18 @@ COMMANDS = (
     Command(
         "status", "cairn.cli.status", "one screen: what runs, who announces what, what is wrong"
     ),
+    Command("why", "cairn.cli.why", "why a client does not reach a target: the whole way, walked"),
+    Command("why-node", "cairn.cli.why_node", "what one node says to `cairn why`"),
     Command("lb", "cairn.cli.lb", "the nodes' load balancers: list, backends, connections, maglev"),
     Command(
         "policy", "cairn.cli.policy", "network policies: get, trace, plan, replay, suggest, apply"
     ),
+    Command("plan", "cairn.cli.plan", "what an apply would change in the whole network"),
     Command(
         "doctor", "cairn.cli.doctor", "check the whole system: what is wrong, and how to mend it"
     ),
     Command("report", "cairn.cli.report", "what this node knows of itself, as JSON, for doctor"),
+    Command("flows", "cairn.cli.flows", "the history of all flows: who, whom, what was dropped"),
     Command("lint", "cairn.cli.lint", "what manifests mean otherwise than their author may think"),
     Command("lab", "cairn.lab.main", "the home lab on this machine: up, down, status, exec, fault"),
     Command(
@@ -57,6 +61,9 @@ COMMANDS = (
     Command("dns", "cairn.dnsproxy.main", "one node's DNS proxy for policy by name", daemon=True),
     Command("proxy", "cairn.proxy.main", "one node's Envoy, once HTTP rules need it", daemon=True),
     Command("operator", "cairn.operator.main", "addresses and node configurations", daemon=True),
+    Command(
+        "relay", "cairn.relay.main", "all nodes' flows together, and their history", daemon=True
+    ),
     Command("router", "cairn.router.main", "a Linux home router: BGP, ECMP, firewall", daemon=True),
     Command("api", "cairn.api.main", "the embedded Kubernetes API server", daemon=True),
     Command("cni", "cairn.cni.main", "the CNI plugin, called by the kubelet", daemon=True),

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from cairn.cli.cluster_objects import POLICY_INPUTS, connect, fetch
+from cairn.cli.durations import duration
 from cairn.cli.manifests import BadManifest, read_manifests
 from cairn.cli.policy_options import FAILED, OK, complain
-from cairn.cli.policy_replay import duration
 from cairn.cli.policy_watch import Tried, Watch, revert
 from cairn.diagnose.policy.plan import Plan, plan
 from cairn.diagnose.policy.world import World

@@ -4,22 +4,22 @@ files, flows as JSON lines, a cluster's objects  ->  diagnose.policy.replay  -> 
 """
 
 import argparse
-import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from cairn.cli.durations import duration
+from cairn.cli.kept_flows import KeptFlows
 from cairn.cli.manifests import BadManifest
 from cairn.cli.policy_options import FAILED, OK, add_source, complain, read_world, show
 from cairn.cli.policy_plan import add_change, changed
+from cairn.cli.relay_reach import add_reach
 from cairn.diagnose.policy.replay import Replay, replay
 from cairn.flow.record import BadFlow, Flow, read_flow
 
 COLUMNS = ("FROM", "TO", "AT", "NOW", "THEN", "RULE", "FLOWS")
-UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"(\d{1,9})([smhd])")
 
 
 def add(
@@ -39,21 +39,14 @@ def add_flows(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--flows",
         action="append",
-        required=True,
         metavar="FILE",
-        help="flows as JSON lines, as hubble observe -o jsonpb prints them; - for standard input",
+        help="flows as JSON lines, as hubble observe -o jsonpb prints them; - for standard input"
+        " (default: the relay's history)",
     )
     parser.add_argument(
         "--since", type=duration, metavar="24h", help="those seen in this time alone"
     )
-
-
-def duration(text: str) -> timedelta:
-    """Return the time that `90s`, `5m`, `24h` or `7d` spells; for argparse."""
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: write 90s, 5m, 24h or 7d")
-    return timedelta(seconds=int(match.group(1)) * UNITS_S[match.group(2)])
+    add_reach(parser)
 
 
 class Lines:
@@ -92,6 +85,13 @@ class Lines:
             complain(command, f"{count} {what}, and passed over; the first: {self.bad[0]}")
 
 
+def flows_of(options: argparse.Namespace) -> Lines | KeptFlows:
+    """Return the flows that the options mean."""
+    if options.flows:
+        return Lines(options.flows, options.since)
+    return KeptFlows(options, options.since)
+
+
 def _lines(path: str) -> Iterator[str]:
     if path == "-":
         yield from sys.stdin
@@ -106,7 +106,7 @@ def _lines(path: str) -> Iterator[str]:
 def run(options: argparse.Namespace) -> int:
     """Print what changes; return 0 if nothing does."""
     world = read_world(options)
-    lines = Lines(options.flows, options.since)
+    lines = flows_of(options)
     found = replay(lines, world, changed(options, world))
     rows = [
         (r.sender, r.receiver, r.at, r.before, r.after, r.rule, str(r.flows)) for r in found.rows

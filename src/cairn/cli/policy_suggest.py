@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Callable
 
 from cairn.cli.policy_options import FAILED, OK, add_source, complain, read_world
-from cairn.cli.policy_replay import Lines, add_flows
+from cairn.cli.policy_replay import add_flows, flows_of
 from cairn.cli.render import spell
 from cairn.diagnose.policy.seen import observe
 from cairn.diagnose.policy.suggest import policy_object, suggest
@@ -28,7 +28,7 @@ def add(
 
 def run(options: argparse.Namespace) -> int:
     """Print the manifests; return 1 if there are no flows to write them from."""
-    lines = Lines(options.flows, options.since)
+    lines = flows_of(options)
     found = suggest(observe(lines, read_world(options)), options.namespace)
     lines.tell("policy suggest")
     if not found:

@@ -20,7 +20,7 @@ Standards   RFC 2545 s2, RFC 4271 s8.1.1 (ConnectRetryTime is a local matter), R
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Address
@@ -112,6 +112,19 @@ def own_addresses(node: NodeFacts) -> dict[int, Address]:
         if not address.is_link_local:
             found.setdefault(address.version, address)
     return found
+
+
+def served_addresses(
+    services: Mapping[Key, Announced], announced: Collection[str]
+) -> Iterator[tuple[Key, Address, bool]]:
+    """Yield each load-balancer address with a ready backend here, and whether it is announced.
+
+    `announced`: the prefixes that peers were told.
+    """
+    for key, entry in services.items():
+        for address in entry.service.load_balancer_ips:
+            if entry.local_backends.get(address.version) and address not in entry.withheld:
+                yield key, address, f"{address}/{address.max_prefixlen}" in announced
 
 
 def _prefixes(

@@ -3,7 +3,8 @@
     code or name  ->  Kind
 
 Numbers go by area, a hundred each; of every hundred, 00 to 49 are found over the whole system and
-50 to 99 on the way of one connection. A number is never used for anything else.
+50 to 79 on the way of one connection, 80 to 99 in manifests. A number is never used for anything
+else.
 """
 
 from cairn.diagnose.finding import Kind
@@ -16,6 +17,8 @@ from cairn.diagnose.kinds.node import NODE
 from cairn.diagnose.kinds.policy import POLICY
 from cairn.diagnose.kinds.proxies import PROXIES
 from cairn.diagnose.kinds.services import SERVICES
+from cairn.diagnose.kinds.traps import TRAPS
+from cairn.diagnose.kinds.walk import WALK
 
 AREAS = {
     1: "addresses and pools",
@@ -30,16 +33,23 @@ AREAS = {
 }
 """What each hundred of codes is about."""
 
-KINDS: tuple[Kind, ...] = (
-    *ADDRESSES,
-    *BGP,
-    *NODE,
-    *DATAPLANE,
-    *SERVICES,
-    *POLICY,
-    *NAMES,
-    *PROXIES,
-    *ITSELF,
+KINDS: tuple[Kind, ...] = tuple(
+    sorted(
+        (
+            *ADDRESSES,
+            *BGP,
+            *NODE,
+            *DATAPLANE,
+            *SERVICES,
+            *POLICY,
+            *NAMES,
+            *PROXIES,
+            *ITSELF,
+            *TRAPS,
+            *WALK,
+        ),
+        key=lambda kind: kind.code,
+    )
 )
 """Every kind, by code."""
 

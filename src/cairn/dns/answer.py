@@ -58,13 +58,35 @@ def belongs(octets: bytes, question: bytes) -> bool:
 
 def read_answer(octets: bytes, question: bytes) -> Answer:
     """Return what an answer that `belongs` to the question says; raises Malformed."""
-    count = octets[6] << 8 | octets[7]
-    if not count or octets[3] & RCODE:
+    if octets[6:8] == b"\0\0" or octets[3] & RCODE:
         return Answer()
+    return _follow(question[:-4], *_records(octets, question))
+
+
+def aliases_of(octets: bytes, question: bytes) -> tuple[bytes, ...]:
+    """Return the names that the asked one is an alias of, nearest first; raises Malformed."""
+    aliases, _ = _records(octets, question)
+    name = question[:-4]
+    names: list[bytes] = []
+    while name in aliases and len(names) < MOST_ALIASES:
+        name, _ = aliases[name]
+        names.append(name)
+    return tuple(names)
+
+
+Aliases = dict[bytes, tuple[bytes, int]]
+"""Target and TTL, by name."""
+Found = list[tuple[bytes, bytes, int]]
+"""Owner, address and TTL."""
+
+
+def _records(octets: bytes, question: bytes) -> tuple[Aliases, Found]:
+    """Return the aliases and addresses in the answer section; raises Malformed."""
+    count = octets[6] << 8 | octets[7]
     asked = question[:-4]
     names = {HEADER_OCTETS: asked}
-    aliases: dict[bytes, tuple[bytes, int]] = {}
-    found: list[tuple[bytes, bytes, int]] = []
+    aliases: Aliases = {}
+    found: Found = []
     at, size = HEADER_OCTETS + len(question), len(octets)
     try:
         for _ in range(count):
@@ -92,12 +114,10 @@ def read_answer(octets: bytes, question: bytes) -> Answer:
             at += length
     except IndexError as error:
         raise Malformed("the message ends within a record", at=size) from error
-    return _follow(asked, aliases, found)
+    return aliases, found
 
 
-def _follow(
-    asked: bytes, aliases: dict[bytes, tuple[bytes, int]], found: list[tuple[bytes, bytes, int]]
-) -> Answer:
+def _follow(asked: bytes, aliases: Aliases, found: Found) -> Answer:
     name, ttl_s = asked, MOST_TTL_S
     for _ in range(MOST_ALIASES):
         if name not in aliases:

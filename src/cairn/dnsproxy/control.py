@@ -21,15 +21,19 @@ LOG = logging.getLogger("dns")
 
 LINE_LIMIT_BYTES = 64 << 20
 READ_BYTES = 1 << 20
+BACKLOG_LIMIT_BYTES = 1 << 20
+"""What may wait for a client that is told of what happens."""
 PATIENCE_S = 1.0
 """How long one that still answers may take to go."""
 PAUSE_S = 0.01
 
 
-class _Client:
+class Client:
     """One client; `answer` is called with each line."""
 
-    def __init__(self, loop: Loop, sock: socket.socket, answer: Callable[[bytes], bytes]) -> None:
+    def __init__(
+        self, loop: Loop, sock: socket.socket, answer: "Callable[[bytes, Client], bytes]"
+    ) -> None:
         self._loop = loop
         self._sock = sock
         self._answer = answer
@@ -59,7 +63,20 @@ class _Client:
             *lines, rest = self._in.split(b"\n")
             self._in = rest
             for line in lines:
-                self._out += self._answer(bytes(line))
+                self._out += self._answer(bytes(line), self)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is still there."""
+        return self._sock.fileno() >= 0
+
+    def offer(self, line: bytes) -> bool:
+        """Queue lines if its backlog has room; return whether it had."""
+        if not self.is_open or len(self._out) + len(line) > BACKLOG_LIMIT_BYTES:
+            return False
+        self._out += line
+        self._loop.change(self._sock.fileno(), WRITE)
+        return True
 
     def close(self) -> None:
         """Let the client go."""
@@ -72,7 +89,7 @@ class _Client:
 class Control:
     """Listens on one unix socket."""
 
-    def __init__(self, loop: Loop, path: Path, answer: Callable[[bytes], bytes]) -> None:
+    def __init__(self, loop: Loop, path: Path, answer: Callable[[bytes, Client], bytes]) -> None:
         self._loop = loop
         self._path = path
         self._answer = answer
@@ -103,7 +120,7 @@ class Control:
         except OSError:
             return  # gone before we looked
         sock.setblocking(False)
-        _Client(self._loop, sock, self._answer)
+        Client(self._loop, sock, self._answer)
 
     def _clear(self) -> None:
         """Remove the socket file of a process that is gone, or just going."""

@@ -13,9 +13,11 @@ import os
 import socket
 from collections.abc import Callable
 
-from cairn.dns.pending import Pending, Place, Unasked
+from cairn.dns.lookup import Outcome
+from cairn.dns.pending import Pending, Place, Unasked, Waiting
 from cairn.dns.proxy import Proxy
-from cairn.dns.query import Refusal
+from cairn.dns.query import Query, Refusal
+from cairn.dnsproxy.lookup_feed import LookupFeed
 from cairn.dnsproxy.loop import Loop
 from cairn.dnsproxy.sampled_log import SampledLog, say_refusal
 from cairn.dnsproxy.senders import Senders
@@ -28,6 +30,7 @@ from cairn.dnsproxy.transparent import (
     listen_datagrams,
     meant_for,
 )
+from cairn.drive.metrics_text import Histogram
 from cairn.wire import Malformed
 
 QUERY_BYTES = 4096
@@ -53,8 +56,16 @@ class Datagrams:
     """All of UDP."""
 
     def __init__(
-        self, loop: Loop, proxy: Proxy, store: Store, log: SampledLog, *, timeout_s: float
+        self,
+        loop: Loop,
+        proxy: Proxy,
+        store: Store,
+        log: SampledLog,
+        lookups: LookupFeed,
+        *,
+        timeout_s: float,
     ) -> None:
+        self._lookups = lookups
         self._loop = loop
         self._proxy = proxy
         self._store = store
@@ -65,6 +76,8 @@ class Datagrams:
         self._leaving: list[_Asker] = []
         self._senders = Senders()
         self._buffer = bytearray(ANSWER_BYTES)
+        self.took = Histogram()
+        """From a query to its server's answer."""
 
     @property
     def waiting(self) -> int:
@@ -91,7 +104,9 @@ class Datagrams:
         for asker in (*self._askers.values(), *self._leaving):
             for waiting in asker.pending.expire(now):
                 self._proxy.counts["timeouts"] += 1
-                self._send(self._proxy.fail(waiting.query), waiting.client, waiting.server)
+                failed = self._proxy.fail(waiting.query)
+                self._tell(Outcome.FAILED, failed, waiting)
+                self._send(failed, waiting.client, waiting.server)
         for asker in self._leaving:
             if not asker.pending:
                 self._loop.remove(asker.sock.fileno())
@@ -126,6 +141,8 @@ class Datagrams:
         if isinstance(query, Refusal):
             say_refusal(self._log, query, client, now)
             if query.reply:
+                if query.name:
+                    self._lookups.tell(Outcome.REFUSED, client, server, query.reply, listener=port)
                 self._send(query.reply, client, server)
             return
         asker = self._askers.get(client[0]) or self._new_asker(client[0])
@@ -138,7 +155,7 @@ class Datagrams:
                 ("limit", client[0]), "%s asks faster than its DNS server %s answers",
                 client[0], server[0], now=now,
             )  # fmt: skip
-            self._send(self._proxy.fail(query), client, server)
+            self._fail(query, client, server)
             return
         asker.queries += 1
         try:
@@ -150,7 +167,12 @@ class Datagrams:
                 ("reach", server), "DNS server %s cannot be asked for %s: %s",
                 server[0], client[0], error.strerror, now=now,
             )  # fmt: skip
-            self._send(self._proxy.fail(query), client, server)
+            self._fail(query, client, server)
+
+    def _fail(self, query: Query, client: Place, server: Place) -> None:
+        failed = self._proxy.fail(query)
+        self._lookups.tell(Outcome.FAILED, client, server, failed)
+        self._send(failed, client, server)
 
     def _new_asker(self, client: str) -> _Asker | None:
         try:
@@ -193,12 +215,20 @@ class Datagrams:
                 server[0], error, now=self._loop.now,
             )  # fmt: skip
             return
+        self.took.observe(self._loop.now - waiting.deadline + self._timeout_s)
         self._store.commit()
+        outcome = Outcome.ANSWERED
         if self._store.unwritten and not self._store.unwritten.isdisjoint(addresses):
             octets = self._proxy.fail(waiting.query)
+            outcome = Outcome.FAILED
         else:
             octets = waiting.query.octets[:2] + octets[2:]
+        self._tell(outcome, octets, waiting)
         self._send(octets, waiting.client, waiting.server)
+
+    def _tell(self, outcome: Outcome, octets: bytes, waiting: Waiting) -> None:
+        took_s = self._loop.now - (waiting.deadline - self._timeout_s)
+        self._lookups.tell(outcome, waiting.client, waiting.server, octets, took_s=took_s)
 
     def _send(self, octets: bytes, client: Place, server: Place) -> None:
         try:

@@ -32,6 +32,7 @@ def main(argv: list[str]) -> int:
         keeping=Keeping(options.min_ttl, options.max_ttl, options.grace),
         timeout_s=options.timeout,
         capacity=options.capacity,
+        metrics_port=options.metrics,
     )
     return keep(lambda orphaned: _serve(found, orphaned))
 
@@ -69,4 +70,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--capacity", type=int, default=65536, metavar="N", help="pairs of name and address kept"
     )
+    parser.add_argument("--metrics", type=int, default=0, metavar="PORT",
+                        help="of GET /metrics (usual: 9968; default: none)")  # fmt: skip
     return parser

@@ -6,12 +6,13 @@ Standards   Prometheus text format 0.0.4
 Units       times in seconds from now
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cairn.abi.address import read_address
 from cairn.dns.learnt import ADOPTED
 from cairn.dnsproxy.store import Store
+from cairn.drive.metrics_text import Family, Histogram, counter, histogram, number, spell
 
 GAUGES = frozenset({"addresses held", "addresses unwritten", "waiting", "listeners"})
 
@@ -35,17 +36,31 @@ def report_names(store: Store, now: float) -> list[dict[str, Any]]:
     return [names[name] for name in sorted(names)]
 
 
-def report_metrics(counters: Mapping[str, int]) -> str:
-    """Return the counters as Prometheus text."""
-    lines = []
-    for name, value in sorted(counters.items()):
-        if name in GAUGES:
-            metric = f"cairn_dns_{name.replace(' ', '_')}"
-            lines += [f"# TYPE {metric} gauge", f"{metric} {value}"]
-    lines.append("# TYPE cairn_dns_events_total counter")
-    lines += [
-        f'cairn_dns_events_total{{event="{name}"}} {value}'
-        for name, value in sorted(counters.items())
-        if name not in GAUGES
-    ]
-    return "\n".join(lines) + "\n"
+def dns_families(counters: Mapping[str, int], took: Histogram) -> Iterator[Family]:
+    """Yield the counters, and how long servers took to answer."""
+    for name in sorted(GAUGES & counters.keys()):
+        yield number(f"cairn_dns_{name.replace(' ', '_')}", f"Now: {name}", counters[name])
+    queries = counters.get("queries", 0)
+    refused = counters.get("refused", 0)
+    rejected = sum(n for name, n in counters.items() if name.startswith("rejected: "))
+    verdicts = {"allowed": queries - refused - rejected, "refused": refused, "rejected": rejected}
+    yield counter(
+        "cairn_dns_queries_total",
+        "Queries of pods by what became of them",
+        {(verdict,): max(0, count) for verdict, count in verdicts.items()},
+        "verdict",
+    )
+    yield counter(
+        "cairn_dns_events_total",
+        "What happened, by name",
+        {(name,): n for name, n in sorted(counters.items()) if name not in GAUGES},
+        "event",
+    )
+    yield histogram(
+        "cairn_dns_answer_seconds", "From a query to the answer of its server", {(): took}
+    )
+
+
+def report_metrics(counters: Mapping[str, int], took: Histogram) -> str:
+    """Return the same as Prometheus text."""
+    return spell(dns_families(counters, took)).decode()

@@ -6,7 +6,8 @@ Lines in    a DnsPolicy          becomes the state; answered by "applied" or "er
             {"get": "names"}     what was learnt
             {"get": "counters"}  what happened how often
             {"get": "metrics"}   the same as Prometheus text
-Lines out   {"event": one of applied error names counters metrics, …}
+            {"watch": "lookups"} every lookup from now on (dns.lookup), a line each
+Lines out   {"event": one of applied error names counters metrics watching, …}
 
 Invariants  A state that is refused changes nothing. "applied" is said when all its ports listen.
             A port that cannot be had is an error that names it; the others listen.
@@ -15,6 +16,7 @@ Invariants  A state that is refused changes nothing. "applied" is said when all 
 import json
 import logging
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,13 +26,16 @@ from cairn.desired.reader import ConfigError
 from cairn.dns.learnt import Keeping, Names
 from cairn.dns.number import Rcode
 from cairn.dns.proxy import Proxy
-from cairn.dnsproxy.control import Control
+from cairn.dnsproxy.control import Client, Control
 from cairn.dnsproxy.datagrams import Datagrams
+from cairn.dnsproxy.lookup_feed import LookupFeed
 from cairn.dnsproxy.loop import Loop
-from cairn.dnsproxy.report import report_metrics, report_names
+from cairn.dnsproxy.report import dns_families, report_metrics, report_names
 from cairn.dnsproxy.sampled_log import SampledLog
 from cairn.dnsproxy.store import Store
 from cairn.dnsproxy.streams import Streams
+from cairn.drive.metrics_text import Family, common
+from cairn.drive.metrics_thread import start_metrics
 
 LOG = logging.getLogger("dns")
 
@@ -55,6 +60,8 @@ class Options:
     """How long a server has for an answer."""
     capacity: int = 65536
     """Pairs of name and address that are kept."""
+    metrics_port: int = 0
+    """Of the page of metrics; 0: none."""
 
 
 class DnsService:
@@ -69,11 +76,12 @@ class DnsService:
             names, self._proxy.counts, options.keeping, pins=options.pins, journal=options.learnt
         )
         log = SampledLog()
+        self._lookups = LookupFeed()
         self._datagrams = Datagrams(
-            self.loop, self._proxy, self._store, log, timeout_s=options.timeout_s
+            self.loop, self._proxy, self._store, log, self._lookups, timeout_s=options.timeout_s
         )
         self._streams = Streams(
-            self.loop, self._proxy, self._store, log, timeout_s=options.timeout_s
+            self.loop, self._proxy, self._store, log, self._lookups, timeout_s=options.timeout_s
         )
         self._control = Control(self.loop, options.socket, self._on_line)
         self._policy = DnsPolicy()
@@ -82,6 +90,7 @@ class DnsService:
     def run(self) -> None:
         """Run until the loop is stopped; raises OSError if it cannot start."""
         self._control.open()
+        start_metrics(self._families, self._options.metrics_port, LOG.error)
         try:
             self._resume()
             self.loop.run(self._tick)
@@ -112,6 +121,7 @@ class DnsService:
         self._datagrams.tick(now)
         self._streams.tick(now)
         self._store.tick(now)
+        self._lookups.flush()
 
     def _apply(self, policy: DnsPolicy) -> list[str]:
         """Do as the state says; return what could not be done."""
@@ -145,7 +155,7 @@ class DnsService:
             raise
         self._ports.add(port)
 
-    def _on_line(self, line: bytes) -> bytes:
+    def _on_line(self, line: bytes, client: Client) -> bytes:
         try:
             request = json.loads(line)
         except (ValueError, RecursionError) as error:
@@ -156,7 +166,15 @@ class DnsService:
             case {"get": "counters"}:
                 return _line({"event": "counters", "counters": self._counters()})
             case {"get": "metrics"}:
-                return _line({"event": "metrics", "text": report_metrics(self._counters())})
+                return _line(
+                    {
+                        "event": "metrics",
+                        "text": report_metrics(self._counters(), self._datagrams.took),
+                    }
+                )
+            case {"watch": "lookups"}:
+                self._lookups.watch(client)
+                return _line({"event": "watching"})
         return _line(self._take(request))
 
     def _take(self, request: Any) -> dict[str, Any]:
@@ -186,14 +204,20 @@ class DnsService:
         except OSError as error:
             LOG.error("DNS state is in force but not saved to %s: %s", path, error.strerror)
 
+    def _families(self) -> Iterator[Family]:
+        """Yield what the page of metrics holds; called from its thread."""
+        yield from common("dns")
+        yield from dns_families(self._counters(), self._datagrams.took)
+
     def _counters(self) -> dict[str, int]:
         names = self._proxy.names
         return {
-            **self._proxy.counts,
+            **self._proxy.counts.copy(),  # whole, whoever asks
             "evicted": names.evicted,
             "selector overflows": names.overflows,
             "addresses held": len(names),
             "addresses unwritten": len(self._store.unwritten),
+            "lookups untold": self._lookups.lost,
             "waiting": self._datagrams.waiting,
             "listeners": len(self._ports),
         }

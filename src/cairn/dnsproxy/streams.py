@@ -17,9 +17,11 @@ from collections import Counter
 from collections.abc import Callable
 
 from cairn.dns.answer import belongs
+from cairn.dns.lookup import Outcome
 from cairn.dns.pending import Place
 from cairn.dns.proxy import Proxy
 from cairn.dns.query import Query, Refusal
+from cairn.dnsproxy.lookup_feed import LookupFeed
 from cairn.dnsproxy.loop import READ, WRITE, Loop
 from cairn.dnsproxy.sampled_log import SampledLog, say_refusal
 from cairn.dnsproxy.store import Store
@@ -125,6 +127,8 @@ class _Pair:
             if isinstance(query, Refusal):
                 say_refusal(self._streams.log, query, self.client, self.used)
                 if query.reply:
+                    if query.name:
+                        self._tell(Outcome.REFUSED, query.reply)
                     self._near.send(query.reply)
                 continue
             self._waiting[_key(octets, query.question)] = query
@@ -188,9 +192,17 @@ class _Pair:
             octets, addresses = self._streams.proxy.fail(query), ()
         del self._waiting[key]
         self._streams.store.commit()
+        outcome = Outcome.ANSWERED
         if not self._streams.store.unwritten.isdisjoint(addresses):
             octets = self._streams.proxy.fail(query)
+            outcome = Outcome.FAILED
+        self._tell(outcome, octets)
         self._near.send(octets)
+
+    def _tell(self, outcome: Outcome, octets: bytes) -> None:
+        self._streams.lookups.tell(
+            outcome, self.client, self._server, octets, listener=self._port, tcp=True
+        )
 
     def _settle(self) -> None:
         """Send what can go, read while there is room, close when all is said."""
@@ -212,7 +224,9 @@ class _Pair:
 
     def _fail_all(self) -> None:
         for query in self._waiting.values():
-            self._near.send(self._streams.proxy.fail(query))
+            failed = self._streams.proxy.fail(query)
+            self._tell(Outcome.FAILED, failed)
+            self._near.send(failed)
         self._waiting.clear()
 
     def _lost(self, reason: str) -> None:
@@ -250,8 +264,16 @@ class Streams:
     """All of TCP."""
 
     def __init__(
-        self, loop: Loop, proxy: Proxy, store: Store, log: SampledLog, *, timeout_s: float
+        self,
+        loop: Loop,
+        proxy: Proxy,
+        store: Store,
+        log: SampledLog,
+        lookups: LookupFeed,
+        *,
+        timeout_s: float,
     ) -> None:
+        self.lookups = lookups
         self.loop = loop
         self.proxy = proxy
         self.store = store

@@ -11,6 +11,7 @@ Not here    Keeping a copy that follows the server (informer.py).
 import contextlib
 import os
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -85,6 +86,13 @@ class Client:
     def connect(cls, kubeconfig: str | None = None) -> "Client":
         """Return a client for `kubeconfig`, else $KUBECONFIG, else the pod's own account."""
         return cls(find_access(kubeconfig))
+
+    @property
+    def authority_ends(self) -> float | None:
+        """When the first of the authorities that vouch for the server ends; None without TLS."""
+        trusted = self._access.tls.get_ca_certs() if self._access.tls else []
+        ends = [ssl.cert_time_to_seconds(str(one["notAfter"])) for one in trusted]
+        return min(ends, default=None)
 
     @property
     def url(self) -> str:

@@ -191,6 +191,32 @@ class Dictionaries:
     decisions: dict[int, Decision] = field(default_factory=dict)
     details: dict[int, Detail] = field(default_factory=dict)
     nodes: dict[int, str] = field(default_factory=dict)
+    node_labels: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """Labels of the nodes that have any, by the keys of `nodes`; as those of ends."""
+    interfaces: dict[int, str] = field(default_factory=dict)
+    """Names of network interfaces, by `interface_key` of the node's key and the index."""
+
+    def update(self, added: "Dictionaries") -> None:
+        """Take another's entries too."""
+        self.ends.update(added.ends)
+        self.decisions.update(added.decisions)
+        self.details.update(added.details)
+        self.nodes.update(added.nodes)
+        self.node_labels.update(added.node_labels)
+        self.interfaces.update(added.interfaces)
+
+
+def interface_key(node: int, ifindex: int) -> int:
+    """Return the key of an interface in `Dictionaries.interfaces`."""
+    return node << 32 | ifindex
+
+
+@dataclass(frozen=True, slots=True)
+class Floors:
+    """Lowest keys that this batch and those after it may still use without adding them again."""
+
+    ends: int = 0
+    decisions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,3 +227,5 @@ class Batch:
     """FLOW."""
     added: Dictionaries
     """Entries that no batch before had; keys are never used for anything else."""
+    floors: Floors = field(default_factory=Floors)
+    """Entries below are needed only by flows that came before; a detail only by its own batch."""

@@ -78,6 +78,8 @@ class Flow:
     """Method and URL of a request."""
     dns_query: str = ""
     """Name that was asked for, likewise."""
+    times: int = 1
+    """How many there were that differ in time and source port alone."""
 
 
 def read_flow(line: str | bytes) -> Flow:

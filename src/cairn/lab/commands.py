@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cairn.lab import exec_command, faults
+from cairn.lab.breakages.catalogue import FAULTS
+from cairn.lab.fault import usage
 from cairn.lab.inventory import ROUTER_KINDS
 from cairn.lab.node import add_node, remove_node
 from cairn.lab.output import add_form, print_plain, print_rows
@@ -114,19 +116,32 @@ def _fault(options: Options) -> int:
     if options.fault == "list":
         if options.target:
             raise WrongUsage(f"fault list takes no {options.target!r}")
-        rows = [{"fault": faults.usage(one), "help": one.help} for one in faults.FAULTS]
-        print_rows(options.output, ("FAULT", "WHAT IT DOES"), rows)
+        rows = [{"fault": usage(one), "help": one.help, "finding": one.finding} for one in FAULTS]
+        print_rows(options.output, ("FAULT", "WHAT IT DOES", "FINDING"), rows)
         return OK
+    if options.fault == "describe":
+        return _describe(options)
     lab = load_lab(options.name)
     if options.fault == "clear" or options.fault in faults.UNDO:
         name = faults.UNDO.get(options.fault, "")
         target = options.target
-        if options.fault == "clear" and target in {one.name for one in faults.FAULTS}:
+        if options.fault == "clear" and target in {one.name for one in FAULTS}:
             name, target = target, options.value
         for one in faults.clear(lab, name, target):
             sys.stdout.write(f"cleared: {one.text}\n")
         return OK
     faults.inject(lab, options.fault, options.target, options.value)
+    return OK
+
+
+def _describe(options: Options) -> int:
+    if not options.target or options.value:
+        raise WrongUsage("usage: cairn lab fault describe NAME")
+    told = faults.describe(options.target)
+    if options.output == "table":
+        sys.stdout.write("".join(f"{key:<8} {text}\n" for key, text in told.items()))
+    else:
+        print_plain(told, options.output)
     return OK
 
 
@@ -164,8 +179,8 @@ def _parser() -> argparse.ArgumentParser:
     inside.set_defaults(command=exec_command.run)
     add("kubeconfig", _kubeconfig, "print the path of the administrator's kubeconfig")
     add_form(add("list", _list, "list the labs on this machine"))
-    fault = add("fault", _fault, "break something: fault list, fault NAME TARGET, fault clear")
-    fault.add_argument("fault", metavar="list|clear|NAME")
+    fault = add("fault", _fault, "break something: fault list, describe NAME, NAME TARGET, clear")
+    fault.add_argument("fault", metavar="list|describe|clear|NAME")
     fault.add_argument("target", nargs="?", default="")
     fault.add_argument("value", nargs="?", default="")
     add_form(fault)

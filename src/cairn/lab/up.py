@@ -216,6 +216,7 @@ async def _fill(
         with screen.step("Cairn's resource definitions and daemons applied"):
             await apply_objects(client, load_crds())
             await apply_objects(client, load_manifests(BUILT_IN / "cairn.yaml"))
+            await apply_objects(client, load_manifests(BUILT_IN / "relay.yaml"))
         for stranger in await cluster.strike_out_strangers(client, names):
             screen.done(f"{stranger} was known from before and is not part of this lab: removed")
         with screen.step(f"{len(names)} nodes Ready"):

@@ -9,7 +9,7 @@ Not here    The decisions (compile.bgp_nodes, compile.bgp_summary); sessions (ag
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from cairn.compile.bgp_nodes import BgpNodes, NodeConfig, checked, compile_bgp_nodes
@@ -74,6 +74,11 @@ class Bgp:
         self._advertisements = Informer(
             client, BGP_ADVERTISEMENTS, on_change=self._changed_and(on_advertisement)
         )
+
+    @property
+    def node_configs(self) -> Collection[Raw]:
+        """What every node is to do in BGP, and reports of it."""
+        return self._configs.objects.values()
 
     async def run(self) -> None:
         """Follow the API and keep every object as it should be."""

@@ -9,11 +9,13 @@ Not here    The decision (compile.ipam).
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from cairn.compile.ipam import IpamResult, Notice, Verdict, compile_ipam
+from cairn.compile.ipam_surroundings import Surroundings, surroundings
 from cairn.drive.event_recorder import EventRecorder
 from cairn.drive.informer import Informer, OnChange
 from cairn.drive.kube_client import ApiError, Client
@@ -24,8 +26,9 @@ from cairn.kube.node import Node
 from cairn.kube.peering_policy import peering_policy_of
 from cairn.kube.pool import Pool, pool_of
 from cairn.kube.resource import BGP_PEERING_POLICIES, NODES, POOLS, SERVICES
-from cairn.net import Address, Network, parse_address, parse_network
+from cairn.net import Address, parse_address
 from cairn.operator.condition import merge
+from cairn.operator.metrics import OperatorFigures
 from cairn.operator.pool_status import pool_conditions
 from cairn.operator.segments import Conflict, Segments
 
@@ -33,8 +36,6 @@ GATHER_S = 0.002
 """How long events are gathered before a pass."""
 RETRY_S = 1.0
 PARALLEL_WRITES = 24
-PREFIX_BITS = {4: 24, 6: 64}
-"""Nodes do not say how long their subnet's prefix is; these are what home networks have."""
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +61,14 @@ class Ipam:
         *,
         on_service: OnChange | None = None,
         on_conflicts: Callable[[Mapping[Address, Conflict]], None] = lambda _: None,
+        figures: OperatorFigures | None = None,
     ) -> None:
         """Address the Services of `client`; `on_service` sees every change of one too.
 
         `on_conflicts` hears which addresses strangers answer for, as the nodes tell.
         """
         self._client = client
+        self._figures = figures or OperatorFigures()
         self._on_service = on_service
         self._recorder = recorder
         self._pools: dict[Key, Pool] = {}
@@ -114,39 +117,36 @@ class Ipam:
                     log.error("addresses are not looked at: %r; they stay as they are", error)
 
     def _pass(self, group: asyncio.TaskGroup) -> None:
-        reserved, networks = self._surroundings()
+        around = self._surroundings()
         result = compile_ipam(
             self._pools.values(),
             self._services.values(),
-            reserved=reserved,
-            node_networks=networks,
+            reserved=around.reserved,
+            node_networks=around.networks,
             proof=self._segments.proof(),
         )
         self._segments.ask(result.due)
+        self._figures.pools = result.pools
+        self._figures.services = Counter(bool(v.addresses) for v in result.services.values())
         for key, verdict in result.services.items():
             if self._differs(key, verdict):
                 group.create_task(self._write_service(key, *self._decide(key, verdict), verdict))
         group.create_task(self._write_pools(result))
 
+    @property
+    def reachable(self) -> bool:
+        """Whether the API server answers."""
+        return self._service_informer.reachable and self._pool_informer.reachable
+
     def _is_ready(self, node: str) -> bool:
         raw = self._node_informer.objects.get(Key("", node))
         return raw is not None and Node.from_object(raw).ready
 
-    def _surroundings(self) -> tuple[dict[Address, str], list[Network]]:
-        reserved: dict[Address, str] = {}
-        networks: dict[Network, None] = {}
-        for obj in self._node_informer.objects.values():
-            node = Node.from_object(obj)
-            for address in node.internal_ips:
-                reserved[address] = f"node {node.name}"
-                text = f"{address}/{PREFIX_BITS[address.version]}"
-                networks[parse_network(text, strict=False)] = None
-        for obj in self._policy_informer.objects.values():
-            policy = peering_policy_of(obj)
-            for router in policy.routers:
-                for neighbor in router.neighbors:
-                    reserved[neighbor.address] = f"BGP neighbor of policy {policy.name}"
-        return reserved, list(networks)
+    def _surroundings(self) -> Surroundings:
+        return surroundings(
+            map(Node.from_object, self._node_informer.objects.values()),
+            map(peering_policy_of, self._policy_informer.objects.values()),
+        )
 
     def _differs(self, key: Key, verdict: Verdict) -> bool:
         service = self._services[key]

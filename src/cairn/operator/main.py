@@ -14,11 +14,13 @@ from cairn.drive.event_recorder import EventRecorder
 from cairn.drive.informer import OnChange, RawObject
 from cairn.drive.kube_client import Client
 from cairn.drive.lease_election import Election
+from cairn.drive.metrics_page import serve_metrics
 from cairn.kube.metadata import Key
 from cairn.operator.bgp import Bgp
 from cairn.operator.conflicts import Conflicts
 from cairn.operator.ipam import Ipam
 from cairn.operator.l2 import L2Policies
+from cairn.operator.metrics import OperatorFigures
 from cairn.operator.policies import Policies
 from cairn.operator.policy_trials import PolicyTrials
 from cairn.operator.unsupported import Unsupported
@@ -37,6 +39,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--identity", default="", help="name in the Lease (default: $POD_NAME, or host and pid)"
     )
+    parser.add_argument("--metrics", type=int, default=0, metavar="PORT",
+                        help="of GET /metrics (usual: 9963; default: none)")  # fmt: skip
     parser.add_argument("--verbose", action="store_true", help="log details")
     args = parser.parse_args(argv)
     # A container that restarts in its pod takes its own Lease back at once.
@@ -44,7 +48,9 @@ def main(argv: list[str]) -> int:
     identity = args.identity or pod or f"{socket.gethostname()}_{os.getpid()}"
     lease = Key(args.namespace, "cairn-operator")
     return run_daemon(
-        "cairn operator", _run(args.kubeconfig, lease, identity), verbose=args.verbose
+        "cairn operator",
+        _run(args.kubeconfig, lease, identity, args.metrics),
+        verbose=args.verbose,
     )
 
 
@@ -58,7 +64,8 @@ def each_of(*listeners: OnChange) -> OnChange:
     return on_change
 
 
-async def _run(kubeconfig: str | None, lease: Key, identity: str) -> None:
+async def _run(kubeconfig: str | None, lease: Key, identity: str, port: int) -> None:
+    figures = OperatorFigures()
     async with Client.connect(kubeconfig) as client:
         log.info("API server %s", client.url)
 
@@ -80,7 +87,12 @@ async def _run(kubeconfig: str | None, lease: Key, identity: str) -> None:
                     recorder,
                     on_service=each_of(rest.service, conflicts.service, policies.service),
                     on_conflicts=conflicts.update,
+                    figures=figures,
                 )
+                figures.node_configs = lambda: bgp.node_configs
+                figures.connected = lambda: ipam.reachable
+                figures.leading = True
+                group.create_task(_no_longer(figures))
                 group.create_task(Policies(client, recorder).run())
                 group.create_task(conflicts.run())
                 group.create_task(policies.run())
@@ -89,4 +101,14 @@ async def _run(kubeconfig: str | None, lease: Key, identity: str) -> None:
                 group.create_task(rest.run())
                 group.create_task(PolicyTrials(client, recorder).run())
 
-        await Election(client, lease, identity).run(lead)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(serve_metrics(figures.families, port))
+            group.create_task(Election(client, lease, identity).run(lead))
+
+
+async def _no_longer(figures: OperatorFigures) -> None:
+    """Tell that this process leads no more, once it is cancelled."""
+    try:
+        await asyncio.Event().wait()
+    finally:
+        figures.leading = False

@@ -18,7 +18,8 @@ import argparse
 import signal
 from pathlib import Path
 
-from cairn.proxy.supervisor import Supervisor
+from cairn.drive.metrics_thread import start_metrics
+from cairn.proxy.supervisor import Supervisor, say
 
 DIRECTORY = Path("/run/cairn/proxy")
 
@@ -27,8 +28,11 @@ def main(argv: list[str]) -> int:
     """Keep Envoy until told to stop."""
     parser = argparse.ArgumentParser(prog="cairn proxy", description="Run one node's Envoy.")
     parser.add_argument("--directory", type=Path, default=DIRECTORY, help="shared with the agent")
+    parser.add_argument("--metrics", type=int, default=0, metavar="PORT",
+                        help="of GET /metrics (usual: 9964; default: none)")  # fmt: skip
     options = parser.parse_args(argv)
     supervisor = Supervisor(options.directory)
+    start_metrics(supervisor.families, options.metrics, say)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())
     supervisor.run()

@@ -15,12 +15,15 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from cairn.apply.proxy_program import NoEnvoy, find_envoy, serve_command
 from cairn.desired.proxy import ACCESS_LOG, ADMIN, BOOTSTRAP, LISTENER_PORTS
+from cairn.drive.metrics_text import Family, common
 from cairn.linux import sysctl
 from cairn.linux.system_call import end_with_parent
+from cairn.proxy.metrics import envoy_families
 
 LOOK_S = 0.2
 """Pause between two looks for the file that says that Envoy is needed, and its log's size."""
@@ -43,6 +46,15 @@ class Supervisor:
         self._directory = directory
         self._stopping = False
         self._failures = 0
+        self._starts = 0
+        self._running = False
+
+    def families(self) -> Iterator[Family]:
+        """Yield what the page of metrics holds; called from its thread."""
+        yield from common("proxy")
+        yield from envoy_families(
+            self._directory, needed=self._needed(), running=self._running, starts=self._starts
+        )
 
     def stop(self) -> None:
         """Have `run` return soon."""
@@ -59,7 +71,7 @@ class Supervisor:
             try:
                 status = self._run_once(find_envoy())
             except NoEnvoy as error:
-                _say(str(error))
+                say(str(error))
                 self._wait(ABSENT_S)
                 continue
             if self._stopping or not self._needed():
@@ -67,7 +79,7 @@ class Supervisor:
             short = time.monotonic() - began < SHORT_LIFE_S
             self._failures = self._failures + 1 if short else 0
             pause = PAUSES_S[min(self._failures, len(PAUSES_S) - 1)]
-            _say(f"Envoy ended ({_ending(status)}), starts again in {pause} s")
+            say(f"Envoy ended ({_ending(status)}), starts again in {pause} s")
             time.sleep(pause)
 
     def _wait(self, seconds: float) -> None:
@@ -84,7 +96,9 @@ class Supervisor:
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, preexec_fn=functools.partial(_tie, os.getpid())
         ) as envoy:
-            _say(f"Envoy started, process {envoy.pid}")
+            say(f"Envoy started, process {envoy.pid}")
+            self._starts += 1
+            self._running = True
             ended = os.pidfd_open(envoy.pid)
             try:
                 while not select.select([ended], [], [], LOOK_S)[0]:
@@ -93,6 +107,7 @@ class Supervisor:
                         break
                     self._trim_log()
             finally:
+                self._running = False
                 os.close(ended)
             return envoy.wait()
 
@@ -105,7 +120,7 @@ class Supervisor:
         except FileNotFoundError:
             pass
         except OSError as error:
-            _say(f"the access log cannot be put aside: {error}")
+            say(f"the access log cannot be put aside: {error}")
 
 
 def _reopen_logs(admin: Path) -> None:
@@ -142,7 +157,7 @@ def _allow_many_files() -> None:
         if allowed is not None and int(allowed) < MOST_WATCHES:
             sysctl.write_settings({_WATCHES: str(MOST_WATCHES)})
     except OSError as error:
-        _say(f"Envoy can serve few listeners only: {error}: set it to {MOST_WATCHES}")
+        say(f"Envoy can serve few listeners only: {error}: set it to {MOST_WATCHES}")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -152,6 +167,7 @@ def _ending(status: int) -> str:
     return signal.Signals(-status).name if status < 0 else f"status {status}"
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Write a line for people."""
     sys.stderr.write(f"cairn proxy: {text}\n")
     sys.stderr.flush()

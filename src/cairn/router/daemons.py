@@ -21,6 +21,7 @@ import yaml
 from cairn.net import Network, parse_address, parse_network
 
 FRR_DIRECTORY = Path("/usr/lib/frr")
+METRICS_PORT = 9969
 MULTIPATH = 16
 VERSIONS = (4, 6)
 
@@ -153,7 +154,8 @@ def plan_cairn(peering: Peering) -> RouterPlan:
     )
     cairn = (sys.executable, "-m", "cairn.cli.main")
     bgpctl = (*cairn, "bgpctl", "--socket", socket)
-    argv = (*cairn, "router", "--config", str(config), "--socket", socket)
+    argv = (*cairn, "router", "--config", str(config), "--socket", socket,
+            "--metrics", str(METRICS_PORT))  # fmt: skip
     return RouterPlan(
         files={config: PlannedFile(text, 0o600, "root")},
         processes=(ProcessSpec("router", argv),),

@@ -57,7 +57,7 @@ async def _serve(options: argparse.Namespace, stop: asyncio.Event) -> None:
         config = load_router_config(options.config.read_text())
     except ConfigError as error:
         raise ConfigError(f"{options.config}: {error}") from error
-    await RouterService(config, options.socket).run(stop)
+    await RouterService(config, options.socket, metrics_port=options.metrics).run(stop)
 
 
 def _flush() -> int:
@@ -92,4 +92,6 @@ def _parser() -> argparse.ArgumentParser:
         default=Path(os.environ.get("CAIRN_ROUTER_SOCKET", DEFAULT_SOCKET)),
         help="where bgpctl asks (default: %(default)s)",
     )
+    parser.add_argument("--metrics", type=int, default=0, metavar="PORT",
+                        help="of GET /metrics (usual: 9969; default: none)")  # fmt: skip
     return parser

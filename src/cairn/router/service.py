@@ -10,8 +10,9 @@ Units       seconds
 import asyncio
 import logging
 import random
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
@@ -30,11 +31,15 @@ from cairn.bgp.event import (
 from cairn.bgp.family import IPV4_UNICAST, IPV6_UNICAST, Family, family_of
 from cairn.bgp.message.notification import Notification
 from cairn.bgp.speaker import Speaker
+from cairn.bgp.transitions import State
 from cairn.desired import routes
 from cairn.desired.prefix_filter import parse_filter
+from cairn.drive import metrics_text
 from cairn.drive.bgp import BgpDriver
 from cairn.drive.bgp_journal import Journal
 from cairn.drive.line_server import LineClient, LineServer
+from cairn.drive.metrics_page import serve_metrics
+from cairn.drive.metrics_text import Histogram
 from cairn.linux.sysctl import write_settings
 from cairn.net import Address
 from cairn.netlink.socket import RouteSocket
@@ -43,6 +48,7 @@ from cairn.router.daemons import SYSCTLS
 from cairn.router.fib import Fib
 from cairn.router.firewall import FirewallFailed, apply_rules, compile_rules, remove_rules
 from cairn.router.kernel import KernelWriter, routes_of_ours
+from cairn.router.metrics import router_families
 from cairn.router.observe import Departed, observe
 from cairn.router.password_drops import describe_growth, read_password_drops
 from cairn.router.shares import shares
@@ -88,8 +94,11 @@ def peer_config(config: RouterConfig, group: PeerGroup) -> PeerConfig:
 class RouterService:
     """One home router."""
 
-    def __init__(self, config: RouterConfig, socket: Path) -> None:
+    def __init__(self, config: RouterConfig, socket: Path, *, metrics_port: int = 0) -> None:
         self._config = config
+        self._metrics_port = metrics_port
+        self._flaps: Counter[str] = Counter()
+        self._took = Histogram()
         self._server = LineServer(socket, self._on_line)
         self._journal = Journal(LOG)
         self._counters: Counter[str] = Counter()
@@ -121,7 +130,9 @@ class RouterService:
                 "BGP router %s (AS %d) listens on port %d; %d routes found from before",
                 *(config.router_id, config.asn, config.port, self._fib.kept),
             )
+            told = asyncio.create_task(serve_metrics(self._families, self._metrics_port))
             await self._keep_routes(stop)
+            told.cancel()
         finally:
             self._stopping = True  # our goodbye withdraws everything from us: the kernel keeps it
             await self._driver.shut_down("router stopped")
@@ -172,9 +183,12 @@ class RouterService:
         self._journal.write(events)
         if self._stopping:
             return
+        began = time.monotonic()
         for event in events:
             self._on_event(event)
         self._kernel.write()
+        if any(isinstance(event, RouteChanged) for event in events):
+            self._took.observe(time.monotonic() - began)
 
     def _on_event(self, event: Event) -> None:
         match event:
@@ -194,6 +208,8 @@ class RouterService:
                 for peer in self._driver.speaker.peers():
                     if peer.name == event.peer:
                         self._settle_hops(peer.name, peer.remote, event.family)
+        if isinstance(event, PeerDown) and event.was is State.ESTABLISHED:
+            self._flaps[event.peer] += 1
         if isinstance(event, COUNTED):
             self._counters[type(event).__name__] += 1
 
@@ -222,13 +238,29 @@ class RouterService:
             if gateway is not None:
                 self._fib.settle(gateway, VERSION[family])
 
-    def _on_line(self, client: LineClient, line: bytes) -> None:
-        counters = {
+    def _families(self) -> Iterator[metrics_text.Family]:
+        """Yield what the page of metrics holds."""
+        driver = self._driver
+        yield from router_families(
+            driver.speaker.peers(),
+            self._fib,
+            flaps=self._flaps,
+            counters=self._wrong(),
+            took=self._took,
+            now=driver.now,
+        )
+
+    def _wrong(self) -> dict[str, int]:
+        """Return what went wrong how often."""
+        return {
             **{kind.__name__: self._counters[kind.__name__] for kind in COUNTED},
             **read_password_drops(),
             "RoutesRefusedByKernel": self._kernel.refused,
             "ConnectionsRefused": sum(self._driver.refused.values()),
         }
+
+    def _on_line(self, client: LineClient, line: bytes) -> None:
+        counters = self._wrong()
         installed = self._fib.installed.values()
         driver = self._driver
         views = observe(

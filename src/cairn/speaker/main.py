@@ -31,6 +31,7 @@ def main(argv: list[str]) -> int:
         listen=options.listen,
         port=options.port,
         router_id=str(options.router_id or ""),
+        metrics_port=options.metrics,
     )
     try:
         asyncio.run(_run(service))
@@ -62,4 +63,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--port", type=int, default=179, help="port for --listen")
     parser.add_argument("--router-id", type=IPv4Address, help="instead of the state's router_id")
+    parser.add_argument("--metrics", type=int, default=0, metavar="PORT",
+                        help="of GET /metrics (usual: 9967; default: none)")  # fmt: skip
     return parser

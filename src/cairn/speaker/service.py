@@ -13,7 +13,8 @@ Invariants  A state that is refused changes nothing. A client that goes changes 
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,10 @@ from cairn.drive.bfd import BfdDriver
 from cairn.drive.bgp import BgpDriver
 from cairn.drive.bgp_journal import Journal
 from cairn.drive.line_server import LineClient, LineServer
+from cairn.drive.metrics_page import serve_metrics
+from cairn.drive.metrics_text import Family
 from cairn.net import Address
+from cairn.speaker.metrics import SpeakerFigures, speaker_families
 from cairn.speaker.peers import bfd_sessions, originated, peer_configs
 from cairn.speaker.report import report_bfd, report_change, report_event, report_state
 from cairn.speaker.state_file import load_state, save_state
@@ -43,7 +47,14 @@ class SpeakerService:
     """One node's speaker."""
 
     def __init__(
-        self, *, socket: Path, state: Path, listen: Sequence[Address], port: int, router_id: str
+        self,
+        *,
+        socket: Path,
+        state: Path,
+        listen: Sequence[Address],
+        port: int,
+        router_id: str,
+        metrics_port: int = 0,
     ) -> None:
         self._state_path = state
         self._listen = listen
@@ -56,10 +67,13 @@ class SpeakerService:
         self._bfd: BfdDriver | None = None
         self._running_id = ""
         self._renew = asyncio.Event()
+        self._figures = SpeakerFigures()
+        self._metrics_port = metrics_port
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop`; raises OSError if it cannot start."""
         await self._server.start()
+        told = asyncio.create_task(serve_metrics(self._families, self._metrics_port))
         try:
             self._resume()
             stopping = asyncio.create_task(stop.wait())
@@ -70,6 +84,7 @@ class SpeakerService:
                 if self._renew.is_set() and not stop.is_set():
                     await self._replace_driver()
         finally:
+            told.cancel()
             if self._driver is not None:
                 await self._driver.shut_down("speaker stopped", graceful=True)
             if self._bfd is not None:
@@ -147,6 +162,7 @@ class SpeakerService:
 
     def _on_events(self, events: Sequence[Event]) -> None:
         self._journal.write(events)
+        self._figures.take(events)
         for event in events:
             report = report_event(event)
             if report is not None:
@@ -173,10 +189,13 @@ class SpeakerService:
         try:
             config = read_config(request)
             if config != self._config:
+                began = time.monotonic()
                 self._apply(config)
+                self._figures.took.observe(time.monotonic() - began)
                 self._keep(config)
         except (ConfigError, OSError) as error:
             self._config = before  # told again, it is tried again
+            self._figures.refused += 1
             LOG.error("BGP state refused: %s", error)
             return {"event": "error", "error": str(error)}
         return {"event": "applied", "peers": len(config.peers), "routes": len(config.routes)}
@@ -189,12 +208,26 @@ class SpeakerService:
                 "BGP state is in force but not saved to %s: %s", self._state_path, error.strerror
             )
 
-    def _state(self) -> dict[str, Any]:
+    def _families(self) -> Iterator[Family]:
+        """Yield what the page of metrics holds."""
+        speaker = self._driver.speaker if self._driver else None
+        yield from speaker_families(
+            speaker.peers() if speaker else (),
+            speaker.rib() if speaker else (),
+            self._bfd_sessions(),
+            self._figures,
+            asyncio.get_running_loop().time(),
+        )
+
+    def _bfd_sessions(self) -> list[dict[str, Any]]:
         sessions = self._bfd.snapshot() if self._bfd else {}
-        bfd = [
+        return [
             report_bfd(remote, state, told, was_up=was_up)
             for remote, (state, told, was_up) in sessions.items()
         ]
+
+    def _state(self) -> dict[str, Any]:
+        bfd = self._bfd_sessions()
         if self._config is None or self._driver is None:
             return report_state("", 0, (), (), 0.0, bfd=bfd)
         speaker = self._driver.speaker

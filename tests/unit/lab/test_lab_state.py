@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from cairn.diagnose.findings import KINDS
 from cairn.lab import commands, faults, state
+from cairn.lab.breakages.catalogue import FAULTS
 from cairn.lab.entry import pod_reference
 from cairn.lab.keeper import exit_text
 from cairn.lab.preflight import kernel_version
@@ -83,8 +85,15 @@ def test_kernel_version(release: str, version: tuple[int, int]) -> None:
 
 
 def test_catalogue_of_faults_is_consistent() -> None:
-    names = [fault.name for fault in faults.FAULTS]
+    names = [fault.name for fault in FAULTS]
     assert len(names) == len(set(names))
+    assert len(names) >= 40
+    codes = {kind.code for kind in KINDS}
+    for fault in FAULTS:
+        assert not fault.finding or fault.finding in codes, fault.name
+        assert not fault.finding or fault.clear, f"{fault.name} does not last"
+        assert bool(fault.example) >= bool(fault.finding), f"{fault.name} has no example"
+        assert faults.describe(fault.name)["fault"].split()[0] == fault.name
     for word, name in faults.UNDO.items():
         assert word not in names
         assert faults.find(name).clear is not None

@@ -1,5 +1,7 @@
 """Records of drops become lines that name who, whom and why."""
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -13,18 +15,14 @@ from cairn.observe.drops import Names, sum_drops
 
 
 def event(source: str, port: int, verdict: int, *, suppressed: int = 0, rule: int = 0) -> bytes:
-    return structs.Event(
-        time_ns=1,
+    blank = structs.Event.read(bytes(structs.Event.SIZE))
+    return replace(
+        blank,
         source=parse_address(source),
         destination=parse_address("192.168.1.100"),
-        source_port=40000,
         destination_port=port,
         protocol=6,
         verdict=verdict,
-        point=0,
-        tcp_flags=2,
-        ifindex=2,
-        length=60,
         suppressed=suppressed,
         rule=rule,
     ).write()

@@ -164,6 +164,10 @@ class Engine:
         """Return the pod that has an address, if one has."""
         return self._pods.owner(address)
 
+    def workload(self, key: Key) -> Workload | None:
+        """Return a pod, as it was taken up."""
+        return self._pods.workload(key)
+
     def labels_of(self, identity: int) -> Mapping[str, str]:
         """Return the labels that an identity stands for; none if nobody has it."""
         self._settle()

@@ -154,6 +154,11 @@ class Pods:
         """Return the pod at an address; of several that claim it the first by name."""
         return next(iter(self._owners.get(address, ())), None)
 
+    def workload(self, key: Key) -> Workload | None:
+        """Return a pod, as it was taken up."""
+        pod = self._pods.get(key)
+        return pod.workload if pod is not None else self._hosted.get(key)
+
     def addresses(self) -> Iterator[tuple[Address, Group]]:
         """Yield every address of a pod with its group."""
         for address in self._owners:

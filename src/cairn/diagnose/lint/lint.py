@@ -5,7 +5,7 @@ objects, World that holds them  ->  Found, the heaviest first
 
 from collections.abc import Iterable, Iterator
 
-from cairn.diagnose.lint import lockout, others, overlap, peers, selection
+from cairn.diagnose.lint import lockout, others, overlap, peers, selection, traps
 from cairn.diagnose.lint.found import Found, Weight, of
 from cairn.diagnose.policy.world import NAMESPACED_POLICIES, POLICY_KINDS, Name, World, name_of
 from cairn.kube.metadata import Object
@@ -21,16 +21,23 @@ KNOWN_ANNOTATIONS = frozenset(
 
 
 def lint(
-    objects: Iterable[Object], world: World, unplaced: frozenset[Name] = frozenset()
+    objects: Iterable[Object],
+    world: World,
+    unplaced: frozenset[Name] = frozenset(),
+    *,
+    files: bool = False,
 ) -> list[Found]:
     """Return what there is to say about objects of a World; each thing once.
 
-    `unplaced`: those that name no namespace, and have been given the one in which they will land.
+    `unplaced`: those that name no namespace, and have been given the one in which they will land;
+    `files`: they are of files, where fields that a server fills in have no place.
     """
     listed = list(objects)
     found = [*_policies(listed, world)]
     for obj in listed:
         found += others.find(obj, world)
+        if files:
+            found += traps.saved(obj, others.name(obj))
         if name_of(obj) in unplaced and obj.get("kind") in NAMESPACED_POLICIES:
             found.append(_unplaced(obj))
     return sorted(dict.fromkeys(found), key=lambda f: (-f.weight, f.subject, f.path, f.code))

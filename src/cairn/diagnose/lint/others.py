@@ -9,6 +9,7 @@ import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from cairn.diagnose.lint import traps
 from cairn.diagnose.lint.found import Found, Weight
 from cairn.diagnose.policy.world import POLICY_KINDS, World
 from cairn.kube.finding import Finding
@@ -58,6 +59,7 @@ def find(obj: Object, world: World) -> Iterator[Found]:
             yield Found(finding.reason, weight, subject, "spec", finding.message)
         if kind in _FINDERS:
             yield from _FINDERS[kind](obj, subject, world)
+        yield from traps.find(obj, subject, world)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         text = f"a field has a type that it may not have ({error}): kubectl explain {kind}"
         yield Found("InvalidObject", Weight.ERROR, subject, "spec", text)

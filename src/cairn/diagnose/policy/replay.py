@@ -167,19 +167,21 @@ def replay(flows: Iterable[Flow], before: World, after: World) -> Replay:
     rows: dict[tuple[str, ...], Row] = {}
     for flow in flows:
         if flow.is_reply:
-            found.replies += 1
+            found.replies += flow.times
             continue
-        found.judged += 1
+        found.judged += flow.times
         old, new = now.judge(flow), then.judge(flow)
-        found.otherwise += old.allowed != (flow.verdict in PASSED)
+        if old.allowed != (flow.verdict in PASSED):
+            found.otherwise += flow.times
         if old.allowed == new.allowed:
             continue
         if new.allowed:
-            found.allowed += 1
+            found.allowed += flow.times
         else:
-            found.denied += 1
+            found.denied += flow.times
         row = _row(then, flow, old, new)
-        rows.setdefault((row.sender, row.receiver, row.at, row.after, row.rule), row).flows += 1
+        key = (row.sender, row.receiver, row.at, row.after, row.rule)
+        rows.setdefault(key, row).flows += flow.times
     found.rows = sorted(rows.values(), key=lambda r: (r.after != "denied", -r.flows, r.sender))
     return found
 

@@ -123,7 +123,7 @@ def observe(flows: Iterable[Flow], world: World) -> dict[Seen, int]:
             continue
         place = Place(flow.protocol, flow.port)
         seen = Seen(parties.party(sender), parties.party(receiver), place, flow.dns_query)
-        found[seen] = found.get(seen, 0) + 1
+        found[seen] = found.get(seen, 0) + flow.times
     return found
 
 

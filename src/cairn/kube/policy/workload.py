@@ -51,6 +51,8 @@ class Workload:
     """Its named ports, sorted."""
     host_network: bool = False
     """Whether it has the node's own network, and is no subject of its own."""
+    owner: str = ""
+    """Kind and name of what made it: `Deployment/web`; empty: nothing did."""
 
     @property
     def namespace(self) -> str:
@@ -72,7 +74,21 @@ class Workload:
             addresses=() if ended else addresses(entry.get("ip") or "" for entry in entries),
             ports=_shared_ports(tuple(sorted(set(_named_ports(spec))))),
             host_network=bool(spec.get("hostNetwork")),
+            owner=intern(_owner(obj.get("metadata") or {})),
         )
+
+
+def _owner(metadata: Object) -> str:
+    """Return what made a pod; for a ReplicaSet of a Deployment the Deployment."""
+    for raw in metadata.get("ownerReferences") or ():
+        if not raw.get("controller"):
+            continue
+        kind, name = raw.get("kind") or "", raw.get("name") or ""
+        template = (metadata.get("labels") or {}).get("pod-template-hash")
+        if kind == "ReplicaSet" and template and name.endswith(f"-{template}"):
+            return f"Deployment/{name.removesuffix(f'-{template}')}"
+        return f"{kind}/{name}"
+    return ""
 
 
 def _named_ports(spec: Object) -> Iterator[NamedPort]:

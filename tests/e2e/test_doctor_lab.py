@@ -4,7 +4,10 @@ import json
 import time
 from typing import Any
 
+import pytest
 from lab_run import LabRun, wait_for
+
+pytestmark = [pytest.mark.lab, pytest.mark.root]
 
 LIMIT_S = 5.0
 
