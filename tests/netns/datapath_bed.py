@@ -191,7 +191,7 @@ class NodeBed:
     def load(self, uplink: int) -> None:
         """Load and attach the uplink's programs; must run inside the node's namespace."""
         config = Config(
-            ip_address(self.address), ip_address("::"), uplink, 0, 0, self.mac, 0
+            ip_address(self.address), ip_address("::"), uplink, 0, 0, self.mac, 1_000, 20_000, 0
         ).write()
         shared: dict[str, Map] = {}
         for name in ("uplink_ingress", "uplink_egress", "pod_ingress", "pod_egress"):
