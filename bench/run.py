@@ -22,6 +22,7 @@ import apiserver
 import dns
 import ecmp
 import flood
+import flow_events
 import flow_history
 import ipam
 import l7
@@ -50,6 +51,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "flood": flood.run,
     "uplink": uplink.run,
     "policy": policy.run,
+    "flow-events": flow_events.run,
     "maglev": maglev.run,
     "metrics_scrape": metrics_scrape.run,
     "ecmp": ecmp.run,

@@ -96,9 +96,9 @@ static __always_inline bool watch_is_message(const struct packet *p)
 	       p->icmp_type != (p->is_v6 ? ICMP6_ECHO_REPLY : ICMP_ECHO_REPLY);
 }
 
-/* Remember a connection that nobody judges. */
+/* Remember a connection that nobody judges, in the place of @old, which is over, if there is one. */
 static __always_inline void watch_new(struct __sk_buff *skb, const struct packet *p,
-				      struct policing *w)
+				      struct policing *w, struct cairn_policy_flow *old)
 {
 	struct cairn_policy_flow *flow = &w->fresh;
 	enum flow_guess guess = FLOW_BY_SOURCE;
@@ -108,7 +108,7 @@ static __always_inline void watch_new(struct __sk_buff *skb, const struct packet
 		guess = flow_guess_opener(p);
 	forward = guess != FLOW_BY_DESTINATION;
 	__builtin_memset(flow, 0, sizeof(*flow));
-	flow->created_ns = flow->seen_ns = bpf_ktime_get_coarse_ns();
+	flow->created_ns = flow->seen_ns = clock_now(w);
 	if (!w->place.from_high != forward)
 		flow->flags |= CAIRN_FLOW_OPENED_HIGH;
 	if (guess == FLOW_EITHER) {
@@ -118,7 +118,10 @@ static __always_inline void watch_new(struct __sk_buff *skb, const struct packet
 	if (!forward)
 		w->flags |= CAIRN_EVENT_REPLY;
 	flow_touch(flow, p, skb->len, forward, flow->seen_ns);
-	bpf_map_update_elem(&policy_flows, &w->place.key, flow, BPF_ANY);
+	if (old) /* cheaper than to take a new one */
+		*old = *flow;
+	else
+		bpf_map_update_elem(&policy_flows, &w->place.key, flow, BPF_ANY);
 	observe_judged(skb, p, w, CAIRN_EVENT_KIND_NEW << 8 | CAIRN_PASS);
 }
 
@@ -126,7 +129,7 @@ static __always_inline void watch_new(struct __sk_buff *skb, const struct packet
 __noinline int watch_flow(struct __sk_buff *skb, const struct packet *p, struct policing *w)
 {
 	struct cairn_policy_flow *flow;
-	bool forward;
+	bool forward, over = false;
 
 	if (!p || !w || watch_is_message(p) || (skb->mark & CAIRN_MARK_MASK) == CAIRN_MARK_PROOF)
 		return 0;
@@ -135,10 +138,10 @@ __noinline int watch_flow(struct __sk_buff *skb, const struct packet *p, struct 
 	forward = flow && flow_is_forward(flow, w->place.from_high);
 	if (flow && flow_is_over(flow, p, forward, w->sender >= SENT_FOR_POD)) {
 		observe_closed(skb, w, flow);
-		flow = NULL;
+		over = true;
 	}
-	if (!flow) {
-		watch_new(skb, p, w);
+	if (!flow || over) {
+		watch_new(skb, p, w, flow);
 		return 0;
 	}
 	flow_touch(flow, p, skb->len, forward, clock_now(w));

@@ -181,6 +181,8 @@ class NodeBed:
     mac: bytes
     objects: dict[str, Object] = field(default_factory=dict)
     links: list[Link] = field(default_factory=list)
+    hooked: list[tuple[str, Link]] = field(default_factory=list)
+    """The links, with the names of what was put there."""
     pods: list[Pod] = field(default_factory=list)
     inner: dict[int, Map] = field(default_factory=dict)
 
@@ -209,7 +211,9 @@ class NodeBed:
 
     def attach(self, name: str, hook: AttachType, ifindex: int) -> None:
         program = self.objects[name].programs[name]
-        self.links.append(Link.create(program, hook, ifindex))
+        link = Link.create(program, hook, ifindex)
+        self.links.append(link)
+        self.hooked.append((name, link))
 
     def metric(self, point: Point, verdict: Verdict) -> int:
         """Return how many packets were judged so, over all CPUs."""
