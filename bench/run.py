@@ -23,6 +23,7 @@ import dns
 import doctor
 import ecmp
 import flood
+import flow_events
 import flow_history
 import ipam
 import l7
@@ -51,6 +52,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "flood": flood.run,
     "uplink": uplink.run,
     "policy": policy.run,
+    "flow-events": flow_events.run,
     "maglev": maglev.run,
     "metrics_scrape": metrics_scrape.run,
     "ecmp": ecmp.run,

@@ -160,7 +160,7 @@ class Bed:
     def _config(self, *, entries: bool) -> bytes:
         return Config(
             ip_address(NODE[4]), ip_address(NODE[6]), LOOPBACK, ConfigFlag.XDP_HAND_OVER,
-            0 if entries else 1, UPLINK, 0,
+            0 if entries else 1, UPLINK, 1_000, 20_000, 0,
         ).write()  # fmt: skip
 
     def _load(self, flows: int, *, entries: bool, reuse: dict[str, Map]) -> Object:

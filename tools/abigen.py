@@ -39,7 +39,18 @@ RECORDS = (
 )
 MANY_FIELDS = 20
 SKIPPED = ("addr", "maglev", "maglev_small")
-MODULES = ("config", "conntrack", "endpoint", "event", "node", "policy", "rate", "service", "types")
+MODULES = (
+    "config",
+    "conntrack",
+    "endpoint",
+    "event",
+    "flow",
+    "node",
+    "policy",
+    "rate",
+    "service",
+    "types",
+)
 
 
 @dataclass(frozen=True, slots=True)

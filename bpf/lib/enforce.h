@@ -12,80 +12,18 @@
  */
 #pragma once
 
-#include "flow.h"
 #include "icmp_error.h"
 #include "identity.h"
-#include "policy.h"
+#include "policing.h"
 #include "proxy.h"
 #include "rate.h"
+#include "watch.h"
 
 #define ND_FIRST 133 /* RFC 4861 s4 */
 #define ND_LAST 137
 #define ND_HOPS 255
 #define ISOLATED (CAIRN_ENDPOINT_EGRESS | CAIRN_ENDPOINT_INGRESS)
 #define POLICED (ISOLATED | CAIRN_ENDPOINT_CLOSED)
-
-enum policing_sender {
-	SENT_BY_OTHER = 0, /* a pod, or whoever sends on the wire */
-	SENT_BY_NODE = 1, /* this node itself, from an address of its own */
-	SENT_BY_PROXY = 2, /* a proxy of this node, from the address that its client asked */
-	SENT_FOR_POD = 3, /* a proxy, to whom a pod of this node, judged on egress, wants to speak */
-	SENT_TO_POD = 4, /* a proxy, to a pod of this node, judged on ingress */
-};
-
-/* A packet that is judged. It lies in a map, one for each CPU, since the stack is short (512 octets for
- * all calls); no program interrupts another. */
-struct policing {
-	/* Identities and flags (cairn_endpoint_flag) of the ends that are of this node; 0: not. */
-	__u32 source;
-	__u32 source_flags;
-	__u32 destination;
-	__u32 destination_flags;
-	__u32 revision;
-	__u32 state; /* cairn_policy_flag */
-	/* What came out. */
-	__u32 rule; /* which denied */
-	__u32 audit_egress; /* rules that would have decided otherwise */
-	__u32 audit_ingress;
-	__be16 proxy; /* with TO_PROXY: port of the listener; 0: its own connection */
-	__u8 sender; /* policing_sender */
-	__u8 point; /* cairn_point */
-	/* Room for the work. */
-	struct policy_question question;
-	struct cairn_policy_verdict verdict;
-	struct flow_place place;
-	struct cairn_tuple error; /* of an ICMP message, while what it quotes is judged */
-	struct cairn_policy_flow fresh;
-	/* The coarse clock, and the jiffy that it was read in. */
-	__u64 jiffy;
-	__u64 now_ns;
-};
-CAIRN_MAP(policing, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct policing, 0);
-
-/* Returns NULL never, as the verifier cannot know. */
-static __always_inline struct policing *policing_begin(enum cairn_point point)
-{
-	__u32 zero = 0;
-	struct policing *w = bpf_map_lookup_elem(&policing, &zero);
-
-	if (w) {
-		__builtin_memset(w, 0, offsetof(struct policing, question));
-		w->point = point;
-	}
-	return w;
-}
-
-/* The coarse clock goes by jiffies, which cost a load and no call. */
-static __always_inline __u64 clock_now(struct policing *w)
-{
-	__u64 jiffy = bpf_jiffies64();
-
-	if (w->jiffy != jiffy) {
-		w->jiffy = jiffy;
-		w->now_ns = bpf_ktime_get_coarse_ns();
-	}
-	return w->now_ns;
-}
 
 /* The port that policy speaks of: that of the end which is reached. */
 static __always_inline __u16 policed_port(const struct packet *p, bool forward)
@@ -97,18 +35,19 @@ static __always_inline __u16 policed_port(const struct packet *p, bool forward)
 }
 
 /* A stranger who claims the node's own address is no node. */
-static __always_inline __u32 identity_of_source(const struct packet *p, const struct policing *w)
+static __always_inline __u32 identity_of_source(const struct packet *p, struct policing *w)
 {
 	__u32 identity = w->source ? w->source : identity_at(&p->tuple.source);
 
-	return identity == CAIRN_IDENTITY_HOST && !w->source ? identity_of_world(&p->tuple.source)
-							     : identity;
+	if (identity == CAIRN_IDENTITY_HOST && !w->source)
+		identity = identity_of_world(&p->tuple.source);
+	return w->source_identity = identity;
 }
 
-static __always_inline __u32 identity_of_destination(const struct packet *p,
-						     const struct policing *w)
+static __always_inline __u32 identity_of_destination(const struct packet *p, struct policing *w)
 {
-	return w->destination ? w->destination : identity_at(&p->tuple.destination);
+	return w->destination_identity =
+		       w->destination ? w->destination : identity_at(&p->tuple.destination);
 }
 
 static __always_inline bool policy_allows(const struct cairn_policy_verdict *v)
@@ -299,8 +238,12 @@ __noinline int police_new(struct __sk_buff *skb, struct packet *p, struct polici
 	flow->created_ns = flow->seen_ns = bpf_ktime_get_coarse_ns();
 	if (!w->place.from_high != forward)
 		flow->flags |= CAIRN_FLOW_OPENED_HIGH;
+	if (!forward)
+		w->flags |= CAIRN_EVENT_REPLY;
 	verdict = flow_end(skb, p, w, flow, forward);
 	bpf_map_update_elem(&policy_flows, &w->place.key, flow, BPF_ANY);
+	if (events_on())
+		observe_judged(skb, p, w, observed_as(w, verdict));
 	return verdict;
 }
 
@@ -371,19 +314,29 @@ static __always_inline int police_flow(struct __sk_buff *skb, struct packet *p, 
 {
 	struct cairn_policy_flow *flow;
 	bool forward;
+	int verdict;
 
 	flow_find_place(p, &w->place);
 	flow = bpf_map_lookup_elem(&policy_flows, &w->place.key);
 	forward = flow && flow_is_forward(flow, w->place.from_high);
-	if (!flow || flow_is_over(flow, p, forward, w->sender >= SENT_FOR_POD))
+	if (!flow || flow_is_unsure(flow))
 		return police_new(skb, p, w);
+	if (flow_is_over(flow, p, forward, w->sender >= SENT_FOR_POD)) {
+		if (events_on())
+			observe_closed(skb, w, flow);
+		return police_new(skb, p, w);
+	}
+	if (!forward)
+		w->flags |= CAIRN_EVENT_REPLY;
 	if (flow->egress_revision != w->revision || flow->ingress_revision != w->revision) {
-		int verdict = judge(p, w, flow, forward);
-
+		verdict = judge(p, w, flow, forward);
 		if (verdict != CAIRN_PASS)
 			return verdict;
 	}
-	return flow_end(skb, p, w, flow, forward);
+	verdict = flow_end(skb, p, w, flow, forward);
+	if (events_on() && flow_has_ended(flow, p))
+		observe_closed(skb, w, flow);
+	return verdict;
 }
 
 static __always_inline void note_audit(struct __sk_buff *skb, struct packet *p, struct policing *w,
@@ -392,8 +345,7 @@ static __always_inline void note_audit(struct __sk_buff *skb, struct packet *p, 
 	COUNT_RULE(w->audit_egress, audited);
 	COUNT_RULE(w->audit_ingress, audited);
 	if (verdict < CAIRN_FIRST_DROP)
-		observe_packet(p, w->point << 8 | CAIRN_AUDITED, skb->ifindex, skb->len,
-			       w->audit_egress ? w->audit_egress : w->audit_ingress);
+		observe_judged(skb, p, w, CAIRN_EVENT_KIND_AUDITED << 8 | CAIRN_AUDITED);
 }
 
 /* Whether the packet opens more than a policy of the pod lets its source open; XDP has judged what is
@@ -445,7 +397,7 @@ static __always_inline int police_drop(struct __sk_buff *skb, struct packet *p, 
 	if (reason == CAIRN_DROP_POLICY_DENIED || reason == CAIRN_DROP_POLICY_DEFAULT)
 		COUNT_RULE(w->rule, denied);
 	count(w->point, reason, skb->len);
-	observe_packet(p, w->point << 8 | reason, skb->ifindex, skb->len, w->rule);
+	observe_judged(skb, p, w, CAIRN_EVENT_KIND_DROP << 8 | reason);
 	return TCX_DROP;
 }
 
@@ -481,18 +433,6 @@ static __always_inline bool police(struct __sk_buff *skb, struct packet *p, stru
 	return false;
 }
 
-static __always_inline void policing_from_pod(struct policing *w, const struct cairn_endpoint *pod)
-{
-	w->source = pod->identity;
-	w->source_flags = pod->flags;
-}
-
-static __always_inline void policing_to_pod(struct policing *w, const struct cairn_endpoint *pod)
-{
-	w->destination = pod->identity;
-	w->destination_flags = pod->flags;
-}
-
 /* Let a packet from elsewhere into a pod of this node. */
 static __always_inline int enter_pod(struct __sk_buff *skb, struct packet *p,
 				     enum cairn_point point, const struct cairn_endpoint *pod)
@@ -508,6 +448,8 @@ static __always_inline int enter_pod(struct __sk_buff *skb, struct packet *p,
 		policing_to_pod(w, pod);
 		if (!police(skb, p, w, &action))
 			return action;
+	} else if (events_on()) {
+		watch_ends(skb, p, NULL, pod, point);
 	}
 	return forward(skb, point, CAIRN_TO_POD, bpf_redirect_peer(ifindex, 0));
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* Connections of pods that policy is about: who opened them, and what was decided. */
+/* Connections of pods: who opened them, what was decided, how they went. */
 #pragma once
 
 #include "packet.h"
@@ -53,6 +53,13 @@ static __always_inline bool flow_is_opening(const struct packet *p)
 	return p->tuple.protocol == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 }
 
+/* Whether the entry is of a time without policy, and says less of who opened the connection than policy
+ * can find out. */
+static __always_inline bool flow_is_unsure(const struct cairn_policy_flow *flow)
+{
+	return flow->flags & CAIRN_FLOW_OPENER_UNKNOWN && !flow->egress_revision;
+}
+
 /* Whether the packet belongs to no connection that the entry can stand for: it opens one anew, or it
  * answers, without TCP's numbers, what was asked long ago. */
 static __always_inline bool flow_is_over(const struct cairn_policy_flow *flow,
@@ -64,6 +71,19 @@ static __always_inline bool flow_is_over(const struct cairn_policy_flow *flow,
 		return false;
 	return !forward || flow->flags & CAIRN_FLOW_CLOSING ||
 	       (flow->flags & CAIRN_FLOW_FROM_PROXY && !from_proxy);
+}
+
+static __always_inline void flow_note_end(struct cairn_policy_flow *flow, const struct packet *p,
+					  bool forward)
+{
+	__u32 now = p->tcp_flags & TCP_RST ? CAIRN_FLOW_END_RESET : 0;
+
+	if (p->tcp_flags & TCP_FIN)
+		now |= forward ? CAIRN_FLOW_END_FIN : CAIRN_FLOW_END_FIN_BACK;
+	if (now & ~flow->ending)
+		__sync_fetch_and_or(&flow->ending, now);
+	if (!(flow->flags & CAIRN_FLOW_CLOSING))
+		flow->flags |= CAIRN_FLOW_CLOSING;
 }
 
 /* Note a packet; a lost race with another CPU costs a count. */
@@ -81,8 +101,20 @@ static __always_inline void flow_touch(struct cairn_policy_flow *flow, const str
 		if (!(flow->flags & CAIRN_FLOW_ANSWERED))
 			flow->flags |= CAIRN_FLOW_ANSWERED;
 	}
-	if (p->tcp_flags & (TCP_FIN | TCP_RST) && !(flow->flags & CAIRN_FLOW_CLOSING))
-		flow->flags |= CAIRN_FLOW_CLOSING;
+	if (p->tcp_flags & (TCP_FIN | TCP_RST))
+		flow_note_end(flow, p, forward);
+}
+
+/* Whether the packet is the last that matters: a reset, or what comes after both ends have closed. Nobody
+ * has told of the end yet. */
+static __always_inline bool flow_has_ended(const struct cairn_policy_flow *flow,
+					   const struct packet *p)
+{
+	__u32 both = CAIRN_FLOW_END_FIN | CAIRN_FLOW_END_FIN_BACK, ending = flow->ending;
+
+	if (!ending || ending & CAIRN_FLOW_END_TOLD)
+		return false;
+	return p->tcp_flags & TCP_RST || ((ending & both) == both && !(p->tcp_flags & TCP_FIN));
 }
 
 enum flow_guess {

@@ -13,6 +13,7 @@
 #include <cairn/conntrack.h>
 #include <cairn/endpoint.h>
 #include <cairn/event.h>
+#include <cairn/flow.h>
 #include <cairn/node.h>
 #include <cairn/policy.h>
 #include <cairn/rate.h>
@@ -76,13 +77,15 @@ CAIRN_MAP(policy_rates, BPF_MAP_TYPE_HASH, 65536, struct cairn_rate_at, struct c
 CAIRN_MAP(policy_buckets, BPF_MAP_TYPE_LRU_HASH, 16384, struct cairn_rate_key, struct cairn_rate,
 	  0);
 
-/* When the next event of a drop reason may be written, on this CPU. */
+/* How many events of a drop reason, or of another kind, this CPU has told in the present interval, and
+ * how many it has not told since the last. Kinds lie behind the reasons. */
 struct event_gate {
-	__u64 next_ns;
+	__u64 since_ns;
+	__u32 count;
 	__u32 suppressed;
-	__u32 pad;
 };
-CAIRN_MAP(event_gates, BPF_MAP_TYPE_PERCPU_ARRAY, CAIRN_VERDICT_SPACE, __u32, struct event_gate, 0);
+#define EVENT_GATES (CAIRN_VERDICT_SPACE + 16)
+CAIRN_MAP(event_gates, BPF_MAP_TYPE_PERCPU_ARRAY, EVENT_GATES, __u32, struct event_gate, 0);
 
 /* How often something was done in the present second, on this CPU. */
 struct limit {
@@ -93,10 +96,10 @@ struct limit {
 CAIRN_MAP(entry_limit, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct limit, 0);
 CAIRN_MAP(refusal_limit, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct limit, 0);
 
-/* A reader maps it twice, and holds all of it: three thousand drops, read each second. */
+/* Thirty thousand events: what 100,000 connections a second make in the time that a busy reader is away. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 18);
+	__uint(max_entries, 1 << 22);
 } events SEC(".maps");
 
 /* Sizes, not types: clang 19 leaves a forward declaration in the BTF of a type that

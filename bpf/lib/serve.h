@@ -35,13 +35,13 @@ static __always_inline bool is_own_address(const struct cairn_addr *address)
 }
 
 /* Say in @w who is at the backend's address; a backend that is no pod is the node itself. */
-static __always_inline enum cairn_verdict find_backend(const struct packet *p, struct policing *w,
-						       __u32 *ifindex)
+static __always_inline enum cairn_verdict find_backend(const struct packet *p, struct policing *w)
 {
 	struct cairn_endpoint *pod = bpf_map_lookup_elem(&endpoints, &p->tuple.destination);
 
+	w->pod = 0;
 	if (pod) {
-		*ifindex = pod->ifindex;
+		w->pod = pod->ifindex;
 		policing_to_pod(w, pod);
 		return CAIRN_PASS;
 	}
@@ -66,24 +66,23 @@ __noinline int deliver_to(struct __sk_buff *skb, struct packet *p, __u32 point,
 			  const struct cairn_backend *backend)
 {
 	struct policing *w = policing_begin(point);
-	struct cairn_addr service;
-	__u32 ifindex = 0;
-	__be16 port;
 	int verdict, policed = CAIRN_PASS;
 
 	if (!p || !backend || !w)
 		return TCX_DROP;
-	service = p->tuple.destination;
-	port = p->tuple.destination_port;
+	w->service = p->tuple.destination;
+	w->service_port = p->tuple.destination_port;
 	p->tuple.destination = backend->address;
 	p->tuple.destination_port = backend->port;
-	verdict = find_backend(p, w, &ifindex);
+	verdict = find_backend(p, w);
 	if (verdict == CAIRN_PASS && w->destination_flags & POLICED)
 		policed = police_packet(skb, p, w);
+	else if (events_on() && verdict == CAIRN_PASS && w->pod)
+		watch_flow(skb, p, w);
 	if (policed >= CAIRN_FIRST_DROP)
 		return police_drop(skb, p, w, policed);
-	p->tuple.destination = service;
-	p->tuple.destination_port = port;
+	p->tuple.destination = w->service;
+	p->tuple.destination_port = w->service_port;
 	if (verdict == CAIRN_PASS)
 		verdict = nat_to_backend(skb, p, backend);
 	if (verdict != CAIRN_PASS)
@@ -94,7 +93,7 @@ __noinline int deliver_to(struct __sk_buff *skb, struct packet *p, __u32 point,
 		return police_to_proxy(skb, p, w);
 	}
 	return forward(skb, point, CAIRN_TO_BACKEND,
-		       ifindex ? bpf_redirect_peer(ifindex, 0) : TCX_NEXT);
+		       w->pod ? bpf_redirect_peer(w->pod, 0) : TCX_NEXT);
 }
 
 /* Find the backend of a connection that is known, and note the packet.
@@ -169,7 +168,8 @@ static __always_inline void note_inside(const struct packet *p, const struct cai
 		pod->flags |= CAIRN_ENDPOINT_SERVES_INSIDE;
 }
 
-static __always_inline enum cairn_verdict begin(const struct packet *p, __u32 octets,
+static __always_inline enum cairn_verdict begin(struct __sk_buff *skb, struct packet *p,
+						enum cairn_point point,
 						const struct cairn_service *service, bool handed,
 						struct choice *out)
 {
@@ -182,8 +182,12 @@ static __always_inline enum cairn_verdict begin(const struct packet *p, __u32 oc
 		return CAIRN_DROP_BACKEND_UNKNOWN;
 	if (!(out->backend->flags & CAIRN_BACKEND_LOCAL)) {
 		/* Maglev finds the backend again: an entry is good to have and no more. */
-		if (track_may_begin(now))
-			track_forward(p, out->backend, out->id, service->id, octets);
+		if (track_may_begin(now)) {
+			track_forward(p, out->backend, out->id, service->id, skb->len);
+			if (events_on())
+				observe_choice(p, point << 8 | CAIRN_HANDED_OVER, out->backend,
+					       skb->ifindex, skb->len);
+		}
 		return CAIRN_PASS;
 	}
 	verdict = track_reverse(p, out->backend, out->id, service->id, now);
@@ -191,7 +195,10 @@ static __always_inline enum cairn_verdict begin(const struct packet *p, __u32 oc
 		return verdict;
 	COUNT_BACKEND(out->id, opened);
 	note_inside(p, &out->backend->address);
-	return track_forward(p, out->backend, out->id, service->id, octets);
+	if (events_on())
+		observe_choice(p, point << 8 | CAIRN_TO_BACKEND, out->backend, skb->ifindex,
+			       skb->len);
+	return track_forward(p, out->backend, out->id, service->id, skb->len);
 }
 
 /* Refuse for a reason that the client should know; others are dropped without a word. */
@@ -230,7 +237,7 @@ static __always_inline int serve(struct __sk_buff *skb, struct packet *p, enum c
 		return drop(skb, p, point, CAIRN_DROP_SOURCE_RATE);
 	verdict = find_known(p, skb->len, service->id, handed, &choice);
 	if (verdict == CAIRN_DROP_NO_BACKEND)
-		verdict = begin(p, skb->len, service, handed, &choice);
+		verdict = begin(skb, p, point, service, handed, &choice);
 	if (verdict == CAIRN_PASS && !choice.backend)
 		verdict = CAIRN_DROP_BACKEND_UNKNOWN;
 	if (verdict != CAIRN_PASS || !choice.backend)
@@ -271,19 +278,18 @@ static __always_inline int deliver_error(struct __sk_buff *skb, struct packet *p
 {
 	struct policing *w = policing_begin(point);
 	int verdict = icmp_translate(skb, p, q, &backend->address, backend->port), action;
-	__u32 ifindex = 0;
 
 	p->tuple.destination = backend->address;
 	if (!w)
 		return TCX_DROP;
 	if (verdict == CAIRN_PASS)
-		verdict = find_backend(p, w, &ifindex);
+		verdict = find_backend(p, w);
 	if (verdict != CAIRN_PASS)
 		return drop(skb, p, point, verdict);
 	if (w->destination_flags & POLICED && !police(skb, p, w, &action))
 		return action;
 	return forward(skb, point, CAIRN_TO_BACKEND,
-		       ifindex ? bpf_redirect_peer(ifindex, 0) : TCX_NEXT);
+		       w->pod ? bpf_redirect_peer(w->pod, 0) : TCX_NEXT);
 }
 
 static __always_inline int serve_icmp_error(struct __sk_buff *skb, struct packet *p,

@@ -104,12 +104,17 @@ static __always_inline bool xdp_may_begin(void)
 }
 
 /* Make the entry of a connection; without one Maglev finds its backend again. */
-static __always_inline void xdp_note(struct xdp_frame *f, __u32 service, __u32 backend)
+static __always_inline void xdp_note(struct xdp_md *ctx, struct xdp_frame *f, __u32 service,
+				     __u32 backend)
 {
 	struct choice choice = {};
 
-	if (choose(backend, &choice) == CAIRN_PASS && choice.backend)
-		track_forward(&f->packet, choice.backend, choice.id, service, f->octets);
+	if (choose(backend, &choice) != CAIRN_PASS || !choice.backend)
+		return;
+	track_forward(&f->packet, choice.backend, choice.id, service, f->octets);
+	if (events_on())
+		observe_choice(&f->packet, XDP_POINT << 8 | CAIRN_HANDED_OVER, choice.backend,
+			       ctx->ingress_ifindex, f->octets);
 }
 
 /* Begin a connection, as begin() of serve.h does for a backend that is not here. */
@@ -126,7 +131,7 @@ static __always_inline int xdp_begin(struct xdp_md *ctx, struct xdp_frame *f, __
 	if (hop.kind == HOP_NONE)
 		return XDP_PASS;
 	if (xdp_may_begin())
-		xdp_note(f, service->id, id);
+		xdp_note(ctx, f, service->id, id);
 	return xdp_send(ctx, f, hop.mac, hop.mac_end);
 }
 

@@ -10,6 +10,7 @@
 #include <cairn/conntrack.h>
 #include <cairn/endpoint.h>
 #include <cairn/event.h>
+#include <cairn/flow.h>
 #include <cairn/node.h>
 #include <cairn/policy.h>
 #include <cairn/rate.h>
@@ -73,6 +74,7 @@ EXPORT(enum, policy_direction);
 EXPORT(enum, policy_action);
 EXPORT(enum, identity);
 EXPORT(enum, flow_flag);
+EXPORT(enum, flow_end_flag);
 EXPORT(enum, policy_flag);
 EXPORT(enum, rate_flag);
 

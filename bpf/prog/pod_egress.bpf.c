@@ -52,8 +52,11 @@ int pod_egress(struct __sk_buff *skb)
 		return skb->ingress_ifindex ? drop(skb, &p, HERE, CAIRN_DROP_POLICY_PENDING)
 					    : TCX_NEXT;
 	source = bpf_map_lookup_elem(&endpoints, &p.tuple.source);
-	if (!((pod->flags | (source ? source->flags : 0)) & POLICED))
+	if (!((pod->flags | (source ? source->flags : 0)) & POLICED)) {
+		if (events_on())
+			watch_ends(skb, &p, source, pod, HERE);
 		return TCX_NEXT;
+	}
 	w = policing_begin(HERE);
 	if (!w)
 		return TCX_DROP;

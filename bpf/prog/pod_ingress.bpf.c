@@ -62,8 +62,11 @@ static __always_inline bool may_send(struct __sk_buff *skb, struct packet *p,
 	__u32 flags = sender->flags | (pod ? pod->flags : 0);
 	struct policing *w;
 
-	if (!(flags & POLICED) && (pod || !(policy_state_now().flags & HOST_POLICED)))
+	if (!(flags & POLICED) && (pod || !(policy_state_now().flags & HOST_POLICED))) {
+		if (events_on())
+			watch_ends(skb, p, sender, pod, HERE);
 		return true;
+	}
 	w = policing_begin(HERE);
 	*action = TCX_DROP;
 	if (!w)
@@ -73,7 +76,11 @@ static __always_inline bool may_send(struct __sk_buff *skb, struct packet *p,
 		policing_to_pod(w, pod);
 	else
 		policing_to_node(w, p);
-	return !((w->source_flags | w->destination_flags) & POLICED) || police(skb, p, w, action);
+	if ((w->source_flags | w->destination_flags) & POLICED)
+		return police(skb, p, w, action);
+	if (events_on() && packet_read_l4(skb, p) == CAIRN_PASS)
+		watch_flow(skb, p, w);
+	return true;
 }
 
 /* RFC 4861, RFC 4862, RFC 3810: sent before there is an address, or from the link-local one. */

@@ -108,7 +108,8 @@ static __always_inline struct cairn_service *find_service(struct cairn_service_k
 	return vip && vip->flags & CAIRN_VIP_NODE ? lb_find(key, true) : NULL;
 }
 
-static __always_inline void remember(struct bpf_sock_addr *ctx, const struct target *t,
+/* Returns whether the socket did not talk to the backend before. */
+static __always_inline bool remember(struct bpf_sock_addr *ctx, const struct target *t,
 				     const struct cairn_backend *backend, __u32 service)
 {
 	struct cairn_socket_key key = {
@@ -123,7 +124,21 @@ static __always_inline void remember(struct bpf_sock_addr *ctx, const struct tar
 		.service = service,
 	};
 
+	bool first = events_on() && !bpf_map_lookup_elem(&socket_reverse, &key);
+
 	bpf_map_update_elem(&socket_reverse, &key, &origin, BPF_ANY);
+	return first;
+}
+
+/* The process's own address is not chosen yet. */
+static __always_inline void tell(const struct target *t, const struct cairn_backend *backend)
+{
+	struct packet p = {};
+
+	p.tuple.destination = t->address;
+	p.tuple.destination_port = t->port;
+	p.tuple.protocol = t->protocol;
+	observe_choice(&p, HERE << 8 | CAIRN_SOCKET_TRANSLATED, backend, 0, 0);
 }
 
 static __always_inline int refuse(struct bpf_sock_addr *ctx, const struct target *t,
@@ -166,7 +181,8 @@ static __always_inline int translate(struct bpf_sock_addr *ctx, bool v6)
 	/* An IPv4 socket cannot reach an IPv6 backend: leave that to the caller's error. */
 	if (!v6 && !address_is_mapped(&choice.backend->address))
 		return refuse(ctx, &t, CAIRN_DROP_NO_BACKEND);
-	remember(ctx, &t, choice.backend, service->id);
+	if (remember(ctx, &t, choice.backend, service->id) && events_on())
+		tell(&t, choice.backend);
 	write_target(ctx, v6, &choice.backend->address, choice.backend->port);
 	count(HERE, CAIRN_SOCKET_TRANSLATED, 0);
 	return ALLOW;

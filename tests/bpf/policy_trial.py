@@ -14,6 +14,7 @@ import trial
 
 from cairn.abi.records import EVENT
 from cairn.abi.structs import (
+    ConfigFlag,
     Endpoint,
     EndpointFlag,
     FlowKey,
@@ -158,9 +159,9 @@ def opener(flows: Mapping[FlowKey, PolicyFlow]) -> list[str]:
 
 
 @contextlib.contextmanager
-def policed() -> Iterator[Policed]:
+def policed(flags: ConfigFlag = ConfigFlag(0)) -> Iterator[Policed]:  # noqa: B008
     """Load the programs: the pods POD and POD6 are WEB, the others DATABASE, without policies."""
-    with trial.loaded() as node:
+    with trial.loaded(flags) as node:
         rules = RuleNumbers({})
         applier = PolicyMaps(node.maps, rules, lambda redirect, rule: PROXY_PORT)
         for address in (trial.OTHER_POD, trial.OTHER_POD6):

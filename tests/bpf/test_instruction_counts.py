@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trial
 
-from cairn.abi.structs import Config
+from cairn.abi.structs import Config, ConfigFlag
 from cairn.libbpf import load_object
 from cairn.net import parse_address
 
@@ -34,7 +34,10 @@ OBJECTS = (
 def counts() -> dict[str, int]:
     """Return how many instructions the verifier processes, by program."""
     address = parse_address(trial.NODE)
-    config = Config(address, parse_address("::"), trial.LOOPBACK, 0, 0, trial.UPLINK, 0).write()
+    config = Config(
+        address, parse_address("::"), trial.LOOPBACK, ConfigFlag.EVENTS, 0, trial.UPLINK, 1_000,
+        20_000, 0,
+    ).write()  # fmt: skip
     found: dict[str, int] = {}
     with contextlib.ExitStack() as stack:
         for name in OBJECTS:

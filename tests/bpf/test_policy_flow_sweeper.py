@@ -28,7 +28,7 @@ def table() -> Iterator[Map]:
 def put(table: Map, port: int, protocol: int, flags: int, silent_s: float, proxy: int = 0) -> None:
     seen_ns = NOW_NS - int(silent_s * NS_PER_S)
     key = FlowKey(LOW, HIGH, port, 80, protocol)
-    flow = PolicyFlow(seen_ns - NS_PER_S, seen_ns, 1, 60, 0, 0, 1, 1, 0, 0, proxy, flags)
+    flow = PolicyFlow(seen_ns - NS_PER_S, seen_ns, 1, 60, 0, 0, 1, 1, 0, 0, proxy, flags, 0)
     table.update(key.write(), flow.write())
 
 
@@ -69,7 +69,7 @@ def test_more_than_one_call_takes_and_those_with_a_proxy_are_counted(table: Map)
 
 
 def test_an_entry_that_its_program_has_only_begun_stays(table: Map) -> None:
-    flow = PolicyFlow(NOW_NS, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    flow = PolicyFlow(NOW_NS, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
     table.update(FlowKey(LOW, HIGH, 9, 80, TCP).write(), flow.write())
     sweep_flows(table, NOW_NS + NS_PER_S)
     assert ports(table) == {9}

@@ -5,7 +5,7 @@ load()  ->  Trial: run a packet, read what was counted
 
 import contextlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -22,6 +22,7 @@ from cairn.abi.structs import (
     Backend,
     BackendFlag,
     Config,
+    ConfigFlag,
     Endpoint,
     Mac,
     Node,
@@ -220,16 +221,26 @@ def fill(maps: dict[str, Map]) -> None:
 
 
 @contextlib.contextmanager
-def loaded() -> Iterator[Trial]:
+def loaded(
+    flags: ConfigFlag = ConfigFlag(0),  # noqa: B008
+    *,
+    drop_events: int = 0,
+    connection_events: int = 0,
+    interval_ns: int = 0,
+    sizes: Mapping[str, int] = SIZES,
+) -> Iterator[Trial]:
     """Load every packet program on one set of maps."""
-    config = Config(ip_address(NODE), ip_address(NODE6), LOOPBACK, 0, 0, UPLINK, 0).write()
+    config = Config(
+        ip_address(NODE), ip_address(NODE6), LOOPBACK, flags, 0, UPLINK, drop_events,
+        connection_events, interval_ns,
+    ).write()  # fmt: skip
     shared: dict[str, Map] = {}
     with contextlib.ExitStack() as stack:
         objects = {}
         for name in PROGRAMS:
             one = load_object(
                 OBJECTS / f"{name}.o",
-                sizes=SIZES,
+                sizes=sizes,
                 config={".rodata.config": config},
                 reuse=shared,
             )

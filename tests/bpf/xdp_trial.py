@@ -103,13 +103,15 @@ class XdpTrial:
 
 @contextlib.contextmanager
 def beside(
-    node: trial.Trial, *, hand_over: bool = True, entries_per_s: int = 0
+    node: trial.Trial, *, hand_over: bool = True, entries_per_s: int = 0, events: bool = False
 ) -> Iterator[XdpTrial]:
     """Load the XDP program on the node's maps."""
     flags = ConfigFlag.XDP_HAND_OVER if hand_over else ConfigFlag(0)
+    if events:
+        flags |= ConfigFlag.EVENTS
     config = Config(
         ip_address(trial.NODE), ip_address(trial.NODE6), trial.LOOPBACK, flags,
-        entries_per_s, trial.UPLINK, 0,
+        entries_per_s, trial.UPLINK, 1_000, 20_000, 0,
     )  # fmt: skip
     sections = {
         ".rodata.config": config.write(),

@@ -181,6 +181,8 @@ class NodeBed:
     mac: bytes
     objects: dict[str, Object] = field(default_factory=dict)
     links: list[Link] = field(default_factory=list)
+    hooked: list[tuple[str, Link]] = field(default_factory=list)
+    """The links, with the names of what was put there."""
     pods: list[Pod] = field(default_factory=list)
     inner: dict[int, Map] = field(default_factory=dict)
 
@@ -191,7 +193,7 @@ class NodeBed:
     def load(self, uplink: int) -> None:
         """Load and attach the uplink's programs; must run inside the node's namespace."""
         config = Config(
-            ip_address(self.address), ip_address("::"), uplink, 0, 0, self.mac, 0
+            ip_address(self.address), ip_address("::"), uplink, 0, 0, self.mac, 1_000, 20_000, 0
         ).write()
         shared: dict[str, Map] = {}
         for name in ("uplink_ingress", "uplink_egress", "pod_ingress", "pod_egress"):
@@ -209,7 +211,9 @@ class NodeBed:
 
     def attach(self, name: str, hook: AttachType, ifindex: int) -> None:
         program = self.objects[name].programs[name]
-        self.links.append(Link.create(program, hook, ifindex))
+        link = Link.create(program, hook, ifindex)
+        self.links.append(link)
+        self.hooked.append((name, link))
 
     def metric(self, point: Point, verdict: Verdict) -> int:
         """Return how many packets were judged so, over all CPUs."""

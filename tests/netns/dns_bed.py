@@ -25,7 +25,8 @@ from typing import Any
 
 from datapath_bed import batch, set_sysctl, wait_for
 
-from cairn.abi.policy import FlowKey, NameKey, NamePage, PolicyFlow
+from cairn.abi.flow import FlowKey, PolicyFlow
+from cairn.abi.policy import NameKey, NamePage
 from cairn.desired.dns_policy import DnsPolicy, save_dns_policy
 from cairn.dns import Message, Question, Rcode, Record, Type, parse_name
 from cairn.dns.message import read_message, udp_limit, write_message

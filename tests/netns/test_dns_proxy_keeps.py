@@ -14,7 +14,8 @@ import pytest
 from datapath_bed import wait_for
 from dns_bed import POD4, PORT, DnsBed, dns_bed, pinned_maps, until
 
-from cairn.abi.policy import FlowFlag, FlowKey, NameKey, NamePage, PolicyFlow
+from cairn.abi.flow import FlowFlag, FlowKey, PolicyFlow
+from cairn.abi.policy import NameKey, NamePage
 from cairn.agent.dns_link import DnsLink, DnsProxyGone, DnsProxyRefused
 from cairn.desired.policy import Redirect
 from cairn.dnsproxy.keeper import PAUSE_S
@@ -45,7 +46,7 @@ def flow(bed: DnsBed, *, age_s: float = 0, flags: int = FlowFlag.ANSWERED) -> by
     if high == POD4:
         flags |= FlowFlag.OPENED_HIGH
     seen_ns = int(time.monotonic_ns() - age_s * 1e9)
-    value = PolicyFlow(seen_ns, seen_ns, 1, 1, 1, 1, 1, 1, 1, 1, 0, flags).write()
+    value = PolicyFlow(seen_ns, seen_ns, 1, 1, 1, 1, 1, 1, 1, 1, 0, flags, 0).write()
     bed.maps["policy_flows"].update(key, value)
     return key
 

@@ -56,7 +56,15 @@ def steer_by_programs(bed: DnsBed) -> None:
     def attach() -> dict[str, Map]:
         uplink, pod = socket.if_nametoindex("srv"), socket.if_nametoindex("pod")
         config = Config(
-            ip_address("192.0.2.1"), ip_address("2001:db8:53::1"), uplink, 0, 0, mac("srv"), 0
+            ip_address("192.0.2.1"),
+            ip_address("2001:db8:53::1"),
+            uplink,
+            0,
+            0,
+            mac("srv"),
+            1_000,
+            20_000,
+            0,
         ).write()
         maps: dict[str, Map] = {}
         for name, device, hook in (

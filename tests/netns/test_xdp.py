@@ -355,7 +355,7 @@ def hand_over_in_xdp(entry: NodeBed) -> None:
     uplink = socket.if_nametoindex("eth0")
     config = Config(
         parse_address(entry.address), parse_address("::"), uplink, ConfigFlag.XDP_HAND_OVER, 0,
-        entry.mac, 0,
+        entry.mac, 1_000, 20_000, 0,
     )  # fmt: skip
     lines = 1024
     loaded = load_object(

@@ -10,6 +10,7 @@
 
 enum cairn_config_flag {
 	CAIRN_CONFIG_XDP_HAND_OVER = 1, /* the XDP program hands over itself; else it only drops */
+	CAIRN_CONFIG_EVENTS = 2, /* connections of every pod become events, policy or not */
 };
 
 struct cairn_config {
@@ -19,8 +20,9 @@ struct cairn_config {
 	__u32 flags; /* cairn_config_flag */
 	__u32 entries_per_s; /* above this rate of new connections (per CPU) those handed over get no entry; 0: no limit */
 	__u8 uplink_mac[6];
-	__u8 pad[6];
-	__u64 event_interval_ns; /* 0: every drop becomes an event */
+	__u16 drop_events; /* of one reason, on one CPU, in each interval */
+	__u32 connection_events; /* of one kind, likewise */
+	__u64 event_interval_ns; /* 0: everything becomes an event */
 };
 
 _Static_assert(sizeof(struct cairn_config) == 64, "ABI");

@@ -6,7 +6,6 @@
  * policy_names     HASH          cairn_name_key            cairn_name_page
  * policy_peers     HASH          cairn_policy_key          cairn_policy_peer
  * policy_ports     HASH          cairn_port_key            cairn_policy_verdict
- * policy_flows     LRU_HASH      cairn_flow_key            cairn_policy_flow
  * policy_rules     HASH          __u32 rule                cairn_rule_counters
  * policy_state     ARRAY of one  __u32 0                   cairn_policy_state
  *
@@ -31,6 +30,8 @@
  * A table never changes while an entry of `policy_peers` names it: user space writes a new one under
  * a new number, then the peers, then raises the revision, then deletes what is unused. A connection's
  * next packet after that is judged anew.
+ *
+ * Connections that were judged are in flow.h.
  *
  * Port keys of ICMP: the type in the high octet, the code in the low one. Protocols without ports
  * have port 0.
@@ -111,43 +112,6 @@ struct cairn_name_page {
 	__u32 selectors[CAIRN_NAME_SELECTORS]; /* identities; 0 ends the list */
 };
 
-/* A connection, the same key for packets of both ways: `low` is the lesser address, compared
- * as octets, and with equal addresses the lesser port. ICMP echo has the identifier as the port
- * of both ends; other ICMP none. */
-struct cairn_flow_key {
-	struct cairn_addr low;
-	struct cairn_addr high;
-	__be16 low_port;
-	__be16 high_port;
-	__u8 protocol;
-	__u8 pad[3];
-};
-
-enum cairn_flow_flag {
-	CAIRN_FLOW_OPENED_HIGH = 1, /* the `high` end opened it */
-	CAIRN_FLOW_FROM_PROXY = 2, /* the proxy's own connection to the destination */
-	CAIRN_FLOW_ANSWERED = 4, /* the other end has sent, too */
-	CAIRN_FLOW_CLOSING = 8, /* TCP: FIN or RST seen */
-	CAIRN_FLOW_SERVED = 16, /* with FROM_PROXY: a proxy has judged it for who is reached, too */
-	CAIRN_FLOW_AUDITED = 32, /* was counted as one that a policy in audit mode would decide otherwise */
-};
-
-struct cairn_policy_flow {
-	__u64 created_ns; /* CLOCK_MONOTONIC (coarse) */
-	__u64 seen_ns;
-	__u64 packets; /* as its opener sent them */
-	__u64 octets;
-	__u64 packets_back;
-	__u64 octets_back;
-	__u32 egress_revision; /* when it was judged for who opened it; 0: not yet */
-	__u32 ingress_revision; /* likewise for who is reached */
-	__u32 egress_rule; /* which rule let it through */
-	__u32 ingress_rule;
-	__be16 proxy; /* port of the listener that has it; 0: none */
-	__u8 flags; /* cairn_flow_flag */
-	__u8 pad[5];
-};
-
 struct cairn_rule_counters {
 	__u64 allowed; /* connections */
 	__u64 denied; /* packets */
@@ -182,7 +146,5 @@ _Static_assert(sizeof(struct cairn_policy_peer) == 20, "ABI");
 _Static_assert(sizeof(struct cairn_port_key) == 8, "ABI");
 _Static_assert(sizeof(struct cairn_name_key) == 20, "ABI");
 _Static_assert(sizeof(struct cairn_name_page) == 32, "ABI");
-_Static_assert(sizeof(struct cairn_flow_key) == 40, "ABI");
-_Static_assert(sizeof(struct cairn_policy_flow) == 72, "ABI");
 _Static_assert(sizeof(struct cairn_rule_counters) == 24, "ABI");
 _Static_assert(sizeof(struct cairn_policy_state) == 8, "ABI");

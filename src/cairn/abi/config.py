@@ -22,6 +22,8 @@ class ConfigFlag(IntFlag):
 
     XDP_HAND_OVER = 1
     """The XDP program hands over itself; else it only drops."""
+    EVENTS = 2
+    """Connections of every pod become events, policy or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,12 @@ class Config:
     entries_per_s: int
     """Above this rate of new connections (per CPU) those handed over get no entry; 0: no limit."""
     uplink_mac: bytes
+    drop_events: int
+    """Of one reason, on one CPU, in each interval."""
+    connection_events: int
+    """Of one kind, likewise."""
     event_interval_ns: int
-    """0: every drop becomes an event."""
+    """0: everything becomes an event."""
     SIZE: ClassVar[int] = 64
 
     @classmethod
@@ -52,8 +58,10 @@ class Config:
             flags,
             entries_per_s,
             uplink_mac,
+            drop_events,
+            connection_events,
             event_interval_ns,
-        ) = unpack("=16s16sIII6s6xQ", raw)
+        ) = unpack("=16s16sIII6sHIQ", raw)
         return cls(
             read_address(node_address),
             read_address(node_address6),
@@ -61,18 +69,22 @@ class Config:
             flags,
             entries_per_s,
             uplink_mac,
+            drop_events,
+            connection_events,
             event_interval_ns,
         )
 
     def write(self) -> bytes:
         """Return the 64 octets."""
         return pack(
-            "=16s16sIII6s6xQ",
+            "=16s16sIII6sHIQ",
             write_address(self.node_address),
             write_address(self.node_address6),
             self.uplink_ifindex,
             self.flags,
             self.entries_per_s,
             self.uplink_mac,
+            self.drop_events,
+            self.connection_events,
             self.event_interval_ns,
         )

@@ -62,23 +62,6 @@ class Identity(IntEnum):
     WORLD_IPV6 = 10
 
 
-class FlowFlag(IntFlag):
-    """enum cairn_flow_flag."""
-
-    OPENED_HIGH = 1
-    """The `high` end opened it."""
-    FROM_PROXY = 2
-    """The proxy's own connection to the destination."""
-    ANSWERED = 4
-    """The other end has sent, too."""
-    CLOSING = 8
-    """TCP: FIN or RST seen."""
-    SERVED = 16
-    """With FROM_PROXY: a proxy has judged it for who is reached, too."""
-    AUDITED = 32
-    """Was counted as one that a policy in audit mode would decide otherwise."""
-
-
 class PolicyFlag(IntFlag):
     """enum cairn_policy_flag."""
 
@@ -87,41 +70,6 @@ class PolicyFlag(IntFlag):
     HOST_EGRESS = 2
     PROXY_RUNS = 4
     """Some verdict says PROXY: replies may belong to the proxy."""
-
-
-@dataclass(frozen=True, slots=True)
-class FlowKey:
-    """struct cairn_flow_key."""
-
-    low: Address
-    high: Address
-    low_port: int
-    high_port: int
-    protocol: int
-    SIZE: ClassVar[int] = 40
-
-    @classmethod
-    def read(cls, raw: bytes) -> Self:
-        """Return the value in 40 octets."""
-        low, high, low_port, high_port, protocol = unpack("=16s16s2s2sB3x", raw)
-        return cls(
-            read_address(low),
-            read_address(high),
-            int.from_bytes(low_port, "big"),
-            int.from_bytes(high_port, "big"),
-            protocol,
-        )
-
-    def write(self) -> bytes:
-        """Return the 40 octets."""
-        return pack(
-            "=16s16s2s2sB3x",
-            write_address(self.low),
-            write_address(self.high),
-            self.low_port.to_bytes(2, "big"),
-            self.high_port.to_bytes(2, "big"),
-            self.protocol,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,82 +108,6 @@ class NamePage:
     def write(self) -> bytes:
         """Return the 32 octets."""
         return pack("=32s", self.selectors)
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyFlow:
-    """struct cairn_policy_flow."""
-
-    created_ns: int
-    """CLOCK_MONOTONIC (coarse)."""
-    seen_ns: int
-    packets: int
-    """As its opener sent them."""
-    octets: int
-    packets_back: int
-    octets_back: int
-    egress_revision: int
-    """When it was judged for who opened it; 0: not yet."""
-    ingress_revision: int
-    """Likewise for who is reached."""
-    egress_rule: int
-    """Which rule let it through."""
-    ingress_rule: int
-    proxy: int
-    """Port of the listener that has it; 0: none."""
-    flags: int
-    """Of `FlowFlag`."""
-    SIZE: ClassVar[int] = 72
-
-    @classmethod
-    def read(cls, raw: bytes) -> Self:
-        """Return the value in 72 octets."""
-        (
-            created_ns,
-            seen_ns,
-            packets,
-            octets,
-            packets_back,
-            octets_back,
-            egress_revision,
-            ingress_revision,
-            egress_rule,
-            ingress_rule,
-            proxy,
-            flags,
-        ) = unpack("=QQQQQQIIII2sB5x", raw)
-        return cls(
-            created_ns,
-            seen_ns,
-            packets,
-            octets,
-            packets_back,
-            octets_back,
-            egress_revision,
-            ingress_revision,
-            egress_rule,
-            ingress_rule,
-            int.from_bytes(proxy, "big"),
-            flags,
-        )
-
-    def write(self) -> bytes:
-        """Return the 72 octets."""
-        return pack(
-            "=QQQQQQIIII2sB5x",
-            self.created_ns,
-            self.seen_ns,
-            self.packets,
-            self.octets,
-            self.packets_back,
-            self.octets_back,
-            self.egress_revision,
-            self.ingress_revision,
-            self.egress_rule,
-            self.ingress_rule,
-            self.proxy.to_bytes(2, "big"),
-            self.flags,
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,8 @@ POLICY_FLOW = np.dtype(
         ("ingress_rule", "<u4"),
         ("proxy", ">u2"),
         ("flags", "u1"),
-        ("pad", "V5"),
+        ("pad", "V1"),
+        ("ending", "<u4"),
     ]
 )
 

@@ -33,6 +33,12 @@ from cairn.abi.event import (
     Metric,
     Point,
 )
+from cairn.abi.flow import (
+    FlowEndFlag,
+    FlowFlag,
+    FlowKey,
+    PolicyFlow,
+)
 from cairn.abi.node import (
     Node,
     NodeFlag,
@@ -46,15 +52,12 @@ from cairn.abi.policy import (
     MARK_TO_PROXY,
     NAME_PAGES,
     NAME_SELECTORS,
-    FlowFlag,
-    FlowKey,
     Identity,
     NameKey,
     NamePage,
     PolicyAction,
     PolicyDirection,
     PolicyFlag,
-    PolicyFlow,
     PolicyKey,
     PolicyPeer,
     PolicyState,
@@ -118,6 +121,7 @@ __all__ = [
     "Event",
     "EventFlag",
     "EventKind",
+    "FlowEndFlag",
     "FlowFlag",
     "FlowKey",
     "Fragment",

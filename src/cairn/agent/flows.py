@@ -28,6 +28,7 @@ from cairn.agent.flow_feed import FlowFeed
 from cairn.agent.flow_names import LearntNames
 from cairn.agent.lookup_watch import watch_lookups
 from cairn.dns.lookup import Lookup
+from cairn.flow.address import Records
 from cairn.flow.columns import Batch
 from cairn.libbpf import BpfError, Map
 from cairn.libbpf.ring import Ring
@@ -81,13 +82,16 @@ class Flows:
     def drain(self) -> int:
         """Take what the ring holds; return how many events that were. Raises BpfError."""
         events = self._ring.drain()
-        if not len(events):
-            return 0
+        if len(events):
+            self.take_events(events)
+        return len(events)
+
+    def take_events(self, events: Records) -> None:
+        """Take what happened, as the data plane tells it."""
         self._drops.put(events)
         now_ns = time.monotonic_ns()
         offset_ns = time.time_ns() - now_ns
         self._put(self._records.of_events(events, offset_ns=offset_ns, now_ns=now_ns))
-        return len(events)
 
     def take_requests(self, lines: Collection[Line]) -> None:
         """Take what the HTTP proxy judged."""

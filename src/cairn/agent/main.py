@@ -49,6 +49,7 @@ from cairn.desired.endpoint import PodEndpoint
 from cairn.drive.daemon import collect_once, run_daemon
 from cairn.drive.event_recorder import EventRecorder
 from cairn.drive.kube_client import Client
+from cairn.flow.address import Records
 from cairn.flow.columns import Decision
 from cairn.kube.metadata import Key
 from cairn.kube.node import Node, NodeFacts
@@ -100,7 +101,9 @@ class Agent:
         self._client = client
         self._node = node
         self._uplink = uplink
-        self._data_plane = DataPlane.load(options.bpf, uplink, options.map_sizes)
+        self._data_plane = DataPlane.load(
+            options.bpf, uplink, options.map_sizes, events=options.events
+        )
         self._store = EndpointStore(options.run / "endpoints")
         self._cluster = Cluster(client, node.name)
         facts = NodeFacts(node.name, node.internal_ips, node.pod_networks, uplink.mac)
@@ -110,9 +113,8 @@ class Agent:
         self._l2 = L2(client, self._cluster.services, facts, uplink, options.run / "speaker.sock")
         self._mtu_bytes = uplink.mtu_bytes
         self._recorder = EventRecorder(client, "cairn-agent")
-        self._early = EarlyDrops(
-            maps, XdpHook(self._data_plane, uplink, RevisionMap(maps)), options.xdp
-        )
+        hook = XdpHook(self._data_plane, uplink, RevisionMap(maps))
+        self._early = EarlyDrops(maps, hook, options.xdp)
         self._serving = Serving(
             client,
             self._cluster,
@@ -197,6 +199,9 @@ class Agent:
             capacity=self._options.flows,
         )
         policies.requests.on_requests = flows.take_requests
+        if self._options.events:
+            loop = asyncio.get_running_loop()
+            self._upkeep.on_closed = lambda events: _hand(loop, flows.take_events, events)
         return flows
 
     def _make_metrics(self) -> MetricsServer:
@@ -346,3 +351,10 @@ class Agent:
         self._data_plane.detach_pod(endpoint)
         self._policies.unwire_from(loop, endpoint)
         self._publisher.changed.set()
+
+
+def _hand(
+    loop: asyncio.AbstractEventLoop, take: Callable[[Records], None], events: Records
+) -> None:
+    """Have the loop's thread take some events."""
+    loop.call_soon_threadsafe(take, events)

@@ -16,6 +16,10 @@ from cairn.compile.xdp_form import Wish
 
 MAP_ENTRIES = (16, 1 << 24)
 """The fewest and the most entries that a map may be told to hold."""
+RING = "events"
+RING_BYTES = (1 << 16, 1 << 28)
+"""The smallest and the largest ring of events."""
+SWITCH = {"on": True, "off": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class Options:
     map_sizes: Mapping[str, int] = field(default_factory=dict)
     xdp: Wish = Wish.AUTO
     flows: int = CAPACITY
+    events: bool = True
 
 
 def parse(argv: list[str]) -> Options:
@@ -54,7 +59,13 @@ def parse(argv: list[str]) -> Options:
     parser.add_argument("--flows", type=flow_capacity, metavar="N",
                         default=os.environ.get("CAIRN_FLOWS") or str(CAPACITY),
                         help="to remember; default: $CAIRN_FLOWS, else 65536")  # fmt: skip
+    parser.add_argument("--events", choices=list(SWITCH),
+                        default=os.environ.get("CAIRN_EVENTS") or "on",
+                        help="whether every pod's connections become flows, or only what is "
+                        "dropped or audited; default: $CAIRN_EVENTS, else on")  # fmt: skip
     found = parser.parse_args(argv)
+    if found.events not in SWITCH:
+        parser.error(f"CAIRN_EVENTS: {found.events!r} is neither on nor off")
     if not found.node:
         parser.error("which node is this? set NODE_NAME or pass --node")
     sizes = found.map_size
@@ -76,6 +87,7 @@ def parse(argv: list[str]) -> Options:
         dict(sizes),
         Wish(found.xdp),
         found.flows,
+        SWITCH[found.events],
     )
 
 
@@ -84,6 +96,14 @@ def map_size(text: str) -> tuple[str, int]:
     name, _, number = text.partition("=")
     if not name or name in FIXED_MAPS:
         raise argparse.ArgumentTypeError(f"{name!r} is no map whose size can be chosen")
+    if name == RING:
+        octets = int(number) if number.isdecimal() else 0
+        if not RING_BYTES[0] <= octets <= RING_BYTES[1] or octets & (octets - 1):
+            raise argparse.ArgumentTypeError(
+                f"{text!r}: the ring of events takes a power of two from {RING_BYTES[0]:,} to "
+                f"{RING_BYTES[1]:,} octets"
+            )
+        return name, octets
     if not number.isdecimal() or not MAP_ENTRIES[0] <= int(number) <= MAP_ENTRIES[1]:
         raise argparse.ArgumentTypeError(
             f"{text!r}: a map holds {MAP_ENTRIES[0]} to {MAP_ENTRIES[1]:,} entries"

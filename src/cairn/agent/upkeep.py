@@ -17,6 +17,7 @@ from cairn.apply.connection_sweeper import Swept, sweep
 from cairn.apply.map_usage import MapUsage
 from cairn.apply.policy_flow_sweeper import FlowsSwept, sweep_flows
 from cairn.libbpf import BpfError, Map
+from cairn.observe.closed_flows import Records
 from cairn.observe.expiry import PRESSURE_FROM
 from cairn.observe.map_fill import Fill, FillWatch, Notice
 
@@ -53,6 +54,8 @@ class Upkeep:
         self._said = ""
         self.sweeps: SweepFigures | None = None
         """None until the first run."""
+        self.on_closed: Callable[[Records], None] | None = None
+        """Gets events of connections that went silent, not in the loop's thread."""
         self.flows: FlowsSwept | None = None
         """Connections that policies judged; likewise."""
 
@@ -81,7 +84,7 @@ class Upkeep:
         """Sweep, count, and return what is to be told; raises BpfError."""
         start = time.monotonic()
         done = sweep(self._maps, time.monotonic_ns())
-        self.flows = sweep_flows(self._maps["policy_flows"], time.monotonic_ns())
+        self.flows = sweep_flows(self._maps["policy_flows"], time.monotonic_ns(), self.on_closed)
         took_s = time.monotonic() - start
         before = self.sweeps.removed if self.sweeps else 0
         self.sweeps = SweepFigures(done, took_s, before + done.removed)

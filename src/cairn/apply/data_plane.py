@@ -26,8 +26,12 @@ from cairn.desired.endpoint import PodEndpoint
 from cairn.libbpf import AttachType, BpfError, Map, Object, Program, attach, load_object
 from cairn.net import parse_address, parse_mac
 
-EVENT_INTERVAL_NS = 10_000_000
-"""At most one sampled drop per reason and CPU in this time."""
+EVENT_INTERVAL_NS = 100_000_000
+"""In this time each CPU tells of so many:"""
+DROP_EVENTS = 1_000
+"""dropped packets of one reason, or audited connections;"""
+CONNECTION_EVENTS = 20_000
+"""connections that begin, that end, that are translated, handed over, given to a proxy."""
 
 ENTRIES_PER_S = 20_000
 """New connections a second, on each CPU, that get an entry where they are handed over: far more
@@ -48,7 +52,7 @@ SOCKET_HOOKS = {
     "socket_getpeername6": AttachType.CGROUP_GETPEERNAME6,
 }
 FIXED_MAPS = frozenset(
-    {"metrics", "overlay", "event_gates", "entry_limit", "refusal_limit", "events", "policing"}
+    {"metrics", "overlay", "event_gates", "entry_limit", "refusal_limit", "policing"}
 )
 """Maps whose size belongs to the programs."""
 OVERLAY_HOOKS = {
@@ -76,6 +80,7 @@ class DataPlane:
         pins: Path,
         uplink: Uplink,
         sizes: Mapping[str, int] | None = None,
+        flags: ConfigFlag = _NO_FLAGS,
     ) -> None:
         self.maps: dict[str, Map] = {
             name: table for loaded in objects.values() for name, table in loaded.maps.items()
@@ -91,25 +96,33 @@ class DataPlane:
         """Where the links are pinned."""
         self._uplink = uplink
         self._sizes = sizes
+        self._flags = flags
 
     @classmethod
     def load(
-        cls, pins: Path, uplink: Uplink, sizes: Mapping[str, int] | None = None
+        cls,
+        pins: Path,
+        uplink: Uplink,
+        sizes: Mapping[str, int] | None = None,
+        *,
+        events: bool = True,
     ) -> "DataPlane":
         """Load every object; maps that are pinned already are shared, with what they hold.
 
-        `sizes`: entries by map name, for maps that are to hold more or fewer than by default.
+        `sizes`: entries by map name, for maps that are to hold more or fewer than by default; of
+        `events` octets. `events`: whether every pod's connections become events.
 
         Raises BpfError with the object and the verifier's or the kernel's reason.
         """
-        objects = _load(OBJECTS, pins, uplink, sizes)
+        flags = ConfigFlag.EVENTS if events else _NO_FLAGS
+        objects = _load(OBJECTS, pins, uplink, sizes, flags)
         known = {name for loaded in objects.values() for name in loaded.maps if "." not in name}
         if unknown := (sizes or {}).keys() - known:
             raise BpfError(
                 f"--map-size {', '.join(sorted(unknown))}: no such map; "
                 f"there are {', '.join(sorted(known - FIXED_MAPS))}"
             )
-        return cls(objects, pins, uplink, sizes)
+        return cls(objects, pins, uplink, sizes, flags)
 
     def program(self, name: str) -> Program:
         """Return a loaded program."""
@@ -136,7 +149,8 @@ class DataPlane:
         They are loaded when first needed: most clusters lie on one subnet.
         """
         if OVERLAY_HOOKS.keys() - self._programs.keys():
-            for loaded in _load(OVERLAY_HOOKS, self._pins, self._uplink, self._sizes).values():
+            found = _load(OVERLAY_HOOKS, self._pins, self._uplink, self._sizes, self._flags)
+            for loaded in found.values():
                 self._programs |= loaded.programs
         for name, hook in OVERLAY_HOOKS.items():
             self._attach(name, hook, ifindex, name)
@@ -162,7 +176,7 @@ class DataPlane:
         the maps that are its own.
         """
         own = {**(self._sizes or {}), **sizes}
-        return _load((name,), self._pins, self._uplink, own, flags, sections)[name]
+        return _load((name,), self._pins, self._uplink, own, flags | self._flags, sections)[name]
 
     def attach_pod(self, endpoint: PodEndpoint) -> None:
         """Police and forward what the pod sends, and make the pod reachable.
@@ -234,6 +248,8 @@ def _load(
         flags=flags,
         entries_per_s=ENTRIES_PER_S,
         uplink_mac=parse_mac(uplink.mac),
+        drop_events=DROP_EVENTS,
+        connection_events=CONNECTION_EVENTS,
         event_interval_ns=EVENT_INTERVAL_NS,
     )
     objects: dict[str, Object] = {}

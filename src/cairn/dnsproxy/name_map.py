@@ -15,7 +15,8 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from cairn.abi.policy import NAME_SELECTORS, FlowFlag, FlowKey, NameKey, NamePage, PolicyFlow
+from cairn.abi.flow import FlowFlag, FlowKey, PolicyFlow
+from cairn.abi.policy import NAME_SELECTORS, NameKey, NamePage
 from cairn.libbpf import BpfError, Map
 from cairn.net import Protocol
 

@@ -1,6 +1,6 @@
 """Which connections that policies judged have ended or gone silent.
 
-    columns of `policy_flows` (abi.records.FLOW_KEY, POLICY_FLOW)  ->  keys to delete
+    columns of `policy_flows` (abi.records.FLOW_KEY, POLICY_FLOW)  ->  which to delete
 
 An entry that is gone too early costs more than one that stays: the next packet may be an answer,
 which would be judged as if its sender had opened the connection. So the limits are those of
@@ -45,8 +45,8 @@ DEFAULT_LIMITS = FlowLimits()
 
 def expired_flows(
     keys: Records, values: Records, now_ns: int, limits: FlowLimits = DEFAULT_LIMITS
-) -> Records:
-    """Return the keys of the flows that may go; `now_ns` is CLOCK_MONOTONIC."""
+) -> npt.NDArray[np.bool_]:
+    """Return which flows may go; `now_ns` is CLOCK_MONOTONIC."""
     flags, protocol = values["flags"], keys["protocol"]
     tcp = protocol == Protocol.TCP
     limit_s = np.full(len(keys), limits.other_s)
@@ -55,5 +55,5 @@ def expired_flows(
     limit_s[tcp & (flags & FlowFlag.ANSWERED == 0)] = limits.opening_s
     limit_s[tcp & (flags & FlowFlag.CLOSING != 0)] = limits.closing_s
     seen_ns = np.maximum(values["seen_ns"], values["created_ns"]).astype(np.int64)
-    expired: Records = keys[now_ns - seen_ns > limit_s * NS_PER_S]
+    expired: npt.NDArray[np.bool_] = now_ns - seen_ns > limit_s * NS_PER_S
     return expired

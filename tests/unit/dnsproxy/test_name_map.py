@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cairn.abi.policy import FlowFlag, PolicyFlow
+from cairn.abi.flow import FlowFlag, PolicyFlow
 from cairn.dns.learnt import Lease
 from cairn.dnsproxy.journal import Journal
 from cairn.dnsproxy.name_map import is_live
@@ -27,7 +27,7 @@ ADDRESS = bytes(15) + b"\1"
     ],
 )
 def test_who_lives(protocol: int, flags: FlowFlag, age_s: int, live: bool) -> None:
-    flow = PolicyFlow(0, 10**12, 1, 1, 1, 1, 1, 1, 1, 1, 0, flags)
+    flow = PolicyFlow(0, 10**12, 1, 1, 1, 1, 1, 1, 1, 1, 0, flags, 0)
     assert is_live(flow, protocol, 10**12 + age_s * 10**9) == live
 
 
