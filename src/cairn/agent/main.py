@@ -24,6 +24,7 @@ from cairn.agent.endpoint_store import EndpointStore
 from cairn.agent.flow_ends import FlowEnds, Sources, decision_of
 from cairn.agent.flow_metrics import FlowMetrics
 from cairn.agent.flow_names import LearntNames
+from cairn.agent.flow_rules import FlowRules
 from cairn.agent.flow_server import serve_flows
 from cairn.agent.flows import Flows
 from cairn.agent.host_guard import HostGuard
@@ -193,7 +194,7 @@ class Agent:
 
         flows = Flows(
             self._data_plane.maps,
-            FlowRecords(self._node.name, ends.known, decision),
+            FlowRecords(self._node.name, ends.known, decision, FlowRules(sources).decision),
             ends,
             names,
             drops=DropLog(policies.names),
