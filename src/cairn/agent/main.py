@@ -23,7 +23,7 @@ from cairn.agent.endpoint_publisher import EndpointPublisher
 from cairn.agent.endpoint_store import EndpointStore
 from cairn.agent.flow_ends import FlowEnds, Sources, decision_of
 from cairn.agent.flow_names import LearntNames
-from cairn.agent.flow_server import serve_flows
+from cairn.agent.flow_server import SOCKET, ObservedNode, serve_flows
 from cairn.agent.flows import Flows
 from cairn.agent.host_guard import HostGuard
 from cairn.agent.l2 import L2
@@ -253,8 +253,13 @@ class Agent:
             tasks.create_task(self._metrics.run())
             tasks.create_task(self._sockets.run(self._reconciler.serves))
             tasks.create_task(self._flows.run(self._options.run / "dns.sock"))
-            tasks.create_task(serve_flows(self._flows.feed))
+            tasks.create_task(self._serve_flows())
             log.info("ready")
+
+    async def _serve_flows(self) -> None:
+        feed = self._flows.feed
+        node = ObservedNode(self._node.name, self._node.internal_ips[0], feed)
+        await serve_flows(node, feed, self._options.run / SOCKET)
 
     async def _fill(self, tasks: asyncio.TaskGroup) -> None:
         """Read the cluster's objects and make the data plane what they say."""
