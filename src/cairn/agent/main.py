@@ -145,7 +145,6 @@ class Agent:
         self._publisher = EndpointPublisher(client, node, self._policies.of_endpoint)
         self._guard = self._make_guard()
         self._rates = self._make_rates()
-        self._policies.keeper.before_compile = self._guard.look
         self._policies.keeper.on_written = self._policies_written
         self._upkeep = Upkeep(maps, self._tell)
         self._flows = self._make_flows()
@@ -164,7 +163,7 @@ class Agent:
         )
 
     def _make_guard(self) -> HostGuard:
-        return HostGuard(
+        guard = HostGuard(
             self._node.name,
             self._policies.engine,
             self._cluster,
@@ -172,6 +171,8 @@ class Agent:
             policies=self._policies.about_node,
             on_change=self._policies.keeper.look_again,
         )
+        self._policies.keeper.before_compile = guard.look
+        return guard
 
     def _make_rates(self) -> PolicyRates:
         return PolicyRates(

@@ -51,7 +51,8 @@ def _renamed(file: Any) -> Any:
     file.package = ONE
     for message in file.message_type:
         for field in message.field:
-            field.type_name = field.type_name.replace(ALPHA, ONE)
+            if field.type_name:
+                field.type_name = field.type_name.replace(ALPHA, ONE)
     for service in file.service:
         for method in service.method:
             method.input_type = method.input_type.replace(ALPHA, ONE)
