@@ -22,8 +22,9 @@ from cairn.agent.early_drops import EarlyDrops
 from cairn.agent.endpoint_publisher import EndpointPublisher
 from cairn.agent.endpoint_store import EndpointStore
 from cairn.agent.flow_ends import FlowEnds, Sources, decision_of
+from cairn.agent.flow_metrics import FlowMetrics
 from cairn.agent.flow_names import LearntNames
-from cairn.agent.flow_server import serve_flows
+from cairn.agent.flow_server import SOCKET, ObservedNode, serve_flows
 from cairn.agent.flows import Flows
 from cairn.agent.host_guard import HostGuard
 from cairn.agent.l2 import L2
@@ -209,8 +210,10 @@ class Agent:
         self._policies.maps.with_proxies = lambda: upkeep.flows is None or upkeep.flows.proxied > 0
         node = NodeMetrics(maps, self._options.bpf, upkeep, self._reconciler.name_backends)
         own = AgentMetrics(self._cluster, self._reconciler, self._policies.keeper, self._bgp)
+        store = self._flows.feed.store
+        flows = FlowMetrics(self._flows.counts, store.__len__)
         return MetricsServer(
-            (node, PolicyMetrics(maps, self._policies), own),
+            (node, PolicyMetrics(maps, self._policies), own, flows),
             self._uplink.addresses,
             self._options.metrics_port,
         )
@@ -253,8 +256,13 @@ class Agent:
             tasks.create_task(self._metrics.run())
             tasks.create_task(self._sockets.run(self._reconciler.serves))
             tasks.create_task(self._flows.run(self._options.run / "dns.sock"))
-            tasks.create_task(serve_flows(self._flows.feed))
+            tasks.create_task(self._serve_flows())
             log.info("ready")
+
+    async def _serve_flows(self) -> None:
+        feed = self._flows.feed
+        node = ObservedNode(self._node.name, self._node.internal_ips[0], feed)
+        await serve_flows(node, feed, self._options.run / SOCKET)
 
     async def _fill(self, tasks: asyncio.TaskGroup) -> None:
         """Read the cluster's objects and make the data plane what they say."""
@@ -291,7 +299,7 @@ class Agent:
             on_add=self._add_pod,
             on_delete=partial(self._delete_pod, asyncio.get_running_loop()),
             admit=self._policies.admit,
-            report=SelfReport(self._cluster, self._reconciler),
+            report=SelfReport(self._cluster, self._reconciler, self._policies, self._serving),
         )
         socket = self._options.run / "agent.sock"
         server = await cni.serve(socket)
