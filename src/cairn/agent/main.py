@@ -26,6 +26,7 @@ from cairn.agent.flow_names import LearntNames
 from cairn.agent.flow_server import serve_flows
 from cairn.agent.flows import Flows
 from cairn.agent.host_guard import HostGuard
+from cairn.agent.kernel_metrics import KernelMetrics
 from cairn.agent.l2 import L2
 from cairn.agent.metrics import MetricsServer, NodeMetrics
 from cairn.agent.node_metrics import AgentMetrics
@@ -41,6 +42,7 @@ from cairn.agent.serving import Serving
 from cairn.agent.upkeep import Upkeep
 from cairn.apply import pod_link
 from cairn.apply.data_plane import DataPlane
+from cairn.apply.kernel_watch import KernelWatch
 from cairn.apply.revision import RevisionMap
 from cairn.apply.uplink import NoUplink, Uplink, find_uplink, prepare_node
 from cairn.apply.xdp import XdpHook
@@ -197,6 +199,7 @@ class Agent:
             names,
             drops=DropLog(policies.names),
             capacity=self._options.flows,
+            kernel=KernelWatch(self._data_plane),
         )
         policies.requests.on_requests = flows.take_requests
         if self._options.events:
@@ -210,7 +213,7 @@ class Agent:
         node = NodeMetrics(maps, self._options.bpf, upkeep, self._reconciler.name_backends)
         own = AgentMetrics(self._cluster, self._reconciler, self._policies.keeper, self._bgp)
         return MetricsServer(
-            (node, PolicyMetrics(maps, self._policies), own),
+            (node, PolicyMetrics(maps, self._policies), own, KernelMetrics(self._flows.kernel)),
             self._uplink.addresses,
             self._options.metrics_port,
         )
@@ -287,11 +290,11 @@ class Agent:
             self._store,
             self._node.pod_networks,
             mtu_bytes=lambda: self._mtu_bytes,
-            on_create=self._data_plane.attach_pod,
+            on_create=self._attach_pod,
             on_add=self._add_pod,
             on_delete=partial(self._delete_pod, asyncio.get_running_loop()),
             admit=self._policies.admit,
-            report=SelfReport(self._cluster, self._reconciler),
+            report=SelfReport(self._cluster, self._reconciler, self._flows.kernel),
         )
         socket = self._options.run / "agent.sock"
         server = await cni.serve(socket)
@@ -320,6 +323,7 @@ class Agent:
                 pod_link.disconnect(endpoint.host_ifname)
                 self._store.remove(endpoint)
         self._data_plane.take_over(self._store)
+        self._flows.start(self._store)
 
     def _look_again(self, record: NodeRecord) -> Callable[[], None]:
         def look() -> None:
@@ -343,12 +347,17 @@ class Agent:
                     failed.append(f"pod {endpoint.namespace}/{endpoint.pod}: {error}")
         return failed
 
+    def _attach_pod(self, endpoint: PodEndpoint) -> None:
+        self._data_plane.attach_pod(endpoint)
+        self._flows.kernel.add(endpoint)
+
     def _add_pod(self, endpoint: PodEndpoint) -> None:
         pod_link.set_mtu(endpoint, self._mtu_bytes)  # it may have changed since it was wired
         self._publisher.changed.set()
 
     def _delete_pod(self, loop: asyncio.AbstractEventLoop, endpoint: PodEndpoint) -> None:
         self._data_plane.detach_pod(endpoint)
+        self._flows.kernel.remove(endpoint)
         self._policies.unwire_from(loop, endpoint)
         self._publisher.changed.set()
 
