@@ -3,6 +3,7 @@
 Facts  ->  findings of area 9
 """
 
+import re
 from collections import Counter, defaultdict
 
 from cairn.diagnose.doctor.bench import Bench
@@ -47,7 +48,7 @@ def check_agents(facts: Facts, bench: Bench) -> None:
                 *(f"{w.resource}: {w.error}" for w in silent[:3]),
                 age=f"{longest:.0f} s",
                 reason=silent[0].error,
-                api=facts.cluster.server.split("//")[-1].split(":")[0],
+                api=_host(silent[0].error) or _host(facts.cluster.server),
                 **values,
             )
         if not agent.healthy and agent.reason:
@@ -58,6 +59,12 @@ def check_agents(facts: Facts, bench: Bench) -> None:
                 bench.found(
                     "WritesFail", f"node {name}", *lines[:3], what=what, reason=first, **values
                 )
+
+
+def _host(text: str) -> str:
+    """Return the host of the first URL in a text."""
+    found = re.search(r"https?://(\[[^]]+\]|[^:/\s]+)", text)
+    return found[1].strip("[]") if found else ""
 
 
 def pods_of(facts: Facts, app: str) -> list[Object]:
@@ -117,19 +124,23 @@ def _ready(pod: Object) -> bool:
 
 
 def check_versions(facts: Facts, bench: Bench) -> None:
-    """All nodes run one version."""
+    """All parts of Cairn, on all nodes, are of one version."""
     by: dict[str, list[str]] = defaultdict(list)
     for name, report in facts.nodes.items():
         bench.looked()
-        for version in {report.version, report.agent.version} - {""}:
-            by[version].append(name)
+        parts = [("agent", v) for v in {report.version, report.agent.version}]
+        parts.append(("speaker", report.speaker.version))
+        parts += [(proxy.name, proxy.version) for proxy in report.proxies]
+        for part, version in (*parts, *report.versions.items()):
+            if version:
+                by[version].append(f"{part} of {name}")
     if len(by) > 1:
         counts = Counter({version: len(names) for version, names in by.items()})
         usual = counts.most_common(1)[0][0]
         for version, names in by.items():
             if version != usual:
-                parts = f"agents of {', '.join(names)}"
-                bench.found("VersionSkew", parts, parts=parts, version=version, others=usual)
+                told = ", ".join(names)
+                bench.found("VersionSkew", told, parts=told, version=version, others=usual)
 
 
 def check_disks(facts: Facts, bench: Bench) -> None:

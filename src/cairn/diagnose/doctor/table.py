@@ -8,15 +8,20 @@ from dataclasses import dataclass
 
 from cairn.diagnose.doctor import (
     addresses,
+    certificates,
     data_plane,
+    history,
     itself,
     nodes,
+    policies,
     proxies,
     sessions,
+    wiring,
     workloads,
     written,
 )
 from cairn.diagnose.doctor.bench import Bench
+from cairn.diagnose.doctor.causes import Ranked, rank
 from cairn.diagnose.facts import Facts
 from cairn.diagnose.finding import Finding, Weight
 
@@ -44,9 +49,14 @@ CHECKS = (
     Check("nodes", "routes to pods", nodes.check_pod_routes),
     Check("dataplane", "programs", data_plane.check_programs),
     Check("dataplane", "drift", data_plane.check_drift),
+    Check("dataplane", "addresses served", wiring.check_vips),
+    Check("dataplane", "pods wired", wiring.check_pods_wired),
     Check("dataplane", "maps", data_plane.check_maps),
-    Check("bgp", "policies", sessions.check_policies),
+    Check("policy", "in force", policies.check_enforced),
+    Check("policy", "pods closed", policies.check_closed),
+    Check("bgp", "peering policies", sessions.check_policies),
     Check("bgp", "sessions", sessions.check_sessions),
+    Check("bgp", "sessions' lives", sessions.check_lives),
     Check("bgp", "router's routes", sessions.check_routes),
     Check("addresses", "pools", addresses.check_pools),
     Check("addresses", "Services", addresses.check_addresses),
@@ -54,8 +64,13 @@ CHECKS = (
     Check("services", "endpoints", workloads.check_services),
     Check("services", "backends", workloads.check_backends),
     Check("addresses", "announcements", addresses.check_announced),
+    Check("addresses", "ARP and ND", addresses.check_answered),
+    Check("addresses", "L2 policies", addresses.check_l2_policies),
+    Check("addresses", "proofs", wiring.check_proofs),
     Check("dns", "cluster DNS", proxies.check_dns),
     Check("proxies", "proxies", proxies.check_proxies),
+    Check("proxies", "certificates", certificates.check_certificates),
+    Check("cairn", "relay and history", history.check_history),
     Check("cairn", "disks", itself.check_disks),
     Check("cairn", "versions", itself.check_versions),
     Check("nodes", "clocks", nodes.check_clocks),
@@ -86,10 +101,14 @@ def examine(facts: Facts, areas: Iterable[str] = ()) -> list[Looked]:
     return looked
 
 
+def ranked(looked: Sequence[Looked]) -> list[Ranked]:
+    """Return all findings in their places: the heaviest first, causes before what they bring."""
+    return rank([finding for one in looked for finding in one.bench.findings])
+
+
 def findings_of(looked: Sequence[Looked]) -> list[Finding]:
-    """Return all findings: the heaviest first, of one weight in the order of the table."""
-    found = [finding for one in looked for finding in one.bench.findings]
-    return sorted(found, key=lambda finding: -finding.kind.weight)
+    """Return all findings in their places."""
+    return [one.finding for one in ranked(looked)]
 
 
 def is_healthy(found: Iterable[Finding]) -> bool:
