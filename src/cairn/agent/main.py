@@ -27,7 +27,6 @@ from cairn.agent.flow_names import LearntNames
 from cairn.agent.flow_server import serve_flows
 from cairn.agent.flows import Flows
 from cairn.agent.host_guard import HostGuard
-from cairn.agent.kernel_metrics import KernelMetrics
 from cairn.agent.l2 import L2
 from cairn.agent.metrics import MetricsServer, NodeMetrics
 from cairn.agent.node_metrics import AgentMetrics
@@ -214,15 +213,9 @@ class Agent:
         node = NodeMetrics(maps, self._options.bpf, upkeep, self._reconciler.name_backends)
         own = AgentMetrics(self._cluster, self._reconciler, self._policies.keeper, self._bgp)
         store = self._flows.feed.store
-        flows = FlowMetrics(self._flows.counts, store.__len__)
+        flows = FlowMetrics(self._flows.counts, store.__len__, self._flows.kernel.name)
         return MetricsServer(
-            (
-                node,
-                PolicyMetrics(maps, self._policies),
-                own,
-                flows,
-                KernelMetrics(self._flows.kernel),
-            ),
+            (node, PolicyMetrics(maps, self._policies), own, flows),
             self._uplink.addresses,
             self._options.metrics_port,
         )

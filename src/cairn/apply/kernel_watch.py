@@ -37,10 +37,12 @@ class KernelWatch:
         self._inodes: dict[tuple[str, str], int] = {}
         self.names: dict[int, str] = {}
         """This kernel's reasons; empty if it tells none."""
-        self.counters: Map | None = None
-        """`kernel_drops`: what was dropped, by reason."""
         self.state = ""
         """Why nothing is told, for people; empty if all is well."""
+
+    def name(self, number: int) -> str:
+        """Return what the kernel calls a reason."""
+        return self.names.get(number, str(number))
 
     def start(self, pods: Iterable[PodEndpoint]) -> None:
         """Watch this node and these pods, in the place of what an earlier agent watched."""
@@ -53,7 +55,6 @@ class KernelWatch:
                 sizes={},
             )
             self._watched = loaded.maps["watched_netns"]
-            self.counters = loaded.maps["kernel_drops"]
             for key, _ in list(self._watched.items()):
                 self._watched.delete(key)
             self._put(os.stat(OWN_NETNS).st_ino, Netns.NODE)
