@@ -23,8 +23,6 @@
 const volatile __u8 kernel_telling[CAIRN_KERNEL_REASONS] SEC(".rodata.kernel") = {};
 
 CAIRN_MAP(watched_netns, BPF_MAP_TYPE_HASH, 4096, __u32, __u32, BPF_F_NO_PREALLOC);
-CAIRN_MAP(kernel_drops, BPF_MAP_TYPE_PERCPU_ARRAY, CAIRN_KERNEL_REASONS, __u32,
-	  struct cairn_metric, 0);
 
 struct ends {
 	struct cairn_endpoint *source;
@@ -79,17 +77,6 @@ static __always_inline bool is_told(const struct sk_buff *skb, const struct pack
 	return true;
 }
 
-static __always_inline void count_kernel(__u32 reason, __u32 octets)
-{
-	struct cairn_metric *metric = bpf_map_lookup_elem(&kernel_drops, &reason);
-
-	if (metric) {
-		metric->packets++;
-		metric->octets += octets;
-	}
-	count(HERE, CAIRN_DROP_KERNEL, octets);
-}
-
 static __always_inline void tell(const struct packet *p, const struct ends *ends, __u32 reason,
 				 __u32 octets, __u32 ifindex)
 {
@@ -141,7 +128,7 @@ int kernel_drop(__u64 *arguments)
 	octets = BPF_CORE_READ(skb, len);
 	if (*whose == CAIRN_NETNS_NODE)
 		ifindex = kernel_ifindex(skb, netns);
-	count_kernel(reason, octets);
+	count(HERE, CAIRN_DROP_KERNEL, octets);
 	tell(&p, &ends, reason, octets, ifindex);
 	return 0;
 }

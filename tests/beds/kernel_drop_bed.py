@@ -17,9 +17,10 @@ import numpy as np
 import packets
 import trial
 
-from cairn.abi.event import Event, EventKind, Netns
+from cairn.abi.event import VERDICT_SPACE, Event, EventKind, Netns, Point
 from cairn.abi.records import EVENT, METRIC
 from cairn.abi.structs import Config, ConfigFlag, Endpoint, Vip, VipFlag
+from cairn.abi.verdicts import Verdict
 from cairn.libbpf import Map, Program, attach_tracepoint, load_object
 from cairn.libbpf.kernel_types import kernel_enum
 from cairn.libbpf.ring import Ring
@@ -100,10 +101,10 @@ class KernelDropBed:
         assert found[-1].source_port == 9999, found
         return found[:-1]
 
-    def counted(self, reason: str) -> int:
+    def counted(self) -> int:
         """Return how many packets the program counted."""
-        number = next(n for n, name in self.names.items() if name == reason)
-        raw = self.maps["kernel_drops"].lookup(number.to_bytes(4, "little"))
+        index = Point.KERNEL * VERDICT_SPACE + Verdict.DROP_KERNEL
+        raw = self.maps["metrics"].lookup(index.to_bytes(4, "little"))
         assert raw is not None
         return int(np.frombuffer(raw, METRIC)["packets"].sum())
 

@@ -3,7 +3,6 @@
  *
  * map             type          key                       value
  * metrics         PERCPU_ARRAY  __u32 point*128 + verdict  cairn_metric
- * kernel_drops    PERCPU_ARRAY  __u32 kernel_reason       cairn_metric
  * watched_netns   HASH          __u32 inode of a network  __u32 cairn_netns
  *                               namespace
  * events          RINGBUF       -                         cairn_event records

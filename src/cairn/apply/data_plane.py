@@ -56,7 +56,6 @@ FIXED_MAPS = frozenset(
         "metrics",
         "overlay",
         "event_gates",
-        "kernel_drops",
         "entry_limit",
         "refusal_limit",
         "policing",
