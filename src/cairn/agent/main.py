@@ -23,6 +23,7 @@ from cairn.agent.endpoint_publisher import EndpointPublisher
 from cairn.agent.endpoint_store import EndpointStore
 from cairn.agent.flow_ends import FlowEnds, Sources, decision_of
 from cairn.agent.flow_names import LearntNames
+from cairn.agent.flow_question import FlowQuestion
 from cairn.agent.flow_server import serve_flows
 from cairn.agent.flows import Flows
 from cairn.agent.host_guard import HostGuard
@@ -292,6 +293,7 @@ class Agent:
             on_delete=partial(self._delete_pod, asyncio.get_running_loop()),
             admit=self._policies.admit,
             report=SelfReport(self._cluster, self._reconciler, self._policies, self._serving),
+            flows=FlowQuestion(self._flows.feed.store),
         )
         socket = self._options.run / "agent.sock"
         server = await cni.serve(socket)
