@@ -24,6 +24,7 @@ from cairn.agent.endpoint_store import EndpointStore
 from cairn.agent.flow_ends import FlowEnds, Sources, decision_of
 from cairn.agent.flow_metrics import FlowMetrics
 from cairn.agent.flow_names import LearntNames
+from cairn.agent.flow_question import FlowQuestion
 from cairn.agent.flow_rules import FlowRules
 from cairn.agent.flow_server import SOCKET, serve_flows
 from cairn.agent.flows import Flows
@@ -313,6 +314,7 @@ class Agent:
                 self._serving,
                 self._flows.kernel,
             ),
+            flows=FlowQuestion(self._flows.feed.store),
         )
         socket = self._options.run / "agent.sock"
         server = await cni.serve(socket)
