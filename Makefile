@@ -9,8 +9,9 @@ PIP := $(BIN)/pip install -qq --disable-pip-version-check
 # A busy machine may make a test of real daemons too late: it gets one more try, and the summary names it.
 AGAIN := --reruns 1 -rR
 SOURCES := $(shell find bpf bench/bpf -name '*.c' -o -name '*.h' 2>/dev/null)
+PROTOS := $(wildcard proto/*/*.proto)
 
-.PHONY: up down test lint bench bpf abi check clean install machine
+.PHONY: up down test lint bench bpf protos abi check clean install machine
 .DEFAULT_GOAL := help
 
 help:
@@ -20,9 +21,10 @@ help:
 	@echo "make lint    format check, linter, types"
 	@echo "make bench   measure and print the benchmark tables"
 	@echo "make bpf     compile the eBPF programs"
+	@echo "make protos  compile the messages of Hubble's API"
 	@echo "make abi     generate src/cairn/abi and docs/drops.md from bpf/include/cairn"
 
-install: $(STAMPS)/system $(STAMPS)/python $(STAMPS)/bpf $(STAMPS)/command
+install: $(STAMPS)/system $(STAMPS)/python $(STAMPS)/bpf $(STAMPS)/protos $(STAMPS)/command
 
 $(STAMPS)/system: tools/install_system.sh
 	@bash tools/install_system.sh run
@@ -50,11 +52,18 @@ $(STAMPS)/bpf: $(SOURCES) tools/build_bpf.py $(STAMPS)/python
 	@$(BIN)/python tools/build_bpf.py
 	@mkdir -p $(STAMPS) && touch $@
 
+$(STAMPS)/protos: $(PROTOS) tools/build_protos.py $(STAMPS)/python
+	@echo "==> messages of Hubble's API"
+	@$(BIN)/python tools/build_protos.py
+	@mkdir -p $(STAMPS) && touch $@
+
 $(STAMPS)/command: $(STAMPS)/python
 	@ln -sf $(CURDIR)/$(BIN)/cairn /usr/local/bin/cairn 2>/dev/null || true
 	@mkdir -p $(STAMPS) && touch $@
 
 bpf: $(STAMPS)/bpf
+
+protos: $(STAMPS)/protos
 
 abi: $(STAMPS)/bpf
 	@$(BIN)/python tools/abigen.py
@@ -83,4 +92,4 @@ bench: install $(STAMPS)/python-dev machine
 	@$(BIN)/python bench/run.py
 
 clean:
-	rm -rf .cache build src/cairn/_bpf
+	rm -rf .cache build src/cairn/_bpf src/cairn/hubble/_proto

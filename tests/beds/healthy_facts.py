@@ -9,13 +9,30 @@ from typing import Any
 import msgspec
 
 from cairn.diagnose.facts import Facts
+from cairn.kube.policy.mark import marks_of
 
 PREFIX = "192.168.1.100/32"
+NOW_AT = 1000.0
+YEAR_S = 365 * 86_400.0
+POLICY = {
+    "kind": "CiliumNetworkPolicy",
+    "apiVersion": "cilium.io/v2",
+    "metadata": {"name": "web", "namespace": "default", "uid": "u", "generation": 1},
+    "spec": {
+        "endpointSelector": {"matchLabels": {"app": "web"}},
+        "ingress": [{"fromEntities": ["world"]}],
+    },
+}
 
 
 def condition(kind: str, status: str, message: str = "", reason: str = "") -> dict[str, str]:
     """Return one condition of an object."""
     return {"type": kind, "status": status, "message": message, "reason": reason}
+
+
+def certificate(name: str) -> dict[str, Any]:
+    """Return a certificate that is valid for a year."""
+    return {"name": name, "begins_at": NOW_AT - YEAR_S, "ends_at": NOW_AT + YEAR_S}
 
 
 def node_object(name: str, address: str) -> dict[str, Any]:
@@ -65,9 +82,12 @@ def report(name: str, address: str, peer: str, peer_address: str) -> dict[str, A
             "version": "1",
             "healthy": True,
             "watches": [{"resource": "services", "heard_s": 0.0}],
+            "policy_marks": marks_of([POLICY]),
         },
         "speaker": {
-            "sessions": [{"peer": "192.168.1.1", "asn": 64512, "state": "established"}],
+            "version": "1",
+            "sessions": [{"peer": "192.168.1.1", "asn": 64512, "state": "established",
+                          "uptime_s": 900.0}],
             "announced": [{"prefix": PREFIX}],
         },
         "uplink": "eth0",
@@ -88,12 +108,17 @@ def report(name: str, address: str, peer: str, peer_address: str) -> dict[str, A
             for hook in ("uplink_ingress", "uplink_egress", "socket_connect4", "socket_connect6",
                          "pod-c1", "pod-egress-c1")
         ],
-        "endpoints": [{"pod": "default/web-1", "interface": "c1", "mtu_bytes": 1500}],
+        "endpoints": [{"pod": "default/web-1", "interface": "c1", "mtu_bytes": 1500,
+                       "addresses": ["10.244.1.2"]}],
+        "vips": ["192.168.1.100"],
+        "wired": {"10.244.1.2": False},
+        "versions": {"operator": "1"},
+        "certificates": [certificate("authority in /ca.crt")],
         "disks": [{"path": "/run", "total_bytes": 1000, "free_bytes": 900}],
         "paths": [{"peer": peer, "address": peer_address, "small": True, "size_bytes": 1500,
                    "large": True, "passed_bytes": 1500}],
         "dns": [{"server": "10.96.0.10", "answered": True, "code": "NOERROR"}],
-        "proxies": [{"name": "dns", "needed": 1}, {"name": "envoy", "needed": 1}],
+        "proxies": [{"name": "dns", "needed": 1, "version": "1"}, {"name": "envoy", "needed": 1}],
     }  # fmt: skip
 
 
@@ -149,7 +174,10 @@ def healthy() -> dict[str, Any]:
     agents = [
         pod_object(f"cairn-{n}", n, {"k8s-app": "cairn"}, "agent", "speaker", "dns") for n in nodes
     ]
+    for agent in agents:
+        agent["spec"]["hostNetwork"] = True
     operator = pod_object("cairn-operator-1", "n1", {"k8s-app": "cairn-operator"}, "operator")
+    operator["spec"]["hostNetwork"] = True
     cilium_nodes = [
         {
             "kind": "CiliumNode",
@@ -172,8 +200,18 @@ def healthy() -> dict[str, Any]:
                     {"kind": "CiliumBGPNodeConfig", "metadata": {"name": n}} for n in nodes
                 ],
                 "CiliumBGPPeeringPolicy": [],
+                "CiliumNetworkPolicy": [POLICY],
+                "CiliumL2AnnouncementPolicy": [
+                    {
+                        "kind": "CiliumL2AnnouncementPolicy",
+                        "metadata": {"name": "l2"},
+                        "spec": {"loadBalancerIPs": True},
+                        "status": {"conditions": [condition("cairn.io/Selected", "True")]},
+                    }
+                ],
             },
             "server": "https://192.168.1.5:6443",
+            "now_at": NOW_AT,
         },
         "nodes": {
             "n1": report("n1", nodes["n1"], "n2", nodes["n2"]),
@@ -188,8 +226,19 @@ def healthy() -> dict[str, Any]:
             "neighbours": [{"address": a, "mac": f"aa:{n}"} for n, a in nodes.items()],
             "settings": [{"name": "net/ipv4/ip_forward", "value": "1", "wanted": "1"}],
             "has_kernel": True,
+            "now_at": NOW_AT,
         },
-        "asked_at": {"n1": 1000.0, "n2": 1000.0},
+        "relay": {"pod": "hubble-relay-1", "kept": True},
+        "certificates": [
+            {
+                **certificate("certificate of the API server"),
+                "names": ["192.168.1.5"],
+                "wanted": "192.168.1.5",
+            },
+            certificate("client certificate of admin"),
+        ],
+        "asked_at": dict.fromkeys((*nodes, "api", "router"), NOW_AT),
+        "now_at": NOW_AT,
     }
 
 

@@ -61,6 +61,27 @@ def test_what_the_nodes_saw_is_asked_of_the_history(lab: LabRun) -> None:
     }
 
 
+def test_a_connection_is_told_from_the_vip_to_its_end(lab: LabRun) -> None:
+    """What one request did: told at each node that it passed, with what came back."""
+    lab.on("client-1", "curl", "-s", "--local-port", "45000", f"http://{VIP}")
+    columns = "kind, destination, translated, node, packets, packets_back, octets_back"
+    where = "source = '192.168.50.10' AND source_port = 45000"
+
+    def told() -> dict[str, dict[str, object]]:
+        rows = asked(lab, "--sql", f"SELECT {columns} FROM flows WHERE {where}")
+        return {str(row["kind"]): row for row in rows}
+
+    wait_for("the connection's end", lambda: "CLOSED" in told())
+    flows = told()
+    pod = flows["NEW"]["destination"]
+    assert flows["TRANSLATED"]["destination"] == VIP
+    assert flows["TRANSLATED"]["translated"] == pod
+    assert flows["CLOSED"]["destination"] == pod
+    assert flows["CLOSED"]["node"] == flows["NEW"]["node"]
+    assert int(str(flows["CLOSED"]["packets"])) >= 4
+    assert int(str(flows["CLOSED"]["octets_back"])) > 100
+
+
 def test_the_relay_tells_how_it_stands_with_each_node(lab: LabRun) -> None:
     pod = lab.get("pods", *RELAY)["items"][0]["metadata"]["name"]
     fetch = ("curl", "-sS", "http://localhost:9969/metrics")

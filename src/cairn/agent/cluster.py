@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from typing import Any
 
-from cairn.diagnose.facts import WatchFact
+from cairn.diagnose.process_facts import WatchFact
 from cairn.drive.informer import Informer, RawObject
 from cairn.drive.kube_client import Client
 from cairn.kube.bgp_node_config import NodeConfig

@@ -291,7 +291,7 @@ class Agent:
             on_add=self._add_pod,
             on_delete=partial(self._delete_pod, asyncio.get_running_loop()),
             admit=self._policies.admit,
-            report=SelfReport(self._cluster, self._reconciler),
+            report=SelfReport(self._cluster, self._reconciler, self._policies, self._serving),
         )
         socket = self._options.run / "agent.sock"
         server = await cni.serve(socket)

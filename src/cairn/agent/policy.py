@@ -83,6 +83,11 @@ class PolicyKeeper:
         redirects.on_ended = self._ended
         admission.on_wire = self._wired
 
+    @property
+    def failures(self) -> frozenset[str]:
+        """What could not be put in force, in words."""
+        return self._failed
+
     async def start(self) -> None:
         """Bring all into force once, and remove what an earlier agent left that is no more."""
         began = time.monotonic()

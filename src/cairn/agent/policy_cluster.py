@@ -24,6 +24,7 @@ from cairn.drive.informer import Informer, RawObject
 from cairn.drive.kube_client import Client
 from cairn.kube.metadata import Key, metadata_of
 from cairn.kube.node import Node
+from cairn.kube.policy.mark import join_marks, mark_of
 from cairn.kube.policy.read import read_policies
 from cairn.kube.policy.rule import InvalidPolicy, Policy
 from cairn.kube.policy.workload import Workload
@@ -71,6 +72,7 @@ class PolicyCluster:
         """In force, by the object that they come from."""
         self.invalid: dict[ObjectKey, str] = {}
         """Objects that are not understood, with the reason."""
+        self._marks: dict[ObjectKey, int] = {}
         self.changed = asyncio.Event()
         """Set when there is something to hand over."""
         self.moved_networks: set[Network] = set()
@@ -108,6 +110,10 @@ class PolicyCluster:
         """Yield every policy that is understood, or was."""
         for policies in self.policies.values():
             yield from policies
+
+    def marks(self) -> dict[str, int]:
+        """Return the mark of each namespace's policies, as they were taken up."""
+        return join_marks((what.key.namespace, mark) for what, mark in self._marks.items())
 
     def pod_networks(self) -> set[Network]:
         """Return the networks that nodes give their pods' addresses from."""
@@ -202,12 +208,14 @@ class PolicyCluster:
 
     def _policy(self, what: ObjectKey, obj: RawObject | None) -> None:
         if obj is None:
+            self._marks.pop(what, None)
             self._take(what, ())
             self.invalid.pop(what, None)
             self._store.put(*what, None)
             self._tell.gone(_about(what))
             return
         about = _about(what, obj)
+        self._marks[what] = mark_of({"kind": what.kind, **obj})
         try:
             policies = read_policies(obj)
         except InvalidPolicy as error:

@@ -6,23 +6,31 @@ Cost    a few dictionaries; the load balancer's maps are read and compared once
 """
 
 import time
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from cairn import __version__
 from cairn.agent.cluster import Cluster
+from cairn.agent.policies import Policies
 from cairn.agent.reconciler import Reconciler
+from cairn.agent.serving import Serving
 from cairn.apply.load_balancer_drift import find_drift
-from cairn.diagnose.facts import AgentFact, Drift
+from cairn.diagnose.process_facts import AgentFact, Drift
 
 
 class SelfReport:
     """Answers for one agent."""
 
-    def __init__(self, cluster: Cluster, reconciler: Reconciler) -> None:
+    def __init__(
+        self, cluster: Cluster, reconciler: Reconciler, policies: Policies, serving: Serving
+    ) -> None:
         self._cluster = cluster
         self._reconciler = reconciler
+        self._policies = policies
+        self._serving = serving
         self._started_at = time.time()
 
     def __call__(self) -> Any:
@@ -37,9 +45,20 @@ class SelfReport:
                 failures={what: tuple(sorted(lines)) for what, lines in rules.failures.items()},
                 watches=self._cluster.watches(),
                 answered=tuple(sorted(map(str, rules.vips.answered))),
+                unproven={str(key): text for key, text in self._serving.unproven.items()},
+                policy_waiting=len(self._policies.maps.waiting),
+                policy_marks=self._policies.cluster.marks(),
+                troubles=tuple(self._troubles()),
                 drift=tuple(
                     Drift("service", str(where), what)
                     for where, what in find_drift(rules.maps, rules.written())
                 ),
             )
         )
+
+    def _troubles(self) -> Iterator[str]:
+        """Yield what of the policies is not in force, in sentences."""
+        yield from sorted(self._policies.keeper.failures)
+        full: dict[str, int] = Counter(self._policies.maps.failed.values())
+        for name, count in sorted(full.items()):
+            yield f"map {name} is full: the policy of {count} identities does not fit"

@@ -67,7 +67,7 @@ class Serving:
         self._seen: dict[Key, Announced] = {}
         self._told: dict[Key, Announced] = {}
         self._news: set[Key] = set()
-        self._pathless: set[Key] = set()
+        self._pathless: dict[Key, str] = {}
         self._set_ejected: SetEjected | None = None
         self._settled = False
 
@@ -108,6 +108,11 @@ class Serving:
                         self._judge(key)
                     self._tell()
 
+    @property
+    def unproven(self) -> Mapping[Key, str]:
+        """Services with ready backends here whose path could not be proven, and why."""
+        return self._pathless
+
     def _take(self, key: Key, entry: Announced | None) -> None:
         before = self._seen.pop(key, None)
         if entry is not None:
@@ -136,7 +141,7 @@ class Serving:
     def _judge(self, key: Key) -> None:
         """Decide which addresses of a Service this node serves."""
         entry = self._seen.get(key)
-        self._pathless.discard(key)
+        self._pathless.pop(key, None)
         self._ports.set(key, self._answer(entry))
         before = self._told.pop(key, None)
         if entry is not None:
@@ -162,7 +167,7 @@ class Serving:
             else:
                 served.add(where.address)
         if wrong:
-            self._pathless.add(service.key)
+            self._pathless[service.key] = wrong
         self._events.wrong(service, "path", "PathNotProven", wrong)
         withheld = tuple(a for a in service.load_balancer_ips if a not in served)
         return replace(entry, withheld=withheld)

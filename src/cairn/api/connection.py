@@ -10,6 +10,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Sequence
+from email.utils import formatdate
 from typing import Any
 
 import msgspec
@@ -174,6 +175,7 @@ async def _send(
         ("Content-Type", reply.content_type),
         ("Content-Length", str(size)),
         ("Cache-Control", "no-cache, private"),
+        ("Date", formatdate(usegmt=True)),  # RFC 9110 s6.6.1: whoever has a clock must tell it
         *reply.headers,
     ]
     if last:

@@ -11,25 +11,33 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import chain
+from pathlib import Path
 
 import msgspec
 
+from cairn.cli.certificates import of_kubeconfig, of_secret, of_server
 from cairn.cli.cluster_objects import LINTED, POLICY_INPUTS, connect, fetch, fetch_settings
+from cairn.cli.relay_facts import ask_relay
 from cairn.cli.render import lab_kubeconfig
 from cairn.cli.router_facts import ask_router, lab_of
-from cairn.diagnose.facts import Cluster, Facts, NodeReport
+from cairn.diagnose.facts import Cluster, Facts, NodeReport, RouterReport
+from cairn.diagnose.process_facts import CertificateFact
 from cairn.drive.kube_client import ApiError, Client
 from cairn.drive.pod_exec import exec_in_pod
-from cairn.kube.metadata import Object, key_of
+from cairn.kube.metadata import Key, Object, key_of
 from cairn.kube.node import Node
 from cairn.kube.resource import (
     BGP_ADVERTISEMENTS,
     BGP_NODE_CONFIGS,
     CILIUM_NODES,
+    SECRETS,
 )
+from cairn.lab.state import Lab
 
 PATIENCE_S = 4.0
-AGENTS = ("k8s-app", "cairn")
+AGENT, OPERATOR, RELAY = APPS = ("cairn", "cairn-operator", "hubble-relay")
+"""Values of the label k8s-app of Cairn's pods."""
 CONTAINERS = ("agent", "dns", "speaker")
 """Who is asked to run `cairn report`, in this order: each is of the same image and network."""
 KINDS = (*POLICY_INPUTS, *LINTED, CILIUM_NODES, BGP_NODE_CONFIGS, BGP_ADVERTISEMENTS)
@@ -41,15 +49,75 @@ async def collect_facts(kubeconfig: str | None, router: str | None = None) -> Fa
     lab = lab_of(chosen or os.environ.get("KUBECONFIG"))
     started = time.monotonic()
     async with connect(chosen) as client:
-        asking = asyncio.create_task(asyncio.to_thread(ask_router, lab, router))
+        asking = asyncio.create_task(asyncio.to_thread(_ask_router, lab, router))
         objects, settings = await asyncio.gather(fetch(client, KINDS), fetch_settings(client))
-        cluster = Cluster(by_kind([*objects, *settings]), client.url)
+        clock = client.clock
+        now_at = clock[0] if clock else 0.0
+        cluster = Cluster(by_kind([*objects, *settings]), client.url, now_at)
         listed_s = time.monotonic() - started
-        nodes, unasked, asked_at = await ask_nodes(client, cluster)
+        (nodes, unasked, asked_at), relay, certificates = await asyncio.gather(
+            ask_nodes(client, cluster),
+            ask_relay(client, own_pods(cluster, RELAY)),
+            gather(client, cluster, chosen),
+        )
         asked_s = time.monotonic() - started - listed_s
-        report = await asking
-    took = {"api": listed_s, "nodes": asked_s, "all": time.monotonic() - started}
-    return Facts(cluster, nodes, unasked, report, asked_at, took, time.time())
+        report, router_at = await asking
+    asked_at["router"] = router_at
+    if clock:
+        asked_at["api"] = clock[1]
+    return Facts(
+        cluster,
+        nodes,
+        unasked,
+        report,
+        relay=relay,
+        certificates=certificates,
+        asked_at=asked_at,
+        took_s={"api": listed_s, "nodes": asked_s, "all": time.monotonic() - started},
+        now_at=time.time(),
+    )
+
+
+def _ask_router(lab: Lab | None, given: str | None) -> tuple[RouterReport, float]:
+    """Return what the router tells, and when it did."""
+    return ask_router(lab, given), time.time()
+
+
+async def gather(
+    client: Client, cluster: Cluster, kubeconfig: str | None
+) -> tuple[CertificateFact, ...]:
+    """Return the certificates of the API server, of the asker, and of Secrets that Cairn mounts."""
+    names = {
+        Key(key_of(pod).namespace, str(volume["secret"].get("secretName")))
+        for app in APPS
+        for pod in own_pods(cluster, app)
+        for volume in (pod.get("spec") or {}).get("volumes") or ()
+        if isinstance(volume.get("secret"), dict)
+    }
+
+    async def read(name: Key) -> list[CertificateFact]:
+        try:
+            return list(of_secret(await client.get(SECRETS, name)))
+        except ApiError as error:
+            return [CertificateFact(f"Secret {name}", error=error.message)]
+
+    showing = asyncio.create_task(asyncio.to_thread(of_server, client.url))
+    secrets = await asyncio.gather(*map(read, sorted(names)))
+    server = await showing
+    path = kubeconfig or os.environ.get("KUBECONFIG")
+    own = list(of_kubeconfig(Path(path))) if path else []
+    shown = [server] if server else []
+    return (*shown, *own, *chain.from_iterable(secrets))
+
+
+def own_pods(cluster: Cluster, app: str) -> list[Object]:
+    """Return the pods of a part of Cairn that are to stay."""
+    return [
+        pod
+        for pod in cluster.of("Pod")
+        if ((pod.get("metadata") or {}).get("labels") or {}).get("k8s-app") == app
+        and not (pod.get("metadata") or {}).get("deletionTimestamp")
+    ]
 
 
 def by_kind(objects: Iterable[Object]) -> dict[str, tuple[Object, ...]]:
@@ -65,14 +133,9 @@ async def ask_nodes(
 ) -> tuple[dict[str, NodeReport], dict[str, str], dict[str, float]]:
     """Return each node's report, why others have none, and when each answer came."""
     nodes = {node.name: node for node in map(Node.from_object, cluster.of("Node"))}
-    pods = {}
-    for pod in cluster.of("Pod"):
-        metadata = pod.get("metadata") or {}
-        if (metadata.get("labels") or {}).get(AGENTS[0]) == AGENTS[1] and not metadata.get(
-            "deletionTimestamp"
-        ):
-            pods[str((pod.get("spec") or {}).get("nodeName") or "")] = pod
-    peers = {name: str(node.internal_ips[0]) for name, node in nodes.items() if node.internal_ips}
+    pods = {_node_of(pod): pod for pod in own_pods(cluster, AGENT)}
+    pages = _pages(cluster)
+    peers = {name: tuple(map(str, node.internal_ips)) for name, node in nodes.items()}
     servers = _dns_servers(cluster)
     reports: dict[str, NodeReport] = {}
     unasked: dict[str, str] = {}
@@ -82,11 +145,16 @@ async def ask_nodes(
         if name not in pods:
             unasked[name] = "no agent's pod is on it"
             return
-        argv = ["cairn", "report", "--node", name, "--address", peers.get(name, "")]
-        for peer, address in peers.items():
-            argv += ["--peer", f"{peer}={address}"] if peer != name else []
+        argv = ["cairn", "report", "--node", name, "--address", next(iter(peers[name]), "")]
+        own = {":" in address for address in peers[name]}
+        for peer, addresses in peers.items():
+            for address in addresses if peer != name else ():
+                # A host of one IP version alone cannot ask the other for anything.
+                argv += ["--peer", f"{peer}={address}"] if (":" in address) in own else []
         for server in servers:
             argv += ["--dns", server]
+        for page in pages.get(name, ()):
+            argv += ["--version-of", page]
         try:
             async with asyncio.timeout(PATIENCE_S):
                 reports[name] = await _report(client, pods[name], argv)
@@ -98,6 +166,27 @@ async def ask_nodes(
 
     await asyncio.gather(*map(one, sorted(nodes)))
     return dict(sorted(reports.items())), unasked, asked_at
+
+
+def _node_of(pod: Object) -> str:
+    return str((pod.get("spec") or {}).get("nodeName") or "")
+
+
+def _pages(cluster: Cluster) -> dict[str, list[str]]:
+    """Return the pages of metrics of operator and relay, by the node that they run on."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for app, name in ((OPERATOR, "operator"), (RELAY, "relay")):
+        for pod in own_pods(cluster, app):
+            address = str((pod.get("status") or {}).get("podIP") or "")
+            words = [
+                str(word)
+                for container in (pod.get("spec") or {}).get("containers") or ()
+                for word in (*(container.get("command") or ()), *(container.get("args") or ()))
+            ]
+            ports = [w.partition("=")[2] for w in words if w.startswith("--metrics=")]
+            if address and ports:
+                found[_node_of(pod)].append(f"{name}={address}:{ports[0]}")
+    return found
 
 
 async def _report(client: Client, pod: Object, argv: list[str]) -> NodeReport:
@@ -127,7 +216,5 @@ def _running(pod: Object) -> list[str]:
 def _dns_servers(cluster: Cluster) -> tuple[str, ...]:
     for service in cluster.of("Service"):
         if key_of(service) == ("kube-system", "kube-dns"):
-            return tuple(
-                a for a in (service.get("spec") or {}).get("clusterIPs") or () if ":" not in a
-            )
+            return tuple((service.get("spec") or {}).get("clusterIPs") or ())
     return ()

@@ -17,7 +17,8 @@ from pathlib import Path
 import msgspec
 
 from cairn import __version__
-from cairn.cli.report_data_plane import read_drops, read_hooks, read_maps
+from cairn.cli.certificates import own_certificates
+from cairn.cli.report_data_plane import read_drops, read_hooks, read_maps, read_vips, read_wired
 from cairn.cli.report_kernel import (
     read_disks,
     read_links,
@@ -28,7 +29,9 @@ from cairn.cli.report_kernel import (
 )
 from cairn.cli.report_paths import Probes
 from cairn.cli.report_sockets import ask_agent, ask_proxies, ask_speaker, read_endpoints
+from cairn.cli.report_versions import read_versions
 from cairn.diagnose.facts import Link, NodeReport
+from cairn.diagnose.process_facts import SpeakerFact
 from cairn.linux.clock_state import clock_synchronised
 from cairn.netlink.socket import RouteSocket
 
@@ -54,6 +57,8 @@ def _parse(argv: list[str]) -> argparse.Namespace:
                         help="probe the way to it; may be repeated")  # fmt: skip
     parser.add_argument("--dns", action="append", default=[], metavar="ADDRESS",
                         help="ask this DNS server; may be repeated")  # fmt: skip
+    parser.add_argument("--version-of", action="append", default=[], metavar="NAME=ADDRESS:PORT",
+                        help="ask this page of metrics for its version")  # fmt: skip
     parser.add_argument("-o", "--output", choices=("json",), default="json")
     return parser.parse_args(argv)
 
@@ -64,9 +69,7 @@ def make_report(options: argparse.Namespace, kernel: RouteSocket) -> NodeReport:
     links = read_links(kernel)
     uplink = _uplink(links, options.address)
     speaker = ask_speaker(options.run / "speaker.sock")
-    peers = dict(word.split("=", 1) for word in options.peer if "=" in word)
-    known = set(peers.values())
-    peers |= {f"router {s.peer}": s.peer for s in speaker.sessions if s.peer not in known}
+    peers = _peers(options.peer, speaker)
     try:
         mtu_bytes = uplink.mtu_bytes if uplink else 1500
         probes = Probes(peers, tuple(options.dns), mtu_bytes)
@@ -80,6 +83,10 @@ def make_report(options: argparse.Namespace, kernel: RouteSocket) -> NodeReport:
         "maps": read_maps(options.bpf, errors),
         "hooks": read_hooks(options.bpf),
         "proxies": ask_proxies(options.run),
+        "vips": read_vips(options.bpf, errors),
+        "wired": read_wired(options.bpf, errors),
+        "certificates": own_certificates(),
+        "versions": read_versions(options.version_of),
         "routes": read_routes(kernel, links),
     }
     paths, dns = probes.collect() if probes else ((), ())
@@ -105,6 +112,16 @@ def make_report(options: argparse.Namespace, kernel: RouteSocket) -> NodeReport:
         errors=tuple(errors),
         **rest,  # type: ignore[arg-type]
     )
+
+
+def _peers(words: list[str], speaker: SpeakerFact) -> list[tuple[str, str]]:
+    """Return whom to probe: those that were named, and the routers."""
+    peers = [(name, a) for name, _, a in (word.partition("=") for word in words) if a]
+    known = {address for _, address in peers}
+    return [
+        *peers,
+        *((f"router {s.peer}", s.peer) for s in speaker.sessions if s.peer not in known),
+    ]
 
 
 def _uplink(links: tuple[Link, ...], address: str) -> Link | None:

@@ -9,7 +9,8 @@ Invariants  Reads only. A map that cannot be read is named, the others are read.
 from collections import Counter
 from pathlib import Path
 
-from cairn.abi.structs import POINTS, VERDICT_SPACE
+from cairn.abi.address import read_address
+from cairn.abi.structs import POINTS, VERDICT_SPACE, Endpoint, EndpointFlag
 from cairn.abi.verdicts import FIRST_DROP, Verdict
 from cairn.apply.map_usage import COUNTED, EVICTING
 from cairn.apply.program_state import program_states
@@ -49,6 +50,29 @@ def _count(table: Map) -> int:
         if total >= MOST_COUNTED:
             break
     return total
+
+
+def read_vips(pins: Path, errors: list[str]) -> tuple[str, ...] | None:
+    """Return the addresses that the data plane serves."""
+    try:
+        with Map.open_pinned(pins / "vips") as table:
+            return tuple(sorted(str(read_address(key)) for key, _ in table.items()))
+    except BpfError as error:
+        errors.append(f"map vips: {error}")
+        return None
+
+
+def read_wired(pins: Path, errors: list[str]) -> dict[str, bool] | None:
+    """Return the addresses of pods that the data plane knows, and whether each is closed."""
+    try:
+        with Map.open_pinned(pins / "endpoints") as table:
+            return {
+                str(read_address(key)): bool(Endpoint.read(value).flags & EndpointFlag.CLOSED)
+                for key, value in table.items()
+            }
+    except BpfError as error:
+        errors.append(f"map endpoints: {error}")
+        return None
 
 
 def read_drops(pins: Path, errors: list[str]) -> tuple[dict[str, int], int]:

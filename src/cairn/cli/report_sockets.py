@@ -14,11 +14,10 @@ from typing import Any
 
 import msgspec
 
-from cairn.diagnose.facts import (
+from cairn.diagnose.facts import EndpointFact, Link
+from cairn.diagnose.process_facts import (
     AgentFact,
     AnnouncedFact,
-    EndpointFact,
-    Link,
     ProxyFact,
     SessionFact,
     SpeakerFact,
@@ -43,6 +42,7 @@ def ask_speaker(path: Path) -> SpeakerFact:
     try:
         said = _line(path, {"get": "state"})
         return SpeakerFact(
+            version=str(said.get("version") or ""),
             router_id=str(said["router_id"]),
             asn=int(said["asn"]),
             sessions=tuple(_session(peer) for peer in said["peers"]),
@@ -66,6 +66,8 @@ def _session(peer: Mapping[str, Any]) -> SessionFact:
         announced=peer["prefixes_announced"],
         not_announced={str(k): str(v) for k, v in (peer.get("not_announced") or {}).items()},
         families=tuple(peer.get("families") or ()),
+        ended=int(peer.get("ended") or 0),
+        life_s=float(peer.get("life_s") or 0),
     )
 
 
@@ -86,7 +88,15 @@ def _proxy(name: str, path: Path, needed: int, question: object) -> ProxyFact:
                 if not connection.recv(64):
                     return ProxyFact(name, "it closes the connection", needed)
         else:
-            _line(path, question)
+            said = _line(path, question)
+            counters = said.get("counters") or {}
+            return ProxyFact(
+                name,
+                needed=needed,
+                version=str(said.get("version") or ""),
+                refused=int(counters.get("refused", 0)),
+                asked=int(counters.get("queries", 0)),
+            )
     except (OSError, ValueError) as error:
         return ProxyFact(name, _words(error), needed)
     return ProxyFact(name, "", needed)

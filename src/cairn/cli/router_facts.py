@@ -95,6 +95,7 @@ def report_of(views: Views, kind: str) -> RouterReport:
         sessions=tuple(map(_session, views.neighbors)),
         paths=tuple(map(_path, views.paths)),
         counters=views.counters,
+        now_at=views.now_at,
     )
 
 

@@ -12,6 +12,13 @@ from collections.abc import Mapping
 
 import msgspec
 
+from cairn.diagnose.process_facts import (
+    AgentFact,
+    CertificateFact,
+    ProxyFact,
+    RelayFact,
+    SpeakerFact,
+)
 from cairn.kube.metadata import Object
 
 
@@ -80,17 +87,6 @@ class Hook(msgspec.Struct, frozen=True):
     attached: bool
 
 
-class Drift(msgspec.Struct, frozen=True):
-    """One difference between what the agent wants and what the kernel holds."""
-
-    kind: str
-    """service, vip, endpoint, peer."""
-    subject: str
-    """Address and port, address, or namespace/name."""
-    what: str
-    """What differs, in words."""
-
-
 class Balanced(msgspec.Struct, frozen=True):
     """One frontend as the node's maps hold it."""
 
@@ -100,46 +96,6 @@ class Balanced(msgspec.Struct, frozen=True):
     """address:port of each that gets connections, in order."""
     digest: str = ""
     """Of its Maglev table: the same on every node."""
-
-
-class SessionFact(msgspec.Struct, frozen=True):
-    """One BGP session, as the node's speaker sees it."""
-
-    peer: str
-    """Address."""
-    asn: int = 0
-    """That the peer is to have."""
-    local_asn: int = 0
-    state: str = ""
-    uptime_s: float | None = None
-    hold_time_s: float | None = None
-    last_error: str = ""
-    """Why it last ended, or could not begin."""
-    received: int = 0
-    announced: int = 0
-    not_announced: dict[str, str] = {}
-    """Why, by prefix."""
-    families: tuple[str, ...] = ()
-
-
-class AnnouncedFact(msgspec.Struct, frozen=True):
-    """One route that the node's speaker announces."""
-
-    prefix: str
-    next_hop: str | None = None
-
-
-class SpeakerFact(msgspec.Struct, frozen=True):
-    """The node's BGP speaker."""
-
-    error: str = ""
-    """Why it does not answer; empty: it answered."""
-    router_id: str = ""
-    asn: int = 0
-    sessions: tuple[SessionFact, ...] = ()
-    announced: tuple[AnnouncedFact, ...] = ()
-    bfd: dict[str, str] = {}
-    """State by the other node's address."""
 
 
 class EndpointFact(msgspec.Struct, frozen=True):
@@ -161,26 +117,6 @@ class DiskFact(msgspec.Struct, frozen=True):
     path: str
     total_bytes: int = 0
     free_bytes: int = 0
-
-
-class CertificateFact(msgspec.Struct, frozen=True):
-    """One certificate."""
-
-    name: str
-    """Where it is: a file, or Secret namespace/name."""
-    ends_at: float = 0
-    """Unix time; 0 if it cannot be read."""
-    error: str = ""
-
-
-class WatchFact(msgspec.Struct, frozen=True):
-    """One list that the agent follows at the API server."""
-
-    resource: str
-    heard_s: float | None = None
-    """Since the API server was last heard on it; None: never."""
-    error: str = ""
-    """Why it does not hear it now."""
 
 
 class PathFact(msgspec.Struct, frozen=True):
@@ -209,52 +145,6 @@ class DnsFact(msgspec.Struct, frozen=True):
     """NOERROR, SERVFAIL, ..."""
     error: str = ""
     took_ms: float = 0
-
-
-class ProxyFact(msgspec.Struct, frozen=True):
-    """A proxy of the node: cairn dns or Envoy."""
-
-    name: str
-    error: str = ""
-    """Why it does not answer; empty: it answered."""
-    needed: int = 0
-    """Places that policies send to it."""
-    refused: str = ""
-    """What it refused of its configuration."""
-
-
-class AgentFact(msgspec.Struct, frozen=True):
-    """What the agent says of itself."""
-
-    error: str = ""
-    """Why it did not answer; empty: it did."""
-    version: str = ""
-    started_at: float = 0
-    healthy: bool = True
-    """Whether the node's state is as it should be."""
-    reason: str = ""
-    """Why not."""
-    failures: dict[str, tuple[str, ...]] = {}
-    """What could not be written, by what it is about."""
-    reconciled_at: float = 0
-    """Last pass that ended well."""
-    watches: tuple[WatchFact, ...] = ()
-    unproven: dict[str, str] = {}
-    """Services with ready backends here that the node could not prove to serve, and why."""
-    answered: tuple[str, ...] = ()
-    """Addresses for which this node answers ARP and ND."""
-    strangers: dict[str, str] = {}
-    """Ethernet address of a host that answers for an address of ours."""
-    policy_waiting: int = 0
-    """Pods whose policy is being compiled."""
-    policy_closed: tuple[str, ...] = ()
-    """Pods kept closed."""
-    troubles: tuple[str, ...] = ()
-    """What of the policies is not in force, in sentences."""
-    ejected: dict[str, str] = {}
-    """Backends found dead, and why."""
-    xdp: str = ""
-    drift: tuple[Drift, ...] = ()
 
 
 class NodeReport(msgspec.Struct, frozen=True):
@@ -291,6 +181,12 @@ class NodeReport(msgspec.Struct, frozen=True):
     paths: tuple[PathFact, ...] = ()
     dns: tuple[DnsFact, ...] = ()
     proxies: tuple[ProxyFact, ...] = ()
+    vips: tuple[str, ...] | None = None
+    """Addresses that its data plane serves; None: the map cannot be read."""
+    wired: dict[str, bool] | None = None
+    """Addresses of its map of pods, and whether each is closed; None: it cannot be read."""
+    versions: dict[str, str] = {}
+    """Of other processes of Cairn that run there, by name."""
     errors: tuple[str, ...] = ()
     """What could not be read, one line each."""
 
@@ -365,6 +261,9 @@ class Facts(msgspec.Struct, frozen=True):
     unasked: dict[str, str] = {}
     """Why a node could not be asked."""
     router: RouterReport = RouterReport(skipped="not asked")
+    relay: RelayFact = RelayFact(skipped="not asked")
+    certificates: tuple[CertificateFact, ...] = ()
+    """Of the API server, the asker, and Secrets that Cairn's pods mount."""
     asked_at: dict[str, float] = {}
     """The asker's clock when a node's answer arrived, by node; "api" and "router" likewise."""
     took_s: Mapping[str, float] = {}

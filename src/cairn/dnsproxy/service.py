@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cairn import __version__
 from cairn.desired.dns_policy import DnsPolicy, load_dns_policy, read_dns_policy, save_dns_policy
 from cairn.desired.reader import ConfigError
 from cairn.dns.learnt import Keeping, Names
@@ -164,7 +165,8 @@ class DnsService:
             case {"get": "names"}:
                 return _line({"event": "names", "names": report_names(self._store, self.loop.now)})
             case {"get": "counters"}:
-                return _line({"event": "counters", "counters": self._counters()})
+                said = {"counters": self._counters(), "version": __version__}
+                return _line({"event": "counters", **said})
             case {"get": "metrics"}:
                 return _line(
                     {

@@ -12,7 +12,9 @@ import contextlib
 import os
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -81,6 +83,8 @@ class Client:
     def __init__(self, access: Access) -> None:
         self._access = access
         self._http: aiohttp.ClientSession | None = None
+        self.clock: tuple[float, float] | None = None
+        """What the server's clock said in its last answer, to the second, and what ours said."""
 
     @classmethod
     def connect(cls, kubeconfig: str | None = None) -> "Client":
@@ -303,6 +307,7 @@ class Client:
             async with self._session().request(
                 method, self._access.url + path, params=query, data=data, headers=headers
             ) as response:
+                self._note_clock(response.headers.get("Date"))
                 answer = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unreachable(self.url, error) from error
@@ -315,6 +320,11 @@ class Client:
         if not isinstance(decoded, dict):
             raise Garbled(self.url, f"{method} {path} with {answer[:80]!r}")
         return decoded
+
+    def _note_clock(self, date: str | None) -> None:
+        if date:
+            with contextlib.suppress(ValueError):
+                self.clock = parsedate_to_datetime(date).timestamp(), time.time()
 
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None:

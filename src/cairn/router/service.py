@@ -13,6 +13,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
@@ -271,4 +272,4 @@ class RouterService:
             counters=counters,
             now=driver.now,
         )
-        client.send(save_views(views))
+        client.send(save_views(replace(views, now_at=time.time())))

@@ -110,6 +110,8 @@ class Views:
     """By prefix."""
     counters: dict[str, int] = field(default_factory=dict)
     """What went wrong how often, by name."""
+    now_at: float = 0.0
+    """The router's clock, since 1970; 0: it does not tell."""
 
 
 def save_views(views: Views) -> bytes:

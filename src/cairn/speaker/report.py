@@ -5,9 +5,10 @@
 Units       times in seconds; `uptime_s` counts from the moment the session was established
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from cairn import __version__
 from cairn.bfd.packet import State as BfdState
 from cairn.bfd.session import Change
 from cairn.bgp.event import Event, Path, PeerDown, PeerState, PeerStateChanged, PeerUp
@@ -15,9 +16,17 @@ from cairn.bgp.transitions import State
 from cairn.drive.bgp_journal import describe
 from cairn.net import Address
 
+Lives = Callable[[str], tuple[int, float]]
+"""Tells of a peer how many sessions ended lately, and how long they were up on average."""
 
-def report_peer(peer: PeerState, now: float) -> dict[str, Any]:
-    """Return one peer."""
+
+def no_lives(_: str) -> tuple[int, float]:
+    """Return that none ended."""
+    return 0, 0.0
+
+
+def report_peer(peer: PeerState, now: float, lives: tuple[int, float] = (0, 0.0)) -> dict[str, Any]:
+    """Return one peer; `lives`: how many of its sessions ended lately, and their mean length."""
     established = peer.state is State.ESTABLISHED
     return {
         "name": peer.name,
@@ -40,6 +49,8 @@ def report_peer(peer: PeerState, now: float) -> dict[str, Any]:
         "prefixes_announced": peer.prefixes_announced,
         "queued": peer.out_queue,
         "last_error": peer.last_error,
+        "ended": lives[0],
+        "life_s": round(lives[1], 3),
     }
 
 
@@ -118,12 +129,14 @@ def report_state(
     now: float,
     *,
     bfd: Sequence[dict[str, Any]] = (),
+    lives: Lives = no_lives,
 ) -> dict[str, Any]:
     """Return everything: the answer to {"get": "state"}."""
     return {
+        "version": __version__,
         "bfd": list(bfd),
         "router_id": router_id,
         "asn": asn,
-        "peers": [report_peer(peer, now) for peer in peers],
+        "peers": [report_peer(peer, now, lives(peer.name)) for peer in peers],
         "routes": [report_route(path) for path in rib if path.announced],
     }

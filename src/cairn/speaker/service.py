@@ -15,6 +15,7 @@ import logging
 import random
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,7 @@ class SpeakerService:
 
     def _on_events(self, events: Sequence[Event]) -> None:
         self._journal.write(events)
-        self._figures.take(events)
+        self._figures.take(events, time.monotonic())
         for event in events:
             report = report_event(event)
             if report is not None:
@@ -238,6 +239,7 @@ class SpeakerService:
             speaker.rib(),
             self._driver.now,
             bfd=bfd,
+            lives=partial(self._figures.lives, now=time.monotonic()),
         )
 
 

@@ -10,6 +10,7 @@ from cairn.diagnose.doctor.sessions import ESTABLISHED, peers
 from cairn.diagnose.facts import Facts
 from cairn.kube.load_balancer import load_balancer_of
 from cairn.kube.metadata import Object, key_of
+from cairn.kube.node import Node
 from cairn.kube.service import Service
 
 SATISFIED, CONFLICT = "cilium.io/IPAMRequestSatisfied", "cairn.io/AddressConflict"
@@ -88,7 +89,7 @@ def _pending(
 
 
 def check_announced(facts: Facts, bench: Bench) -> None:
-    """Every address with a ready backend is announced, or answered for by one node."""
+    """Every address with a ready backend is announced, or answered for by a node."""
     announced = {
         str(row.get("prefix", "")).split("/")[0]
         for config in facts.cluster.of("CiliumBGPNodeConfig")
@@ -97,15 +98,7 @@ def check_announced(facts: Facts, bench: Bench) -> None:
     announced |= {
         route.prefix.split("/")[0] for r in facts.nodes.values() for route in r.speaker.announced
     }
-    answered: dict[str, list[str]] = {}
-    for node in facts.cluster.of("CiliumNode"):
-        for one in ((node.get("status") or {}).get("l2") or {}).get("answered") or ():
-            answered.setdefault(str(one), []).append(key_of(node).name)
-    for address, nodes in answered.items():
-        bench.looked()
-        if len(nodes) > 1:
-            names = ", ".join(nodes)
-            bench.found("AnsweredTwice", f"address {address}", nodes=names, address=address)
+    answered = answerers(facts)
     ready = _ready_services(facts)
     down = not any(session.state == ESTABLISHED for _, session in peers(facts))
     for raw in facts.cluster.of("Service"):
@@ -118,6 +111,46 @@ def check_announced(facts: Facts, bench: Bench) -> None:
             why = "no session is established" if down else "no BGP or L2 policy selects it"
             subject = f"service {service.key}"
             bench.found("NobodyAnnounces", subject, address=address, reason=why)
+
+
+def answerers(facts: Facts) -> dict[str, list[str]]:
+    """Return the nodes that answer ARP and ND for each address, dead ones too."""
+    found: dict[str, list[str]] = {}
+    for node in facts.cluster.of("CiliumNode"):
+        name = key_of(node).name
+        report = facts.nodes.get(name)
+        told = ((node.get("status") or {}).get("l2") or {}).get("answered") or ()
+        if report is not None and not report.agent.error:
+            told = report.agent.answered
+        for one in told:
+            found.setdefault(str(one), []).append(name)
+    return found
+
+
+def check_answered(facts: Facts, bench: Bench) -> None:
+    """One node that is alive answers ARP and ND for each address, and no other."""
+    ready = {node.name for node in map(Node.from_object, facts.cluster.of("Node")) if node.ready}
+    known = {key_of(node).name for node in facts.cluster.of("Node")}
+    for address, nodes in answerers(facts).items():
+        bench.looked()
+        alive = [node for node in nodes if node in ready]
+        values = {"address": address, "nodes": ", ".join(alive), "node": nodes[0]}
+        if len(alive) > 1:
+            bench.found("AnsweredTwice", f"address {address}", **values)
+        elif not alive:
+            reason = "it is not ready" if nodes[0] in known else "there is no such node any more"
+            bench.found("AnswererGone", f"address {address}", reason=reason, **values)
+
+
+def check_l2_policies(facts: Facts, bench: Bench) -> None:
+    """L2 policies select nodes and Services."""
+    for policy in facts.cluster.of("CiliumL2AnnouncementPolicy"):
+        bench.looked()
+        said = conditions_of(policy).get("cairn.io/Selected", {})
+        if said.get("status") == "False":
+            name, reason = key_of(policy).name, said.get("message")
+            subject = f"CiliumL2AnnouncementPolicy {name}"
+            bench.found("L2SelectsNothing", subject, name=name, reason=reason)
 
 
 def _ready_services(facts: Facts) -> set[str]:

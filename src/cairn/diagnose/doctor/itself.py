@@ -124,19 +124,23 @@ def _ready(pod: Object) -> bool:
 
 
 def check_versions(facts: Facts, bench: Bench) -> None:
-    """All nodes run one version."""
+    """All parts of Cairn, on all nodes, are of one version."""
     by: dict[str, list[str]] = defaultdict(list)
     for name, report in facts.nodes.items():
         bench.looked()
-        for version in {report.version, report.agent.version} - {""}:
-            by[version].append(name)
+        parts = [("agent", v) for v in {report.version, report.agent.version}]
+        parts.append(("speaker", report.speaker.version))
+        parts += [(proxy.name, proxy.version) for proxy in report.proxies]
+        for part, version in (*parts, *report.versions.items()):
+            if version:
+                by[version].append(f"{part} of {name}")
     if len(by) > 1:
         counts = Counter({version: len(names) for version, names in by.items()})
         usual = counts.most_common(1)[0][0]
         for version, names in by.items():
             if version != usual:
-                parts = f"agents of {', '.join(names)}"
-                bench.found("VersionSkew", parts, parts=parts, version=version, others=usual)
+                told = ", ".join(names)
+                bench.found("VersionSkew", told, parts=told, version=version, others=usual)
 
 
 def check_disks(facts: Facts, bench: Bench) -> None:

@@ -3,6 +3,7 @@
 Facts  ->  findings of area 3
 """
 
+import statistics
 from collections import Counter
 from collections.abc import Iterator
 
@@ -15,6 +16,7 @@ SKEW_S = 2.0
 MEMORY_SHARE = 0.05
 MAC = "cairn.io/uplink-mac"
 PATHS_WAIT_S = 1.0
+ASKER = "this machine"
 
 
 def check_ready(facts: Facts, bench: Bench) -> None:
@@ -64,6 +66,10 @@ def check_links(facts: Facts, bench: Bench) -> None:
     uplinks = {n: link for n, report in facts.nodes.items() if (link := uplink_of(report))}
     sizes = Counter(link.mtu_bytes for link in uplinks.values())
     usual = max(sizes, key=lambda size: (sizes[size], size), default=0)
+    for name, report in facts.nodes.items():
+        if name not in uplinks and report.links:
+            own = ", ".join(_addresses(facts, name))
+            bench.found("UplinkGone", f"node {name}", node=name, address=own)
     for name, link in uplinks.items():
         bench.looked()
         if not (link.up and link.carrier):
@@ -97,15 +103,24 @@ def check_links(facts: Facts, bench: Bench) -> None:
                 )
 
 
+def _addresses(facts: Facts, name: str) -> list[str]:
+    nodes = map(Node.from_object, facts.cluster.of("Node"))
+    return [str(a) for node in nodes if node.name == name for a in node.internal_ips]
+
+
 def check_paths(facts: Facts, bench: Bench) -> None:
     """Every node reaches every other and its routers, with the largest packets too."""
     for name, report in facts.nodes.items():
+        reached = {path.peer for path in report.paths if path.small}
         for path in report.paths:
             bench.looked()
             seen = f"{name} to {path.address}: passed {path.passed_bytes} octets"
             values = {"node": name, "peer": path.peer, "address": path.address}
             if not path.small:
-                if not path.peer.startswith("router"):  # many routers do not answer pings
+                if path.peer in reached:
+                    works, fails = ("IPv4", "IPv6") if ":" in path.address else ("IPv6", "IPv4")
+                    bench.found("OneFamilyOnly", f"node {name}", works=works, fails=fails, **values)
+                elif not path.peer.startswith("router"):  # many routers do not answer pings
                     error = (f"{path.address}: {path.error}",) if path.error else ()
                     bench.found("PeerSilent", f"node {name}", *error, **values)
             elif not path.large and _mtu(facts, path.peer, path.size_bytes) >= path.size_bytes:
@@ -115,7 +130,7 @@ def check_paths(facts: Facts, bench: Bench) -> None:
                     seen,
                     size=path.size_bytes,
                     passed=path.passed_bytes,
-                    payload=path.size_bytes - 28,
+                    payload=path.size_bytes - (48 if ":" in path.address else 28),
                     **values,
                 )
 
@@ -172,27 +187,37 @@ def _owners(facts: Facts) -> Iterator[tuple[str, tuple[str, str]]]:
 
 
 def check_clocks(facts: Facts, bench: Bench) -> None:
-    """Clocks of nodes agree with the asker's."""
-    free = []
-    for name, report in facts.nodes.items():
+    """Clocks agree: of nodes, API server, router, and of who asks."""
+    ahead_s = dict(_clocks(facts))
+    usual_s = statistics.median_low(ahead_s.values())
+    for subject, offset_s in ahead_s.items():
         bench.looked()
-        asked_at = facts.asked_at.get(name, 0)
-        skew_s = report.now_at - asked_at
-        # The answer was under way for a while: a clock that is behind by less is right.
-        if report.now_at and asked_at and not -SKEW_S - PATHS_WAIT_S < skew_s < SKEW_S:
-            way = "ahead of" if skew_s > 0 else "behind"
+        skew_s = offset_s - usual_s
+        # Answers were under way for a while: a clock that is behind by less is right.
+        if not -SKEW_S - PATHS_WAIT_S < skew_s < SKEW_S:
             bench.found(
                 "ClockSkew",
-                f"node {name}",
-                f"{name} says {report.now_at:.1f}, the asker {asked_at:.1f} (unix time)",
+                subject,
+                f"{subject} is {offset_s:+.1f} s against {ASKER}, most are {usual_s:+.1f} s",
                 skew=f"{abs(skew_s):.1f} s",
-                way=way,
-                reference="this machine's",
+                way="ahead of" if skew_s > 0 else "behind",
+                reference="the others'",
             )
-        if report.clock_synchronised is False:
-            free.append(name)
+    free = [name for name, report in facts.nodes.items() if report.clock_synchronised is False]
     if free:
         bench.found("ClockFree", f"node {', '.join(free)}", node=", ".join(free))
+
+
+def _clocks(facts: Facts) -> Iterator[tuple[str, float]]:
+    """Yield by how much each clock was ahead of the asker's when it was read."""
+    yield ASKER, 0.0
+    told = {f"node {name}": (name, report.now_at) for name, report in facts.nodes.items()}
+    told |= {"the API server": ("api", facts.cluster.now_at),
+             "the router": ("router", facts.router.now_at)}  # fmt: skip
+    for subject, (name, now_at) in told.items():
+        asked_at = facts.asked_at.get(name, 0)
+        if now_at and asked_at:
+            yield subject, now_at - asked_at
 
 
 def check_memory(facts: Facts, bench: Bench) -> None:
@@ -220,4 +245,4 @@ def check_pod_routes(facts: Facts, bench: Bench) -> None:
 
 def _networks(raw: Object) -> tuple[str, ...]:
     ipam = (raw.get("spec") or {}).get("ipam") or {}
-    return tuple(str(one) for one in ipam.get("podCIDRs") or () if ":" not in str(one))
+    return tuple(str(one) for one in ipam.get("podCIDRs") or ())

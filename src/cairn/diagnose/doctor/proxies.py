@@ -33,6 +33,9 @@ def check_proxies(facts: Facts, bench: Bench) -> None:
         for proxy in report.proxies:
             bench.looked()
             if not proxy.error:
+                if proxy.refused:
+                    values = {"refused": str(proxy.refused), "asked": str(proxy.asked)}
+                    bench.found("DnsProxyRefuses", f"node {node}", node=node, **values)
                 continue
             values = {"node": node, "pod": pods.get(node, "<pod>"), "reason": proxy.error}
             if proxy.name == "envoy":

@@ -7,10 +7,15 @@ import re
 from collections.abc import Iterator
 
 from cairn.diagnose.doctor.bench import Bench
-from cairn.diagnose.facts import Facts, RouterSession, SessionFact
+from cairn.diagnose.doctor.data_plane import agent_pods
+from cairn.diagnose.facts import Facts, RouterSession
+from cairn.diagnose.process_facts import SessionFact
 from cairn.kube.metadata import key_of
 
 ESTABLISHED = "established"
+FLAPS = 3
+LONGER = 1.5
+"""A session that is up for longer than the last ones were, by this, has done with flapping."""
 REASONS: tuple[tuple[str, str], ...] = (
     (r"bad peer as|wrong as|as number|asn", "WrongAsn"),
     (r"md5|password|authentication", "WrongPassword"),
@@ -55,6 +60,24 @@ def check_sessions(facts: Facts, bench: Bench) -> None:
         if report.speaker.error:
             why = report.speaker.error
             bench.found("SpeakerDown", f"node {node}", node=node, reason=why, pod="ds/cairn")
+
+
+def check_lives(facts: Facts, bench: Bench) -> None:
+    """Sessions stay up, and tell their peer what there is to tell."""
+    pods = agent_pods(facts)
+    for node, session in peers(facts):
+        bench.looked()
+        if session.state != ESTABLISHED:
+            continue
+        subject, values = f"session {node} to {session.peer}", {"node": node, "peer": session.peer}
+        for reason, count in session.not_announced.items():
+            prefix = f"{count} prefixes"
+            bench.found("NotAnnounced", subject, prefix=prefix, reason=reason, **values)
+        young = (session.uptime_s or 0) < LONGER * session.life_s
+        if session.ended >= FLAPS and young:
+            values |= {"life": f"{session.life_s:.0f} s", "pod": pods.get(node, "<pod>")}
+            reason = session.last_error or "no reason given"
+            bench.found("SessionFlaps", subject, count=session.ended, reason=reason, **values)
 
 
 def judge(facts: Facts, session: SessionFact, router: RouterSession | None) -> tuple[str, str]:

@@ -179,4 +179,22 @@ ADDRESSES = (
         Weight.ERROR,
         "A pattern of interfaces is no regular expression.",
     ),
+    Kind(
+        "CRN-130",
+        "L2SelectsNothing",
+        "L2 policy announces nothing",
+        Weight.WARNING,
+        "{subject} announces nothing: {reason}",
+        "kubectl describe ciliuml2announcementpolicies {name}",
+        "No address is answered for because of this policy.",
+    ),
+    Kind(
+        "CRN-131",
+        "AnswererGone",
+        "address is answered for by a node that is gone",
+        Weight.ERROR,
+        "{node} is to answer ARP and ND for {address}, and {reason}",
+        "kubectl get nodes {node} -o wide",
+        "Clients in the nodes' subnet ask for the address and nobody answers them.",
+    ),
 )

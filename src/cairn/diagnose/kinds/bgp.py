@@ -337,4 +337,25 @@ BGP = (
         Weight.NOTE,
         "Routes are in Cairn's short form.",
     ),
+    Kind(
+        "CRN-219",
+        "NotAnnounced",
+        "prefix that a peer is not told",
+        Weight.WARNING,
+        "{node} does not tell {peer} of {prefix}: {reason}",
+        "kubectl get ciliumbgpnodeconfigs {node} -o yaml",
+        "The router does not learn an address by this session, though the node announces it.",
+    ),
+    Kind(
+        "CRN-220",
+        "SessionFlaps",
+        "session that comes and goes",
+        Weight.WARNING,
+        (
+            "the session of {node} with {peer} ended {count} times in ten minutes, after {life} "
+            "each: {reason}"
+        ),
+        "kubectl -n kube-system logs {pod} -c speaker --tail=50",
+        "Each time it ends, routes go and come back; with graceful restart off, connections break.",
+    ),
 )

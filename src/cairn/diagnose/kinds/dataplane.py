@@ -78,4 +78,40 @@ DATAPLANE = (
         "kubectl get ciliumnodes -o yaml (status.l2; look whether the nodes see each other)",
         ("Two nodes answer ARP for one address: clients may be sent to either, and caches flap."),
     ),
+    Kind(
+        "CRN-405",
+        "VipDrift",
+        "address is not in the map of addresses",
+        Weight.ERROR,
+        "{node} {what}",
+        "kubectl -n kube-system delete pod {pod} (its agent writes the maps anew)",
+        (
+            "Packets for the address are not taken by the data plane: nobody behind it is reached"
+            " by this node."
+        ),
+    ),
+    Kind(
+        "CRN-406",
+        "EndpointDrift",
+        "pods and the map of pods do not agree",
+        Weight.ERROR,
+        "{node} {what}",
+        (
+            "kubectl -n kube-system delete pod {pod} (its agent wires what is there and forgets "
+            "what is gone)"
+        ),
+        (
+            "A pod without its entry gets no packets from other nodes; an entry without a pod "
+            "sends packets nowhere."
+        ),
+    ),
+    Kind(
+        "CRN-410",
+        "NotProven",
+        "node could not prove that it serves an address",
+        Weight.WARNING,
+        "{node} has ready backends of {service} and does not announce its address: {reason}",
+        "kubectl -n kube-system logs {pod} -c agent --tail=20",
+        "The node does not announce the address; others that serve it do.",
+    ),
 )

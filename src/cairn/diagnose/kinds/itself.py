@@ -125,4 +125,46 @@ ITSELF = (
         Weight.NOTE,
         "A ConfigMap of another system holds settings that Cairn does not read.",
     ),
+    Kind(
+        "CRN-910",
+        "HistoryStopped",
+        "history of flows is not written",
+        Weight.WARNING,
+        "the relay writes no history: {reason}",
+        (
+            "kubectl -n kube-system logs {pod} --tail=20 (it goes on by itself once it can: "
+            "mostly the disk is full)"
+        ),
+        "Flows are seen, and nothing of them is kept for later.",
+    ),
+    Kind(
+        "CRN-914",
+        "RelayDown",
+        "relay does not run",
+        Weight.WARNING,
+        "the relay does not answer: {reason}",
+        "kubectl -n kube-system get pods -l k8s-app=hubble-relay -o wide",
+        (
+            "`cairn flows` and `cairn hubble` have no answer; nodes go on seeing flows, and keep "
+            "the latest."
+        ),
+    ),
+    Kind(
+        "CRN-918",
+        "HistoryBehind",
+        "flows are missing in the history",
+        Weight.WARNING,
+        "the history lacks {count} flows that the relay could not write since it started",
+        "cairn flows --status",
+        "What was asked of the history may lack flows of that time.",
+    ),
+    Kind(
+        "CRN-919",
+        "HistoryDamaged",
+        "files of the history were moved aside",
+        Weight.WARNING,
+        "{count} files of the history could not be read and were moved aside: {reason}",
+        "cairn flows --status",
+        "Flows in these files are not in answers any more; all others are.",
+    ),
 )

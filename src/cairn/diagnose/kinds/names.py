@@ -45,4 +45,13 @@ NAMES = (
         "kubectl -n kube-system logs {pod} -c dns --tail=20",
         "The DNS proxy is down; nothing needs it at present.",
     ),
+    Kind(
+        "CRN-706",
+        "DnsProxyRefuses",
+        "DNS proxy refuses questions",
+        Weight.NOTE,
+        "the DNS proxy of {node} refused {refused} of {asked} questions since it started",
+        "cairn flows --verdict dropped --protocol udp --port 53 --since 10m",
+        "Pods asked for names that no rule of theirs allows; they were told REFUSED.",
+    ),
 )

@@ -174,4 +174,22 @@ NODE = (
         ),
         "Pods of this node do not reach pods of another.",
     ),
+    Kind(
+        "CRN-316",
+        "UplinkGone",
+        "uplink is not there",
+        Weight.ERROR,
+        "no interface of {node} has its address {address}",
+        "ip -br address (on {node})",
+        "The node cannot be reached at its address; its data plane stands at no link.",
+    ),
+    Kind(
+        "CRN-317",
+        "OneFamilyOnly",
+        "nodes reach each other by one IP version only",
+        Weight.ERROR,
+        "{node} reaches {peer} over {works}, and not over {fails} ({address})",
+        "ip -6 route get {address} (on {node}; then: ip -6 neigh show)",
+        "Connections over the other IP version hang until they time out.",
+    ),
 )

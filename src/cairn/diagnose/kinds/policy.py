@@ -3,7 +3,7 @@
 nothing  ->  rows of the registry
 """
 
-from cairn.diagnose.finding import Weight
+from cairn.diagnose.finding import Kind, Weight
 from cairn.diagnose.kinds.written import written
 
 POLICY = (
@@ -258,5 +258,32 @@ POLICY = (
         "promise of protection that is not kept",
         Weight.ERROR,
         "An object promises protection that is not there.",
+    ),
+    Kind(
+        "CRN-601",
+        "PolicyTrouble",
+        "policy could not be put in force",
+        Weight.ERROR,
+        "{node} could not put policies in force: {reason}",
+        "kubectl -n kube-system logs {pod} -c agent --tail=20",
+        "Pods concerned are closed, or under what was in force before, until it can be.",
+    ),
+    Kind(
+        "CRN-602",
+        "PolicyBehind",
+        "node enforces an older state of the policies",
+        Weight.ERROR,
+        "{node} does not enforce the policies as they are: {reason}",
+        "kubectl -n kube-system logs {pod} -c agent --tail=20",
+        "A policy that was changed, made or deleted is not, or is still, in force there.",
+    ),
+    Kind(
+        "CRN-603",
+        "PodClosed",
+        "pods closed until they have a policy",
+        Weight.ERROR,
+        "{node} keeps {pods} closed: their policy is not in its maps",
+        "kubectl -n kube-system logs {pod} -c agent --tail=20",
+        "Nothing passes to or from these pods.",
     ),
 )
