@@ -33,11 +33,11 @@ OBJECTS = (
 )
 
 
-def counts() -> dict[str, int]:
+def counts(flags: ConfigFlag = ConfigFlag.EVENTS) -> dict[str, int]:
     """Return how many instructions the verifier processes, by program."""
     address = parse_address(trial.NODE)
     config = Config(
-        address, parse_address("::"), trial.LOOPBACK, ConfigFlag.EVENTS, 0, trial.UPLINK, 1_000,
+        address, parse_address("::"), trial.LOOPBACK, flags, 0, trial.UPLINK, 1_000,
         20_000, 0,
     ).write()  # fmt: skip
     found: dict[str, int] = {}
@@ -55,7 +55,8 @@ def counts() -> dict[str, int]:
 
 
 def test_no_program_outgrows_its_record() -> None:
-    found = counts()
+    traced = counts(ConfigFlag.EVENTS | ConfigFlag.TRACE)
+    found = counts() | {f"{name} while tracing": count for name, count in traced.items()}
     if os.environ.get("CAIRN_RECORD"):
         RECORD.write_text(json.dumps(found, indent=2, sort_keys=True) + "\n")
     recorded: dict[str, int] = json.loads(RECORD.read_text())
