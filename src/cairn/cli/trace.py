@@ -141,6 +141,7 @@ class _Session:
         self._came = 0
         self._ends: list[TraceEnd] = []
         self._started: list[str] = []
+        self._failed: dict[str, list[str]] = {}
         self._stop = asyncio.Event()
         self.shown = 0
         """Lines printed."""
@@ -198,7 +199,7 @@ class _Session:
                     entry = (line.packet.time_ns, self._came, time.monotonic(), line.packet)
                     heapq.heappush(self._waiting, entry)
         except (ApiError, BadTrace, msgspec.DecodeError) as error:
-            print(f"cairn trace: {name}: {error}", file=sys.stderr, flush=True)
+            self._failed.setdefault(str(error), []).append(name)
         if not started:
             self._started.append("")
 
@@ -214,6 +215,8 @@ class _Session:
 
     def say_what_was_missed(self) -> None:
         """Tell what is not among the lines."""
+        for text, names in self._failed.items():
+            print(f"cairn trace: {', '.join(sorted(names))}: {text}", file=sys.stderr)
         not_told = sum(end.not_told for end in self._ends)
         lost = sum(end.lost for end in self._ends)
         if not_told:
@@ -222,7 +225,7 @@ class _Session:
         if lost:
             print(f"cairn trace: {lost:,} events found the ring full: a packet may be missing",
                   file=sys.stderr)  # fmt: skip
-        if not self.shown:
+        if not self.shown and any(self._started):
             print("cairn trace: no packet came by", file=sys.stderr)
 
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from cairn.abi.structs import TRACE_ROWS, TraceFilter
 from cairn.flow.address import Halves, Records, halves, mask_of, words, write_octets
+from cairn.flow.columns import FlowFlag
 from cairn.net import parse_address, parse_network
 
 MOST_TRACES = 2
@@ -107,6 +108,7 @@ def fits(rows: Iterable[TraceRow], records: Records) -> Mask:
     source, destination = halves(records, "source"), halves(records, "destination")
     translated = halves(records, "translated")
     moved = (translated.front | translated.back) != 0
+    answers = moved & (records["flags"] & FlowFlag.REPLY != 0)
     sport, dport, tport = (
         records[f"{name}_port"] for name in ("source", "destination", "translated")
     )
@@ -116,8 +118,8 @@ def fits(rows: Iterable[TraceRow], records: Records) -> Mask:
             mine &= records["protocol"] == row.protocol
         one = _one_way(row, source, destination, sport, dport)
         # What an end became counts as that end: the destination, or the source of an answer.
-        one |= moved & _one_way(row, source, translated, sport, tport)
-        one |= moved & _one_way(row, translated, destination, tport, dport)
+        one |= moved & ~answers & _one_way(row, source, translated, sport, tport)
+        one |= answers & _one_way(row, translated, destination, tport, dport)
         found |= mine & one
     return found
 
