@@ -12,7 +12,8 @@ import numpy as np
 from cairn.flow.address import Records
 from cairn.flow.columns import FLOW, Batch, Dictionaries
 from cairn.flow.store import FlowStore
-from cairn.hubble.observed import NodeView
+from cairn.hubble.agent_event import AgentEvents
+from cairn.hubble.observed import NodeView, PeerView
 
 PROTO = Path(__file__).parents[3] / "proto"
 NOW_NS = 1_800_000_000_000_000_000
@@ -29,12 +30,18 @@ class Seen:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     uptime_ns: int = 90 * 10**9
     time_ns: int = NOW_NS
+    ready: bool = True
+    events: AgentEvents | None = None
+    others: list[PeerView] = field(default_factory=list)
 
     def now_ns(self) -> int:
         return self.time_ns
 
     def nodes(self) -> Sequence[NodeView]:
         return self.views
+
+    def peers(self) -> Sequence[PeerView]:
+        return self.others
 
     def put(self, records: Records, added: Dictionaries | None = None) -> None:
         self.store.append(Batch(records, added or Dictionaries()))

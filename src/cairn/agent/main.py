@@ -24,13 +24,15 @@ from cairn.agent.endpoint_store import EndpointStore
 from cairn.agent.flow_ends import FlowEnds, Sources, decision_of
 from cairn.agent.flow_metrics import FlowMetrics
 from cairn.agent.flow_names import LearntNames
-from cairn.agent.flow_server import SOCKET, ObservedNode, serve_flows
+from cairn.agent.flow_server import SOCKET, serve_flows
 from cairn.agent.flows import Flows
+from cairn.agent.happenings import Happenings
 from cairn.agent.host_guard import HostGuard
 from cairn.agent.l2 import L2
 from cairn.agent.metrics import MetricsServer, NodeMetrics
 from cairn.agent.node_metrics import AgentMetrics
 from cairn.agent.node_record import NodeRecord, wait_for_node
+from cairn.agent.observed_node import ObservedNode
 from cairn.agent.options import Options, parse
 from cairn.agent.path_proof import PathProof
 from cairn.agent.policies import Policies
@@ -139,10 +141,10 @@ class Agent:
         self._l2.on_change = self._reconciler.elect_again
         self._reconciler.vips.on_answered = self._l2.answer
         self._policies = self._make_policies()
+        self._happenings = Happenings(self._policies)
         self._publisher = EndpointPublisher(client, node, self._policies.of_endpoint)
         self._guard = self._make_guard()
         self._rates = self._make_rates()
-        self._policies.keeper.before_compile = self._guard.look
         self._policies.keeper.on_written = self._policies_written
         self._upkeep = Upkeep(maps, self._tell)
         self._flows = self._make_flows()
@@ -161,7 +163,7 @@ class Agent:
         )
 
     def _make_guard(self) -> HostGuard:
-        return HostGuard(
+        guard = HostGuard(
             self._node.name,
             self._policies.engine,
             self._cluster,
@@ -169,6 +171,8 @@ class Agent:
             policies=self._policies.about_node,
             on_change=self._policies.keeper.look_again,
         )
+        self._policies.keeper.before_compile = guard.look
+        return guard
 
     def _make_rates(self) -> PolicyRates:
         return PolicyRates(
@@ -260,9 +264,9 @@ class Agent:
             log.info("ready")
 
     async def _serve_flows(self) -> None:
-        feed = self._flows.feed
-        node = ObservedNode(self._node.name, self._node.internal_ips[0], feed)
-        await serve_flows(node, feed, self._options.run / SOCKET)
+        events, nodes = self._happenings.events, self._cluster.nodes
+        node = ObservedNode(self._node.name, self._flows.feed, events, nodes)
+        await serve_flows(node, self._options.run / SOCKET)
 
     async def _fill(self, tasks: asyncio.TaskGroup) -> None:
         """Read the cluster's objects and make the data plane what they say."""
@@ -353,10 +357,12 @@ class Agent:
 
     def _add_pod(self, endpoint: PodEndpoint) -> None:
         pod_link.set_mtu(endpoint, self._mtu_bytes)  # it may have changed since it was wired
+        self._happenings.wired(endpoint)
         self._publisher.changed.set()
 
     def _delete_pod(self, loop: asyncio.AbstractEventLoop, endpoint: PodEndpoint) -> None:
         self._data_plane.detach_pod(endpoint)
+        self._happenings.wired(endpoint, gone=True)
         self._policies.unwire_from(loop, endpoint)
         self._publisher.changed.set()
 

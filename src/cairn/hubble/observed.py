@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cairn.flow.store import FlowStore
+from cairn.hubble.agent_event import AgentEvents
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,18 @@ class NodeView:
     """That its certificate has."""
 
 
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    """One node's Observer."""
+
+    name: str
+    """Of the node."""
+    address: str
+    """Host and port."""
+    server_name: str = ""
+    """That its certificate has; empty: no TLS."""
+
+
 class Observed(Protocol):
     """A source of flows."""
 
@@ -62,6 +75,16 @@ class Observed(Protocol):
         """Whether its flows are of many nodes."""
         ...
 
+    @property
+    def ready(self) -> bool:
+        """Whether flows come."""
+        ...
+
+    @property
+    def events(self) -> AgentEvents | None:
+        """What the agent did; a relay has none."""
+        ...
+
     def now_ns(self) -> int:
         """Return the time since 1970."""
         ...
@@ -73,4 +96,8 @@ class Observed(Protocol):
 
     def nodes(self) -> Sequence[NodeView]:
         """Return all nodes, by name; a node itself returns what it knows of itself."""
+        ...
+
+    def peers(self) -> Sequence[PeerView]:
+        """Return every node of the cluster that has an Observer."""
         ...

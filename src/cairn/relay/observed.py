@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from cairn.flow.store import FlowStore
-from cairn.hubble.observed import NodeView
+from cairn.hubble.observed import NodeView, PeerView
 from cairn.relay.relay import Relay
 
 
@@ -17,6 +17,7 @@ class ObservedRelay:
     """All nodes' flows."""
 
     is_relay = True
+    events = None
 
     def __init__(self, relay: Relay, changed: asyncio.Event) -> None:
         self.name = socket.gethostname()
@@ -33,6 +34,11 @@ class ObservedRelay:
     def uptime_ns(self) -> int:
         """How long it has been serving."""
         return time.monotonic_ns() - self._began_ns
+
+    @property
+    def ready(self) -> bool:
+        """Whether any node's flows come."""
+        return any(state.connected for state in self._relay.states)
 
     def now_ns(self) -> int:
         """Return the time since 1970."""
@@ -51,4 +57,10 @@ class ObservedRelay:
                 uptime_ns=int((now_s - state.since_s) * 1e9) if state.connected else 0,
             )
             for state in self._relay.states
+        ]
+
+    def peers(self) -> Sequence[PeerView]:
+        """Return every node."""
+        return [
+            PeerView(state.name, state.target.partition(":")[2]) for state in self._relay.states
         ]
