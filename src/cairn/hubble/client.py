@@ -64,10 +64,12 @@ class Server:
 class Hubble:
     """One server."""
 
-    def __init__(self, server: Server) -> None:
-        """Take where it is; raises NoAnswer for keys that cannot be read."""
-        self.address, tls = _target(server)
-        self._channel = _channel(self.address, tls)
+    def __init__(self, server: Server, name: str = "") -> None:
+        """Take where it is, and what to call that; raises NoAnswer for keys that are none."""
+        target, tls = _target(server)
+        self.address = name or target
+        """As people are told."""
+        self._channel = _channel(target, tls)
 
     def __enter__(self) -> "Hubble":
         return self

@@ -268,7 +268,7 @@ def test_list_nodes_and_namespaces(server: RecordedHubble, capsys: Captured) -> 
     assert capsys.readouterr().out == (
         "NAME     STATUS       AGE  FLOWS/S    CURRENT/MAX-FLOWS\n"
         "node-1   Connected    2h   1.00       10/40 (25.00%)\n"
-        "node-22  Unavailable  0s   not known  0/0\n"
+        "node-22  Unavailable  0s   not known  not known\n"
     )
     assert main(["list", "nodes", "--server", server.address, "-o", "wide"]) == 0
     wide = capsys.readouterr().out.splitlines()[1].split()
