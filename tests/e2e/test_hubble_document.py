@@ -1,8 +1,9 @@
-"""C10 and C11 of the reference document: its `hubble` commands, as a user on client-1 types them."""
+"""C10 and C11 of the reference document: its `hubble` commands, typed on client-1."""
 
 import json
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,20 +124,23 @@ def test_c11_what_was_dropped_and_by_which_policy(
     lab: LabRun, tiers: Tiers, forwarded: None
 ) -> None:
     words = (str(Path(CAIRN).with_name("hubble")), "observe", "--verdict", "DENIED", "-f")
+    mine, theirs = f"production/{tiers.web.name}", f"production/{tiers.database.name}"
     follow = lab.start_on("client-1", *words)
+    lines: list[str] = []
+    threading.Thread(target=lambda: lines.extend(follow.stdout or ()), daemon=True).start()
     try:
         lab.apply(CLOSED)
-        ask = (lab, tiers.web.host, tiers.database.address, 5432)
-        wait_for("the policy", lambda: not connects(*ask))
-        assert follow.stdout
-        assert follow.stdout.readline().split() == HEADER.split()
-        mine = f"production/{tiers.web.name}"
-        line = next(line for line in follow.stdout if line.split()[1] == mine)
-        assert line.split(maxsplit=4)[2:] == [f"production/{tiers.database.name}", "L4",
-                                              f"{DENIED}\n"]  # fmt: skip
+
+        def told() -> list[list[str]]:
+            connects(lab, tiers.web.host, tiers.database.address, 5432)
+            return [row for line in lines if (row := line.split(maxsplit=4))[1] == mine]
+
+        rows = wait_for("a drop", told, within_s=30)
+        assert rows[0][2:] == [theirs, "L4", f"{DENIED}\n"]
+        assert lines[0].split() == HEADER.split()
     finally:
         follow.terminate()
-        follow.communicate(timeout=20)
+        follow.wait(20)
     denied = [row for row in observed(lab, "--verdict", "DENIED", "--all") if row[1] == mine]
     assert {row[4] for row in denied if row[3] == "L4"} == {DENIED}
     assert "by CiliumNetworkPolicy production/database-closed)" in hubble(
