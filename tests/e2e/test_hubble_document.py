@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from guide_run import Step, missing, parse
 from lab_run import CAIRN, PYTHON, ROOT, LabRun, wait_for
 from test_policies import Pod, connects, pod
 
@@ -46,6 +47,9 @@ spec:
   endpointSelector: {matchLabels: {tier: database}}
   ingress: [{fromEndpoints: [{matchLabels: {app: backup}}]}]
 """
+STEPS = [
+    step for step in parse((ROOT / "docs" / "hubble.md").read_text()) if isinstance(step, Step)
+]
 DENIED = "DENIED by CiliumNetworkPolicy production/database-closed"
 
 
@@ -173,6 +177,22 @@ def test_without_a_port_forward_it_finds_its_own_way(lab: LabRun, tiers: Tiers) 
     flows = [row["flow"] for row in rows if "flow" in row]
     assert len(flows) == 5
     assert {flow["source"]["pod_name"] for flow in flows} == {tiers.web.name}
+
+
+@pytest.mark.parametrize("step", STEPS, ids=[step.command for step in STEPS])
+def test_the_guide_as_written(lab: LabRun, step: Step, tmp_path: Path) -> None:
+    path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", step.command],
+        env=os.environ | {"KUBECONFIG": lab.kubeconfig, "PATH": path},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    printed = done.stdout + done.stderr
+    assert done.returncode == step.status, printed
+    assert missing(step.shown, printed) is None, printed
 
 
 def test_an_unknown_pod_is_a_warning(lab: LabRun) -> None:
