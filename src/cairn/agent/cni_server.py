@@ -63,6 +63,7 @@ class CniServer:
         on_delete: Callable[[PodEndpoint], None],
         admit: Callable[[PodEndpoint], Awaitable[None]],
         report: Callable[[], Any] = dict,
+        flows: Callable[[Mapping[str, Any]], dict[str, Any]] = dict,
     ) -> None:
         """Three are called in a thread: `on_create` before a pod's link passes anything, `on_add`
         once it is wired, `on_delete` before it is unwired. `admit` returns when the pod's policy
@@ -76,6 +77,7 @@ class CniServer:
         self._on_delete = on_delete
         self._admit = admit
         self._report = report
+        self._flows = flows
         self._turn = asyncio.Lock()
 
     async def serve(self, path: Path) -> asyncio.Server:
@@ -105,6 +107,8 @@ class CniServer:
             return {"result": {}}
         if command == "REPORT":  # not CNI's: `cairn report` asks how the agent is
             return self._told()
+        if command == "FLOWS":  # nor is this: `cairn why` asks what was seen
+            return self._flows(call)
         handler = handlers.get(command)
         if handler is None:
             return _error(CODE_INVALID, f"unknown CNI command {command!r}")

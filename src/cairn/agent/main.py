@@ -24,6 +24,8 @@ from cairn.agent.endpoint_store import EndpointStore
 from cairn.agent.flow_ends import FlowEnds, Sources, decision_of
 from cairn.agent.flow_metrics import FlowMetrics
 from cairn.agent.flow_names import LearntNames
+from cairn.agent.flow_question import FlowQuestion
+from cairn.agent.flow_rules import FlowRules
 from cairn.agent.flow_server import SOCKET, serve_flows
 from cairn.agent.flows import Flows
 from cairn.agent.happenings import Happenings
@@ -44,6 +46,7 @@ from cairn.agent.serving import Serving
 from cairn.agent.upkeep import Upkeep
 from cairn.apply import pod_link
 from cairn.apply.data_plane import DataPlane
+from cairn.apply.kernel_watch import KernelWatch
 from cairn.apply.revision import RevisionMap
 from cairn.apply.uplink import NoUplink, Uplink, find_uplink, prepare_node
 from cairn.apply.xdp import XdpHook
@@ -197,11 +200,12 @@ class Agent:
 
         flows = Flows(
             self._data_plane.maps,
-            FlowRecords(self._node.name, ends.known, decision),
+            FlowRecords(self._node.name, ends.known, decision, FlowRules(sources).decision),
             ends,
             names,
             drops=DropLog(policies.names),
             capacity=self._options.flows,
+            kernel=KernelWatch(self._data_plane),
         )
         policies.requests.on_requests = flows.take_requests
         if self._options.events:
@@ -215,7 +219,7 @@ class Agent:
         node = NodeMetrics(maps, self._options.bpf, upkeep, self._reconciler.name_backends)
         own = AgentMetrics(self._cluster, self._reconciler, self._policies.keeper, self._bgp)
         store = self._flows.feed.store
-        flows = FlowMetrics(self._flows.counts, store.__len__)
+        flows = FlowMetrics(self._flows.counts, store.__len__, self._flows.kernel.name)
         return MetricsServer(
             (node, PolicyMetrics(maps, self._policies), own, flows),
             self._uplink.addresses,
@@ -299,11 +303,18 @@ class Agent:
             self._store,
             self._node.pod_networks,
             mtu_bytes=lambda: self._mtu_bytes,
-            on_create=self._data_plane.attach_pod,
+            on_create=self._attach_pod,
             on_add=self._add_pod,
             on_delete=partial(self._delete_pod, asyncio.get_running_loop()),
             admit=self._policies.admit,
-            report=SelfReport(self._cluster, self._reconciler, self._policies, self._serving),
+            report=SelfReport(
+                self._cluster,
+                self._reconciler,
+                self._policies,
+                self._serving,
+                self._flows.kernel,
+            ),
+            flows=FlowQuestion(self._flows.feed.store),
         )
         socket = self._options.run / "agent.sock"
         server = await cni.serve(socket)
@@ -332,6 +343,7 @@ class Agent:
                 pod_link.disconnect(endpoint.host_ifname)
                 self._store.remove(endpoint)
         self._data_plane.take_over(self._store)
+        self._flows.start(self._store)
 
     def _look_again(self, record: NodeRecord) -> Callable[[], None]:
         def look() -> None:
@@ -355,6 +367,10 @@ class Agent:
                     failed.append(f"pod {endpoint.namespace}/{endpoint.pod}: {error}")
         return failed
 
+    def _attach_pod(self, endpoint: PodEndpoint) -> None:
+        self._data_plane.attach_pod(endpoint)
+        self._flows.kernel.add(endpoint)
+
     def _add_pod(self, endpoint: PodEndpoint) -> None:
         pod_link.set_mtu(endpoint, self._mtu_bytes)  # it may have changed since it was wired
         self._happenings.wired(endpoint)
@@ -363,6 +379,7 @@ class Agent:
     def _delete_pod(self, loop: asyncio.AbstractEventLoop, endpoint: PodEndpoint) -> None:
         self._data_plane.detach_pod(endpoint)
         self._happenings.wired(endpoint, gone=True)
+        self._flows.kernel.remove(endpoint)
         self._policies.unwire_from(loop, endpoint)
         self._publisher.changed.set()
 

@@ -55,11 +55,10 @@ async def collect_facts(kubeconfig: str | None, router: str | None = None) -> Fa
         now_at = clock[0] if clock else 0.0
         cluster = Cluster(by_kind([*objects, *settings]), client.url, now_at)
         listed_s = time.monotonic() - started
-        (nodes, unasked, asked_at), relay, certificates = await asyncio.gather(
-            ask_nodes(client, cluster),
-            ask_relay(client, own_pods(cluster, RELAY)),
-            gather(client, cluster, chosen),
+        (nodes, unasked, asked_at), certificates = await asyncio.gather(
+            ask_nodes(client, cluster), gather(client, cluster, chosen)
         )
+        relay = await ask_relay(client, own_pods(cluster, RELAY), nodes.values())
         asked_s = time.monotonic() - started - listed_s
         report, router_at = await asking
     asked_at["router"] = router_at
@@ -154,7 +153,7 @@ async def ask_nodes(
         for server in servers:
             argv += ["--dns", server]
         for page in pages.get(name, ()):
-            argv += ["--version-of", page]
+            argv += ["--page", page]
         try:
             async with asyncio.timeout(PATIENCE_S):
                 reports[name] = await _report(client, pods[name], argv)

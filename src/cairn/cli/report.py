@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -27,9 +28,9 @@ from cairn.cli.report_kernel import (
     read_routes,
     read_settings,
 )
+from cairn.cli.report_pages import read_pages
 from cairn.cli.report_paths import Probes
 from cairn.cli.report_sockets import ask_agent, ask_proxies, ask_speaker, read_endpoints
-from cairn.cli.report_versions import read_versions
 from cairn.diagnose.facts import Link, NodeReport
 from cairn.diagnose.process_facts import SpeakerFact
 from cairn.linux.clock_state import clock_synchronised
@@ -57,8 +58,8 @@ def _parse(argv: list[str]) -> argparse.Namespace:
                         help="probe the way to it; may be repeated")  # fmt: skip
     parser.add_argument("--dns", action="append", default=[], metavar="ADDRESS",
                         help="ask this DNS server; may be repeated")  # fmt: skip
-    parser.add_argument("--version-of", action="append", default=[], metavar="NAME=ADDRESS:PORT",
-                        help="ask this page of metrics for its version")  # fmt: skip
+    parser.add_argument("--page", action="append", default=[], metavar="NAME=ADDRESS:PORT",
+                        help="read this page of metrics; may be repeated")  # fmt: skip
     parser.add_argument("-o", "--output", choices=("json",), default="json")
     return parser.parse_args(argv)
 
@@ -78,7 +79,7 @@ def make_report(options: argparse.Namespace, kernel: RouteSocket) -> NodeReport:
         probes = None
     total, free = read_memory()
     drops, lost = read_drops(options.bpf, errors)
-    rest = {
+    rest: dict[str, Any] = {
         "agent": ask_agent(options.run / "agent.sock"),
         "maps": read_maps(options.bpf, errors),
         "hooks": read_hooks(options.bpf),
@@ -86,9 +87,9 @@ def make_report(options: argparse.Namespace, kernel: RouteSocket) -> NodeReport:
         "vips": read_vips(options.bpf, errors),
         "wired": read_wired(options.bpf, errors),
         "certificates": own_certificates(),
-        "versions": read_versions(options.version_of),
         "routes": read_routes(kernel, links),
     }
+    rest["versions"], rest["history"] = read_pages(options.page)
     paths, dns = probes.collect() if probes else ((), ())
     return NodeReport(
         options.node,
@@ -110,7 +111,7 @@ def make_report(options: argparse.Namespace, kernel: RouteSocket) -> NodeReport:
         paths=paths,
         dns=dns,
         errors=tuple(errors),
-        **rest,  # type: ignore[arg-type]
+        **rest,
     )
 
 

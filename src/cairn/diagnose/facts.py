@@ -187,6 +187,8 @@ class NodeReport(msgspec.Struct, frozen=True):
     """Addresses of its map of pods, and whether each is closed; None: it cannot be read."""
     versions: dict[str, str] = {}
     """Of other processes of Cairn that run there, by name."""
+    history: dict[str, float] = {}
+    """Figures of the relay's page of metrics, if it runs there and keeps a history."""
     errors: tuple[str, ...] = ()
     """What could not be read, one line each."""
 
