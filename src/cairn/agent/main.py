@@ -57,6 +57,7 @@ from cairn.drive.event_recorder import EventRecorder
 from cairn.drive.kube_client import Client
 from cairn.flow.address import Records
 from cairn.flow.columns import Decision
+from cairn.hubble.tls import SERVER_NAME
 from cairn.kube.metadata import Key
 from cairn.kube.node import Node, NodeFacts
 from cairn.libbpf import BpfError, probe
@@ -269,8 +270,10 @@ class Agent:
 
     async def _serve_flows(self) -> None:
         events, nodes = self._happenings.events, self._cluster.nodes
-        node = ObservedNode(self._node.name, self._flows.feed, events, nodes)
-        await serve_flows(node, self._options.run / SOCKET)
+        tls = self._options.flows_tls
+        server_name = SERVER_NAME if tls else ""
+        node = ObservedNode(self._node.name, self._flows.feed, events, nodes, server_name)
+        await serve_flows(node, self._options.run / SOCKET, tls)
 
     async def _fill(self, tasks: asyncio.TaskGroup) -> None:
         """Read the cluster's objects and make the data plane what they say."""
