@@ -68,7 +68,9 @@ def pipeline(count: int) -> None:
         b"".join(b"\0" * 10 + b"\xff\xff\x0a\0" + n.to_bytes(2, "big") for n in range(500)), "V16"
     )
     events["source"], events["destination"] = (hosts[rng.integers(0, 500, 10_000)] for _ in "sd")
-    maker = FlowRecords("node-1", lambda octets: Known(End(pod=octets.hex()), 300), lambda _: None)
+    maker = FlowRecords(
+        "node-1", lambda octets: Known(End(pod=octets.hex()), 300), lambda _: None, lambda _: None
+    )
     store = FlowStore(65_536)
     start = time.process_time()
     for at in range(0, count, 10_000):

@@ -84,11 +84,11 @@ def test_a_connection_is_told_from_the_vip_to_its_end(lab: LabRun) -> None:
 
 def test_the_relay_tells_how_it_stands_with_each_node(lab: LabRun) -> None:
     pod = lab.get("pods", *RELAY)["items"][0]["metadata"]["name"]
-    fetch = ("curl", "-sS", "http://localhost:9969/metrics")
+    fetch = ("curl", "-sS", "http://localhost:9966/metrics")
     text = lab.kubectl("exec", "-n", "kube-system", pod, "--", *fetch)
     for node in ("node-1", "node-2", "node-3"):
         assert f'cairn_relay_node_connected{{node="{node}"}} 1' in text
-    assert "cairn_history_stopped 0" in text
+    assert "cairn_relay_history_writing 1" in text
 
 
 def test_a_killed_relay_has_lost_nothing(lab: LabRun) -> None:

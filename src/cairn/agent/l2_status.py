@@ -54,7 +54,7 @@ class L2Status:
 
     async def run(self) -> None:
         """Write what changes until cancelled."""
-        written: dict[str, Any] = {}
+        written: dict[str, Any] | None = {}
         said = ""
         await asyncio.sleep(START_S)
         self._changed.set()  # what an earlier agent wrote may be so no more
@@ -74,6 +74,7 @@ class L2Status:
                 )
                 written, said = status, ""
             except ApiError as error:
+                written = None  # a patch whose answer was lost may have been taken
                 if error.message != said and error.status != 404:
                     log.warning("L2 status not written: %s; trying again", error.message)
                     said = error.message

@@ -22,8 +22,10 @@ from cairn.agent.early_drops import EarlyDrops
 from cairn.agent.endpoint_publisher import EndpointPublisher
 from cairn.agent.endpoint_store import EndpointStore
 from cairn.agent.flow_ends import FlowEnds, Sources, decision_of
+from cairn.agent.flow_metrics import FlowMetrics
 from cairn.agent.flow_names import LearntNames
 from cairn.agent.flow_question import FlowQuestion
+from cairn.agent.flow_rules import FlowRules
 from cairn.agent.flow_server import serve_flows
 from cairn.agent.flows import Flows
 from cairn.agent.host_guard import HostGuard
@@ -193,7 +195,7 @@ class Agent:
 
         flows = Flows(
             self._data_plane.maps,
-            FlowRecords(self._node.name, ends.known, decision),
+            FlowRecords(self._node.name, ends.known, decision, FlowRules(sources).decision),
             ends,
             names,
             drops=DropLog(policies.names),
@@ -210,8 +212,10 @@ class Agent:
         self._policies.maps.with_proxies = lambda: upkeep.flows is None or upkeep.flows.proxied > 0
         node = NodeMetrics(maps, self._options.bpf, upkeep, self._reconciler.name_backends)
         own = AgentMetrics(self._cluster, self._reconciler, self._policies.keeper, self._bgp)
+        store = self._flows.feed.store
+        flows = FlowMetrics(self._flows.counts, store.__len__)
         return MetricsServer(
-            (node, PolicyMetrics(maps, self._policies), own),
+            (node, PolicyMetrics(maps, self._policies), own, flows),
             self._uplink.addresses,
             self._options.metrics_port,
         )

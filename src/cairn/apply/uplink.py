@@ -102,6 +102,9 @@ def prepare_node(uplink: Uplink) -> list[str]:
             "net/ipv4/conf/all/rp_filter": "0",
             f"net/ipv4/conf/{uplink.name}/rp_filter": "0",
             "net/ipv6/conf/all/forwarding": "1",
+            # A proxy for all that is routed would answer for VIPs, beside the node that does.
+            "net/ipv4/conf/all/proxy_arp": "0",
+            f"net/ipv4/conf/{uplink.name}/proxy_arp": "0",
         },
         optional=True,
     )

@@ -17,9 +17,10 @@ from rich.markup import escape
 
 from cairn.cli.facts import collect_facts
 from cairn.cli.render import FORMS, make_console, show_table, spell
-from cairn.diagnose.doctor.table import AREAS, Looked, examine, findings_of, is_healthy
+from cairn.diagnose.doctor.causes import Ranked
+from cairn.diagnose.doctor.table import AREAS, Looked, examine, is_healthy, ranked
 from cairn.diagnose.facts import Facts
-from cairn.diagnose.finding import Finding, Weight, plain
+from cairn.diagnose.finding import Weight, plain
 from cairn.diagnose.findings import KINDS, UnknownKind, kind_of
 from cairn.drive.kube_client import ApiError
 from cairn.drive.kubeconfig import NoAccess
@@ -47,12 +48,12 @@ def main(argv: list[str]) -> int:
         print(f"cairn doctor: {error}", file=sys.stderr)
         return FAILED
     looked = examine(facts, options.area or ())
-    found = [one for one in findings_of(looked) if not only or one.kind in only]
+    found = [one for one in ranked(looked) if not only or one.finding.kind in only]
     if options.output == "table":
         show(make_console(), facts, looked, found)
     else:
         print(spell(_plain(facts, looked, found), options.output), end="")
-    return OK if is_healthy(found) else FAILED
+    return OK if is_healthy(one.finding for one in found) else FAILED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,10 +80,14 @@ def _explain(word: str) -> int:
     return OK
 
 
-def _plain(facts: Facts, looked: Sequence[Looked], found: Sequence[Finding]) -> dict[str, object]:
+def _plain(facts: Facts, looked: Sequence[Looked], found: Sequence[Ranked]) -> dict[str, object]:
     return {
-        "healthy": is_healthy(found),
-        "findings": [plain(finding) for finding in found],
+        "healthy": is_healthy(one.finding for one in found),
+        "findings": [
+            plain(one.finding)
+            | {"follows": one.follows.kind.code + " " + one.follows.subject if one.follows else ""}
+            for one in found
+        ],
         "checks": [
             {
                 "area": one.check.area,
@@ -97,11 +102,9 @@ def _plain(facts: Facts, looked: Sequence[Looked], found: Sequence[Finding]) -> 
     }
 
 
-def show(
-    console: Console, facts: Facts, looked: Sequence[Looked], found: Sequence[Finding]
-) -> None:
+def show(console: Console, facts: Facts, looked: Sequence[Looked], found: Sequence[Ranked]) -> None:
     """Print findings by weight, then what was checked."""
-    for finding in found:
+    for finding, follows in ((one.finding, one.follows) for one in found):
         colour = COLOURS[finding.kind.weight]
         weight = finding.kind.weight.name.lower()
         console.print(
@@ -114,6 +117,9 @@ def show(
             continue
         for line in finding.evidence:
             console.print(f"  seen: {escape(line)}", highlight=False, soft_wrap=True)
+        if follows is not None:
+            first = f"{follows.kind.code} {follows.subject}"
+            console.print(f"  first: {escape(first)}: it explains this", highlight=False)
         console.print(f"  mend: {escape(finding.mend)}", highlight=False, soft_wrap=True)
     rows = []
     for area in AREAS:
@@ -128,5 +134,9 @@ def show(
             rows.append((area, count, str(wrong) if wrong else "-", escape(what)))
     show_table(console, "Checked", ("AREA", "CHECKED", "WRONG", "WHAT"), rows)
     took = facts.took_s.get("all", 0)
-    end = "[bold green]healthy[/]" if is_healthy(found) else "[bold red]not healthy[/]"
+    end = (
+        "[bold green]healthy[/]"
+        if is_healthy(one.finding for one in found)
+        else "[bold red]not healthy[/]"
+    )
     console.print(f"\n{end}: asked everything in {took:.1f} s", highlight=False)

@@ -134,7 +134,7 @@ def _uplink(links: tuple[Link, ...], address: str) -> Link | None:
 
 def _wanted(uplink: Link | None) -> list[tuple[str, str]]:
     """Return the settings that `apply.uplink.prepare_node` makes."""
-    found = [("net/ipv4/ip_forward", "1"), ("net/ipv4/conf/all/rp_filter", "0")]
-    if uplink:
-        found.append((f"net/ipv4/conf/{uplink.name}/rp_filter", "0"))
+    found = [("net/ipv4/ip_forward", "1")]
+    for where in ("all", uplink.name) if uplink else ("all",):
+        found += [(f"net/ipv4/conf/{where}/{name}", "0") for name in ("rp_filter", "proxy_arp")]
     return [*found, ("net/ipv6/conf/all/forwarding", "1")]

@@ -72,7 +72,7 @@ def main(argv: list[str]) -> int:
     add("--tls-client-ca", default="", metavar="FILE", help="authorities of clients: mTLS")
     add("--tls-agent-ca", default="", metavar="FILE", help="authorities of agents that use TLS")
     add("--metrics", type=int, default=0, metavar="PORT",
-        help="of GET /metrics (usual: 9969; default: none)")  # fmt: skip
+        help="of GET /metrics (usual: 9966; default: none)")  # fmt: skip
     add("--verbose", action="store_true", help="log details")
     args = parser.parse_args(argv)
     if bool(args.tls_cert) != bool(args.tls_key):

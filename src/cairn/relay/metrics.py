@@ -40,15 +40,21 @@ def families(relay: Relay, history: History | None) -> Iterator[Family]:
 def _history(history: History) -> Iterator[Family]:
     status = history.status()
     yield number(
-        "cairn_history_stopped",
-        "Whether no flow is written, for want of room or another reason",
-        bool(status.stopped),
+        "cairn_relay_history_writing",
+        "Whether the history of flows is written; 0: it has stopped, and the log says why",
+        not status.stopped,
     )
-    yield number("cairn_history_missed_flows_total", "Flows that were not written", status.missed)
-    yield number("cairn_history_flows", "Flows on disk", status.flows)
-    yield number("cairn_history_bytes", "Octets on disk", status.bytes)
-    yield number("cairn_history_files", "Files on disk", status.files)
     yield number(
-        "cairn_history_corrupt_files_total", "Files that were moved aside", len(status.corrupt)
+        "cairn_relay_history_missed_flows_total", "Flows that were not written", status.missed
     )
-    yield number("cairn_history_removed_flows_total", "Flows that retention took", status.removed)
+    yield number("cairn_relay_history_flows", "Flows on disk", status.flows)
+    yield number("cairn_relay_history_bytes", "Octets on disk", status.bytes)
+    yield number("cairn_relay_history_files", "Files on disk", status.files)
+    yield number(
+        "cairn_relay_history_corrupt_files_total",
+        "Files that were moved aside",
+        len(status.corrupt),
+    )
+    yield number(
+        "cairn_relay_history_removed_flows_total", "Flows that retention took", status.removed
+    )

@@ -588,9 +588,9 @@ def flow(age_s: float, verdict: str = "FORWARDED", **more: Any) -> SeenFlow:
 
 
 NOW = 2_000_000_000.0
-BEGUN = {"begins": True}
-BY_RULE = {"verdict": "DROPPED", "policy": "NetworkPolicy/default/p ingress[0]"}
-UNREACHED = {"verdict": "DROPPED", "reason": "no backend", "node": "node-1"}
+BEGUN: dict[str, Any] = {"begins": True}
+BY_RULE: dict[str, Any] = {"verdict": "DROPPED", "policy": "NetworkPolicy/default/p ingress[0]"}
+UNREACHED: dict[str, Any] = {"verdict": "DROPPED", "reason": "no backend", "node": "node-1"}
 
 
 @pytest.mark.parametrize(

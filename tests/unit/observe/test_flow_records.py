@@ -14,11 +14,12 @@ from cairn.flow.store import FlowStore
 from cairn.flow.view import FlowRow, rows
 from cairn.net import parse_address
 from cairn.observe.access_log import Line
-from cairn.observe.flow_records import FlowRecords, Known
+from cairn.observe.flow_records import Asked, FlowRecords, Known
 from cairn.observe.flow_requests import of_lookups, of_requests
 
 BLANK = Event.read(bytes(Event.SIZE))
 RULE = Decision("NetworkPolicy", "shop", "deny", "ingress[0]")
+HTTP_RULE = Decision("CiliumNetworkPolicy", "shop", "web", "ingress[1]")
 
 
 def who(octets: bytes) -> Known:
@@ -26,8 +27,12 @@ def who(octets: bytes) -> Known:
     return Known(End("shop", f"pod-{address}"), 300 + int(address) % 100)
 
 
+def judge(asked: Asked) -> Decision | None:
+    return HTTP_RULE if asked.ingress and asked.port == 80 else None
+
+
 def maker() -> FlowRecords:
-    return FlowRecords("node-1", who, {7: RULE}.get)
+    return FlowRecords("node-1", who, {7: RULE}.get, judge)
 
 
 def event(kind: int, verdict: int = 0, rule: int = 0, source: str = "10.0.0.1") -> bytes:
@@ -119,6 +124,7 @@ def test_requests_and_lookups_are_flows() -> None:
     http, dns = (row for array in store.records for row in rows(array, store.dictionaries))
     assert http.detail == HttpDetail("GET", "http://web/a", "HTTP/1.1", 403, 3_000_000)
     assert (http.verdict, http.time_ns) == (FlowVerdict.DROPPED, 1_767_323_045_678_000_000)
+    assert (http.decision, dns.decision) == (HTTP_RULE, None)
     assert dns.detail == DnsDetail("www.test.", ("A",), 0, ("10.0.0.9",), (), 30, 250_000)
 
 

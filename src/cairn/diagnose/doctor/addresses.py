@@ -76,7 +76,9 @@ def _pending(
     reason, word = str(said.get("message") or ""), str(said.get("reason") or "")
     pools = [key_of(pool).name for pool in facts.cluster.of("CiliumLoadBalancerIPPool")]
     named = next((name for name in pools if name in reason), pools[0] if pools else "<pool>")
-    if re.search(r"label|select", reason) and "no free" not in reason:
+    if not pools:
+        bench.found("NoPool", subject, word, reason=reason, **values)
+    elif re.search(r"label|select", reason) and "no free" not in reason:
         label = re.search(r"[\w./-]+=[\w.-]+", reason)
         text = label[0] if label else "KEY=VALUE"
         bench.found("NoPoolSelects", subject, word, reason=reason, label=text, **values)

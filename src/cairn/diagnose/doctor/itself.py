@@ -3,6 +3,7 @@
 Facts  ->  findings of area 9
 """
 
+import re
 from collections import Counter, defaultdict
 
 from cairn.diagnose.doctor.bench import Bench
@@ -47,7 +48,7 @@ def check_agents(facts: Facts, bench: Bench) -> None:
                 *(f"{w.resource}: {w.error}" for w in silent[:3]),
                 age=f"{longest:.0f} s",
                 reason=silent[0].error,
-                api=facts.cluster.server.split("//")[-1].split(":")[0],
+                api=_host(silent[0].error) or _host(facts.cluster.server),
                 **values,
             )
         if not agent.healthy and agent.reason:
@@ -58,6 +59,12 @@ def check_agents(facts: Facts, bench: Bench) -> None:
                 bench.found(
                     "WritesFail", f"node {name}", *lines[:3], what=what, reason=first, **values
                 )
+
+
+def _host(text: str) -> str:
+    """Return the host of the first URL in a text."""
+    found = re.search(r"https?://(\[[^]]+\]|[^:/\s]+)", text)
+    return found[1].strip("[]") if found else ""
 
 
 def pods_of(facts: Facts, app: str) -> list[Object]:

@@ -161,7 +161,8 @@ def check_routes(facts: Facts, bench: Bench) -> None:
             if hop:
                 wanted.setdefault(route.prefix, {})[hop] = node
     _missing(facts, wanted, bench)
-    nodes = {a: key_of(n).name for n in facts.cluster.of("Node")
+    silent = {n for n, report in facts.nodes.items() if report.speaker.error}
+    nodes = {a for n in facts.cluster.of("Node") if key_of(n).name not in silent
              for a in node_addresses(facts, key_of(n).name)}  # fmt: skip
     if not facts.unasked:
         for path in router.paths:

@@ -21,6 +21,7 @@ from cairn.diagnose.doctor import (
     written,
 )
 from cairn.diagnose.doctor.bench import Bench
+from cairn.diagnose.doctor.causes import Ranked, rank
 from cairn.diagnose.facts import Facts
 from cairn.diagnose.finding import Finding, Weight
 
@@ -100,10 +101,14 @@ def examine(facts: Facts, areas: Iterable[str] = ()) -> list[Looked]:
     return looked
 
 
+def ranked(looked: Sequence[Looked]) -> list[Ranked]:
+    """Return all findings in their places: the heaviest first, causes before what they bring."""
+    return rank([finding for one in looked for finding in one.bench.findings])
+
+
 def findings_of(looked: Sequence[Looked]) -> list[Finding]:
-    """Return all findings: the heaviest first, of one weight in the order of the table."""
-    found = [finding for one in looked for finding in one.bench.findings]
-    return sorted(found, key=lambda finding: -finding.kind.weight)
+    """Return all findings in their places."""
+    return [one.finding for one in ranked(looked)]
 
 
 def is_healthy(found: Iterable[Finding]) -> bool:
