@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from command_lines import check_command
 from healthy_facts import condition, facts_of, healthy
 
 from cairn.diagnose.doctor.table import AREAS, CHECKS, examine, findings_of, is_healthy
@@ -239,6 +240,9 @@ def test_finding_comes_and_goes(name: str) -> None:
     for text in (found[0].cause, found[0].mend):
         assert "\n" not in text
         assert text
+    assert "<" not in found[0].mend or "<pod>" in found[0].mend, found[0].mend
+    if found[0].kind.mend != "kubectl edit {what}":
+        check_command(found[0].mend.partition(" (")[0].replace("<pod>", "pod"))
     assert "<" not in found[0].cause, found[0].cause
     assert look(before) == []
 

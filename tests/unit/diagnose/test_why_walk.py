@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from command_lines import check_command
 from walked import (
     NODES,
     ROUTER,
@@ -312,6 +313,8 @@ def check_words(found: Walk) -> None:
         line = f"{finding.cause} {finding.mend}"
         assert not re.search(r"<[a-z_]+>", line), line
         assert "{" not in finding.cause, line
+        if finding.kind.mend != "{mend}":
+            check_command(finding.mend.partition(" (")[0])
 
 
 @pytest.mark.parametrize(
