@@ -33,18 +33,16 @@ static __always_inline __u32 event_gate_of(enum cairn_event_kind kind, __u32 ver
 	return kind == CAIRN_EVENT_KIND_DROP ? verdict : CAIRN_VERDICT_SPACE + kind;
 }
 
-/* Room in the ring for an event, with what is known of all; NULL if its kind has told enough on this CPU,
- * or the ring is full. What was not told is counted in the next that is.
+/* Room in the ring for an event, with what is known of all; NULL if @most of those that are counted with
+ * it have been told on this CPU, or the ring is full. What was not told is counted in the next that is.
  *
+ * @index  its gate
  * @place  point << 8 | verdict
  */
-static __always_inline struct cairn_event *event_begin(enum cairn_event_kind kind, __u32 place,
-						       __u32 octets)
+static __always_inline struct cairn_event *event_begin_at(__u32 index, __u32 most,
+							  enum cairn_event_kind kind, __u32 place,
+							  __u32 octets)
 {
-	__u32 index = event_gate_of(kind, place & 0xff);
-	__u32 most = kind == CAIRN_EVENT_KIND_DROP || kind == CAIRN_EVENT_KIND_AUDITED
-			     ? cairn_config.drop_events
-			     : cairn_config.connection_events;
 	struct event_gate *gate = bpf_map_lookup_elem(&event_gates, &index);
 	__u64 now = bpf_ktime_get_ns();
 	struct cairn_event *event;
@@ -74,6 +72,17 @@ static __always_inline struct cairn_event *event_begin(enum cairn_event_kind kin
 	gate->suppressed = 0;
 	gate->count++;
 	return event;
+}
+
+/* Likewise, of a kind that has a gate of its own. */
+static __always_inline struct cairn_event *event_begin(enum cairn_event_kind kind, __u32 place,
+						       __u32 octets)
+{
+	__u32 most = kind == CAIRN_EVENT_KIND_DROP || kind == CAIRN_EVENT_KIND_AUDITED
+			     ? cairn_config.drop_events
+			     : cairn_config.connection_events;
+
+	return event_begin_at(event_gate_of(kind, place & 0xff), most, kind, place, octets);
 }
 
 static __always_inline void event_of_packet(struct cairn_event *event, const struct packet *p)

@@ -60,6 +60,8 @@ EXPORT(enum, verdict);
 EXPORT(enum, point);
 EXPORT(enum, event_kind);
 EXPORT(enum, event_flag);
+EXPORT(enum, netns);
+EXPORT(enum, kernel_telling);
 EXPORT(enum, direction);
 EXPORT(enum, state);
 EXPORT(enum, connection_flag);

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trial
 
+from cairn.abi.event import KERNEL_REASONS, KernelTelling
 from cairn.abi.structs import Config, ConfigFlag
 from cairn.libbpf import load_object
 from cairn.net import parse_address
@@ -28,6 +29,7 @@ OBJECTS = (
     "pod_egress",
     "pod_ingress",
     "socket",
+    "kernel_drop",
 )
 
 
@@ -42,7 +44,10 @@ def counts() -> dict[str, int]:
     with contextlib.ExitStack() as stack:
         for name in OBJECTS:
             path = trial.OBJECTS / f"{name}.o"
-            loaded = load_object(path, sizes=trial.SIZES, config={".rodata.config": config})
+            sections = {".rodata.config": config}
+            if name == "kernel_drop":
+                sections[".rodata.kernel"] = bytes([KernelTelling.TOLD] * KERNEL_REASONS)
+            loaded = load_object(path, sizes=trial.SIZES, config=sections)
             stack.enter_context(loaded)
             for program in loaded.programs.values():
                 found[program.name] = program.verified_instructions

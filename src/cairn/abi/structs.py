@@ -25,12 +25,15 @@ from cairn.abi.endpoint import (
     EndpointFlag,
 )
 from cairn.abi.event import (
+    KERNEL_REASONS,
     POINTS,
     VERDICT_SPACE,
     Event,
     EventFlag,
     EventKind,
+    KernelTelling,
     Metric,
+    Netns,
     Point,
 )
 from cairn.abi.flow import (
@@ -95,6 +98,7 @@ from cairn.abi.types import (
 )
 
 __all__ = [
+    "KERNEL_REASONS",
     "MAGLEV_SIZE",
     "MAGLEV_SMALL_SIZE",
     "MARK_EGRESS_PROXY",
@@ -127,10 +131,12 @@ __all__ = [
     "Fragment",
     "FragmentKey",
     "Identity",
+    "KernelTelling",
     "Mac",
     "Metric",
     "NameKey",
     "NamePage",
+    "Netns",
     "Node",
     "NodeFlag",
     "Point",

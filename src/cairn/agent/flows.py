@@ -13,7 +13,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,8 @@ from cairn.agent.flow_ends import FlowEnds
 from cairn.agent.flow_feed import FlowFeed
 from cairn.agent.flow_names import LearntNames
 from cairn.agent.lookup_watch import watch_lookups
+from cairn.apply.kernel_watch import KernelWatch
+from cairn.desired.endpoint import PodEndpoint
 from cairn.dns.lookup import Lookup
 from cairn.flow.address import Records
 from cairn.flow.columns import Batch
@@ -57,11 +59,14 @@ class Flows:
         *,
         drops: DropLog,
         capacity: int,
+        kernel: KernelWatch,
     ) -> None:
         self.feed = FlowFeed(capacity)
         """Where they go."""
         self.counts = FlowCounts()
         """What they came to."""
+        self.kernel = kernel
+        """What tells of drops by the kernel itself."""
         self._metrics = maps["metrics"]
         self._ring = Ring(maps["events"], EVENT)
         self._records = records
@@ -70,6 +75,11 @@ class Flows:
         self._drops = drops
         self._lost: dict[int, int] = {}
         self._said = ""
+
+    def start(self, pods: Iterable[PodEndpoint]) -> None:
+        """Have the kernel's own drops told too, of this node and these pods."""
+        self.kernel.start(pods)
+        self._records.name_kernel_reasons(self.kernel.names)
 
     async def run(self, dns_socket: Path) -> None:
         """Read until cancelled."""

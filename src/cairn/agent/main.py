@@ -26,13 +26,15 @@ from cairn.agent.flow_metrics import FlowMetrics
 from cairn.agent.flow_names import LearntNames
 from cairn.agent.flow_question import FlowQuestion
 from cairn.agent.flow_rules import FlowRules
-from cairn.agent.flow_server import serve_flows
+from cairn.agent.flow_server import SOCKET, serve_flows
 from cairn.agent.flows import Flows
+from cairn.agent.happenings import Happenings
 from cairn.agent.host_guard import HostGuard
 from cairn.agent.l2 import L2
 from cairn.agent.metrics import MetricsServer, NodeMetrics
 from cairn.agent.node_metrics import AgentMetrics
 from cairn.agent.node_record import NodeRecord, wait_for_node
+from cairn.agent.observed_node import ObservedNode
 from cairn.agent.options import Options, parse
 from cairn.agent.path_proof import PathProof
 from cairn.agent.policies import Policies
@@ -44,6 +46,7 @@ from cairn.agent.serving import Serving
 from cairn.agent.upkeep import Upkeep
 from cairn.apply import pod_link
 from cairn.apply.data_plane import DataPlane
+from cairn.apply.kernel_watch import KernelWatch
 from cairn.apply.revision import RevisionMap
 from cairn.apply.uplink import NoUplink, Uplink, find_uplink, prepare_node
 from cairn.apply.xdp import XdpHook
@@ -141,10 +144,10 @@ class Agent:
         self._l2.on_change = self._reconciler.elect_again
         self._reconciler.vips.on_answered = self._l2.answer
         self._policies = self._make_policies()
+        self._happenings = Happenings(self._policies)
         self._publisher = EndpointPublisher(client, node, self._policies.of_endpoint)
         self._guard = self._make_guard()
         self._rates = self._make_rates()
-        self._policies.keeper.before_compile = self._guard.look
         self._policies.keeper.on_written = self._policies_written
         self._upkeep = Upkeep(maps, self._tell)
         self._flows = self._make_flows()
@@ -163,7 +166,7 @@ class Agent:
         )
 
     def _make_guard(self) -> HostGuard:
-        return HostGuard(
+        guard = HostGuard(
             self._node.name,
             self._policies.engine,
             self._cluster,
@@ -171,6 +174,8 @@ class Agent:
             policies=self._policies.about_node,
             on_change=self._policies.keeper.look_again,
         )
+        self._policies.keeper.before_compile = guard.look
+        return guard
 
     def _make_rates(self) -> PolicyRates:
         return PolicyRates(
@@ -200,6 +205,7 @@ class Agent:
             names,
             drops=DropLog(policies.names),
             capacity=self._options.flows,
+            kernel=KernelWatch(self._data_plane),
         )
         policies.requests.on_requests = flows.take_requests
         if self._options.events:
@@ -213,7 +219,7 @@ class Agent:
         node = NodeMetrics(maps, self._options.bpf, upkeep, self._reconciler.name_backends)
         own = AgentMetrics(self._cluster, self._reconciler, self._policies.keeper, self._bgp)
         store = self._flows.feed.store
-        flows = FlowMetrics(self._flows.counts, store.__len__)
+        flows = FlowMetrics(self._flows.counts, store.__len__, self._flows.kernel.name)
         return MetricsServer(
             (node, PolicyMetrics(maps, self._policies), own, flows),
             self._uplink.addresses,
@@ -258,8 +264,13 @@ class Agent:
             tasks.create_task(self._metrics.run())
             tasks.create_task(self._sockets.run(self._reconciler.serves))
             tasks.create_task(self._flows.run(self._options.run / "dns.sock"))
-            tasks.create_task(serve_flows(self._flows.feed))
+            tasks.create_task(self._serve_flows())
             log.info("ready")
+
+    async def _serve_flows(self) -> None:
+        events, nodes = self._happenings.events, self._cluster.nodes
+        node = ObservedNode(self._node.name, self._flows.feed, events, nodes)
+        await serve_flows(node, self._options.run / SOCKET)
 
     async def _fill(self, tasks: asyncio.TaskGroup) -> None:
         """Read the cluster's objects and make the data plane what they say."""
@@ -292,11 +303,17 @@ class Agent:
             self._store,
             self._node.pod_networks,
             mtu_bytes=lambda: self._mtu_bytes,
-            on_create=self._data_plane.attach_pod,
+            on_create=self._attach_pod,
             on_add=self._add_pod,
             on_delete=partial(self._delete_pod, asyncio.get_running_loop()),
             admit=self._policies.admit,
-            report=SelfReport(self._cluster, self._reconciler, self._policies, self._serving),
+            report=SelfReport(
+                self._cluster,
+                self._reconciler,
+                self._policies,
+                self._serving,
+                self._flows.kernel,
+            ),
             flows=FlowQuestion(self._flows.feed.store),
         )
         socket = self._options.run / "agent.sock"
@@ -326,6 +343,7 @@ class Agent:
                 pod_link.disconnect(endpoint.host_ifname)
                 self._store.remove(endpoint)
         self._data_plane.take_over(self._store)
+        self._flows.start(self._store)
 
     def _look_again(self, record: NodeRecord) -> Callable[[], None]:
         def look() -> None:
@@ -349,12 +367,19 @@ class Agent:
                     failed.append(f"pod {endpoint.namespace}/{endpoint.pod}: {error}")
         return failed
 
+    def _attach_pod(self, endpoint: PodEndpoint) -> None:
+        self._data_plane.attach_pod(endpoint)
+        self._flows.kernel.add(endpoint)
+
     def _add_pod(self, endpoint: PodEndpoint) -> None:
         pod_link.set_mtu(endpoint, self._mtu_bytes)  # it may have changed since it was wired
+        self._happenings.wired(endpoint)
         self._publisher.changed.set()
 
     def _delete_pod(self, loop: asyncio.AbstractEventLoop, endpoint: PodEndpoint) -> None:
         self._data_plane.detach_pod(endpoint)
+        self._happenings.wired(endpoint, gone=True)
+        self._flows.kernel.remove(endpoint)
         self._policies.unwire_from(loop, endpoint)
         self._publisher.changed.set()
 

@@ -17,6 +17,7 @@ from cairn.agent.cluster import Cluster
 from cairn.agent.policies import Policies
 from cairn.agent.reconciler import Reconciler
 from cairn.agent.serving import Serving
+from cairn.apply.kernel_watch import KernelWatch
 from cairn.apply.load_balancer_drift import find_drift
 from cairn.diagnose.process_facts import AgentFact, Drift
 
@@ -25,24 +26,33 @@ class SelfReport:
     """Answers for one agent."""
 
     def __init__(
-        self, cluster: Cluster, reconciler: Reconciler, policies: Policies, serving: Serving
+        self,
+        cluster: Cluster,
+        reconciler: Reconciler,
+        policies: Policies,
+        serving: Serving,
+        kernel: KernelWatch,
     ) -> None:
         self._cluster = cluster
         self._reconciler = reconciler
         self._policies = policies
         self._serving = serving
+        self._kernel = kernel
         self._started_at = time.time()
 
     def __call__(self) -> Any:
         """Return the facts, as values that JSON has."""
         rules = self._reconciler
+        failures = {what: tuple(sorted(lines)) for what, lines in rules.failures.items()}
+        if self._kernel.state:
+            failures["kernel drops"] = (self._kernel.state,)
         return msgspec.to_builtins(
             AgentFact(
                 version=__version__,
                 started_at=self._started_at,
                 healthy=rules.healthy,
                 reason=rules.broken,
-                failures={what: tuple(sorted(lines)) for what, lines in rules.failures.items()},
+                failures=failures,
                 watches=self._cluster.watches(),
                 answered=tuple(sorted(map(str, rules.vips.answered))),
                 unproven={str(key): text for key, text in self._serving.unproven.items()},

@@ -52,7 +52,14 @@ SOCKET_HOOKS = {
     "socket_getpeername6": AttachType.CGROUP_GETPEERNAME6,
 }
 FIXED_MAPS = frozenset(
-    {"metrics", "overlay", "event_gates", "entry_limit", "refusal_limit", "policing"}
+    {
+        "metrics",
+        "overlay",
+        "event_gates",
+        "entry_limit",
+        "refusal_limit",
+        "policing",
+    }
 )
 """Maps whose size belongs to the programs."""
 OVERLAY_HOOKS = {

@@ -50,6 +50,7 @@ COMMANDS = (
     ),
     Command("report", "cairn.cli.report", "what this node knows of itself, as JSON, for doctor"),
     Command("flows", "cairn.cli.flows", "the history of all flows: who, whom, what was dropped"),
+    Command("hubble", "cairn.cli.hubble", "flows as they happen: observe, status, list, enable"),
     Command("lint", "cairn.cli.lint", "what manifests mean otherwise than their author may think"),
     Command("lab", "cairn.lab.main", "the home lab on this machine: up, down, status, exec, fault"),
     Command(

@@ -59,6 +59,8 @@ class Fault:
     """A target, and value, in the reference scenario for which `finding` is given."""
     why: str = ""
     """Arguments of `cairn why` whose walk finds the example; empty: `cairn doctor` alone does."""
+    needs: str = ""
+    """What else must be so for the finding, in words; empty: nothing."""
 
 
 def host_of(lab: Lab, name: str) -> Host:

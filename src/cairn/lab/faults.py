@@ -73,6 +73,7 @@ def describe(name: str) -> dict[str, str]:
         "clear": f"cairn lab fault clear {name}" if lasting else "nothing: it does not last",
         "finding": fault.finding or "none",
         "example": f"cairn lab fault {name} {fault.example}" if fault.example else "",
+        "needs": fault.needs,
         "see": f"cairn why {fault.why}" if fault.why else "cairn doctor" if fault.finding else "",
     }
     return {key: text for key, text in told.items() if text}

@@ -29,6 +29,7 @@ from cairn.libbpf.syscall import (
 _GONE = frozenset({errno.ENOLINK, errno.ENODEV})
 _INFO_BYTES = 64
 _ITER_BYTES = 1 << 16
+_RAW_TRACEPOINT = 1
 
 
 class Link:
@@ -107,7 +108,11 @@ class Link:
 
     @property
     def target(self) -> int:
-        """The interface index of a tcx or XDP link, 0 if it is gone; the id of a cgroup."""
+        """The interface index of a tcx or XDP link, 0 if it is gone; the id of a cgroup; of a
+        tracepoint, which never goes, 1.
+        """
+        if self._kind() == _RAW_TRACEPOINT:
+            return 1
         form = "<I" if self._kind() in (6, 11) else "<Q"
         return int(struct.unpack_from(form, self._info(), 16)[0])
 
@@ -141,6 +146,22 @@ def attach(
         pin.unlink()
         old.close()
     link = Link.create(program, hook, target, flags=flags)
+    if pin is not None:
+        pin.parent.mkdir(parents=True, exist_ok=True)
+        link.pin(pin)
+    return link
+
+
+def attach_tracepoint(program: Program, pin: Path | None = None) -> Link:
+    """Return a link that runs `program` at the tracepoint that it was made for.
+
+    The kernel exchanges no program there: the pinned link goes first, so that never two tell the
+    same; what happens meanwhile goes untold.
+    """
+    if pin is not None and pin.exists():
+        with Link.open_pinned(pin):  # its last descriptor ends it now; the pin alone in a while
+            pin.unlink()
+    link = Link.create(program, AttachType.TRACE_RAW_TP, 0)
     if pin is not None:
         pin.parent.mkdir(parents=True, exist_ok=True)
         link.pin(pin)

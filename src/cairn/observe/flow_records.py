@@ -9,7 +9,7 @@ Units       `time_ns`: CLOCK_MONOTONIC in, since 1970 out
 Cost        0.3 us an event in batches of thousands, with storing it (bench/flow_query.py)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -143,6 +143,12 @@ class FlowRecords:
             self._interfaces[ifindex] = name
             node = self.numberings.nodes.key(self._node)
             self.numberings.name_interface(node, ifindex, name)
+
+    def name_kernel_reasons(self, names: Mapping[int, str]) -> None:
+        """Take what this node's kernel calls its reasons to drop."""
+        node = self.numberings.nodes.key(self._node)
+        for number, name in names.items():
+            self.numberings.name_kernel_reason(node, number, name)
 
     def _batch(self, records: Records) -> Batch:
         records["node"] = self.numberings.nodes.key(self._node)

@@ -1,6 +1,6 @@
 """`cairn relay`: the flows of all nodes together, and their history.
 
-arguments, API server, agents  ->  the history's gRPC API, on one port with what else is served
+arguments, API server, agents  ->  Hubble's gRPC API and the history's, on one port
 """
 
 import argparse
@@ -16,11 +16,13 @@ from cairn.drive.daemon import run_daemon
 from cairn.drive.kube_client import Client
 from cairn.drive.metrics_page import serve_metrics
 from cairn.flow.store import FlowStore
+from cairn.hubble.server import hubble_handlers
 from cairn.relay.history.keeper import History
 from cairn.relay.history.state import Rules
 from cairn.relay.history_service import history_handler
 from cairn.relay.metrics import families
 from cairn.relay.nodes import follow_nodes
+from cairn.relay.observed import ObservedRelay
 from cairn.relay.relay import Relay
 
 log = logging.getLogger(__name__)
@@ -99,9 +101,16 @@ async def _run(
     if history is not None:
         await history.open()
     grown = asyncio.Event()
-    relay = Relay(store, history, on_grown=grown.set, credentials=_agent_credentials(served.tls))
+    relay = Relay(
+        store,
+        history,
+        on_grown=grown.set,
+        on_state=lambda _state: grown.set(),
+        credentials=_agent_credentials(served.tls),
+    )
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
-    server.add_generic_rpc_handlers((history_handler(history),))
+    handlers = hubble_handlers(ObservedRelay(relay, grown))
+    server.add_generic_rpc_handlers((history_handler(history), *handlers))
     bind(server, served.listen, served.tls)
     await server.start()
     secure = " by TLS" if served.tls.certificate else ""

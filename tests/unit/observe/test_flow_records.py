@@ -10,8 +10,10 @@ from cairn.abi.verdicts import Verdict
 from cairn.dns.lookup import Lookup, Outcome
 from cairn.flow.address import read_octets
 from cairn.flow.columns import Decision, DnsDetail, End, FlowKind, FlowVerdict, HttpDetail
+from cairn.flow.renumbering import Numberings, Renumbering
 from cairn.flow.store import FlowStore
 from cairn.flow.view import FlowRow, rows
+from cairn.hubble.columns_wire import Piece, read_piece, write_piece
 from cairn.net import parse_address
 from cairn.observe.access_log import Line
 from cairn.observe.flow_records import Asked, FlowRecords, Known
@@ -84,6 +86,25 @@ def test_many_addresses_keep_their_own_names() -> None:
     store.append(maker().of_events(events, offset_ns=0, now_ns=0))
     found = [row for array in store.records for row in rows(array, store.dictionaries)]
     assert [row.source.pod for row in found] == [f"pod-{source}" for source in sources]
+
+
+def test_a_drop_of_the_kernel_has_its_own_word_for_it_also_at_the_relay() -> None:
+    made = maker()
+    made.name_kernel_reasons({12: "NETFILTER_DROP"})
+    octets = replace(
+        Event.read(event(EventKind.KERNEL_DROP, Verdict.DROP_KERNEL)), kernel_reason=12
+    ).write()
+    batch = made.of_events(np.frombuffer(octets, EVENT), offset_ns=0, now_ns=60)
+    at_relay = Renumbering(Numberings())
+    store = FlowStore(100)
+    for other in (maker().of_events(np.empty(0, EVENT), offset_ns=0, now_ns=60), batch):
+        piece = Piece("store", 1, 0, other)
+        store.append(at_relay.batch(read_piece(write_piece(piece)).batch))
+    (row,) = rows(store.records[0], store.dictionaries)
+    assert (row.verdict, row.kind) == (FlowVerdict.DROPPED, FlowKind.KERNEL_DROP)
+    assert row.reason == "kernel: NETFILTER_DROP"
+    (unnamed,) = told(octets)
+    assert unnamed.reason == "kernel: reason 12"
 
 
 def test_lost_events_are_flows() -> None:

@@ -86,7 +86,7 @@ WIRE_FAULTS = (
     Fault("partition", "HOST", "its ports pass nothing, while carrier stays",
           *_wire("partition", wire.EVERYTHING), "", "CRN-308", "node-3", FROM_LAN),
     Fault("drop-arp", "HOST", "ARP is lost both ways",
-          *_wire("arp", wire.ARP), "", "CRN-309", "node-3"),
+          host.lose_arp, partial(wire.pass_again, kind="arp"), "", "CRN-309", "node-3"),
     Fault("loss", "HOST", "this percentage of all packets is lost, each way",
           wire.lose, partial(wire.pass_again, kind="loss"), "PERCENT"),
     Fault("large-lost", "HOST", "IP packets above 1300 octets vanish silently: an MTU black hole",
@@ -94,9 +94,9 @@ WIRE_FAULTS = (
     Fault("bgp-lost", "HOST", "BGP is lost both ways: keepalives stop, the hold timer runs",
           *_wire("bgp", wire.BGP), "", "CRN-203", "node-3"),
     Fault("api-lost", "HOST", "packets to and from the API server are lost",
-          *_wire("api", wire.API), "", "CRN-905", "node-3"),
+          host.lose_api, partial(wire.pass_again, kind="api"), "", "CRN-905", "node-3"),
     Fault("dns-lost", "HOST", "DNS queries that it sends or gets are lost",
-          *_wire("dns", wire.DNS), "", "CRN-751", "router"),
+          *_wire("dns", wire.DNS), "", "CRN-701", "node-3"),
     Fault("overlay-lost", "HOST", "VXLAN is lost: pods of nodes on other subnets are cut off",
           *_wire("overlay", wire.OVERLAY), "", "CRN-308", "node-3"),
 )  # fmt: skip
@@ -152,11 +152,12 @@ PROCESS_FAULTS = (
     Fault("dns-hangs", "NODE", "the node's DNS proxy stands still",
           *_container("dns"), "", "CRN-704", "node-3"),
     Fault("proxy-hangs", "NODE", "the node's HTTP proxy stands still",
-          *_container("proxy"), "", "CRN-801", "node-3"),
+          *_container("proxy"), "", "CRN-801", "node-3",
+          needs="HTTP rules for a pod of the node: cairn lab fault deny-request production"),
     Fault("no-operator", "DEPLOYMENT", "nobody runs the operator",
           *_replicas(0), "", "CRN-908", "kube-system/cairn-operator"),
     Fault("no-cluster-dns", "DEPLOYMENT", "nobody runs the cluster's DNS",
-          *_replicas(0), "", "CRN-701", "kube-system/kube-dns"),
+          *_replicas(0), "", "CRN-501", "kube-system/kube-dns"),
 )  # fmt: skip
 
 ROUTER_FAULTS = (
@@ -168,7 +169,8 @@ ROUTER_FAULTS = (
           *_router(router.every_group(accept=["203.0.113.0/24"])), "",
           "CRN-212", "router", FROM_LAN),
     Fault("router-limit", "ROUTER", "it takes fewer prefixes than the nodes announce",
-          *_router(router.every_group(max_prefixes=1)), "", "CRN-208", "router"),
+          *_router(router.every_group(max_prefixes=1)), "", "CRN-208", "router",
+          needs="a second address that the nodes announce"),
     Fault("router-single-path", "ROUTER", "multipath is off: it uses one next hop",
           *_router(router.top(multipath=1)), "", "CRN-215", "router", FROM_LAN),
 )  # fmt: skip

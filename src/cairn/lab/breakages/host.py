@@ -13,9 +13,11 @@ import subprocess
 from collections.abc import Sequence
 
 from cairn.lab import control
+from cairn.lab.breakages import wire
 from cairn.lab.breakages.wire import run_nft
 from cairn.lab.fault import Active, host_of
 from cairn.lab.state import Lab, LabError
+from cairn.lab.topology import API_ADDRESS, home_network
 from cairn.linux import cgroup, namespace
 from cairn.linux.process import Identity, send_signal
 from cairn.linux.sysctl import read_setting, write_settings
@@ -121,9 +123,28 @@ def leave_address(lab: Lab, active: Active) -> None:
     length = 128 if ":" in active.value else 32
     words = ["ip", "address", "del", f"{active.value}/{length}", "dev", host.interfaces[0].name]
     run_on(lab, host.name, words, missing_is_well=True)
-    for other in ("router", *(f"node-{number}" for number in lab.nodes)):
-        flush = ["ip", "neigh", "flush", "to", active.value]
-        run_on(lab, other, flush, missing_is_well=True)
+    _forget(lab, active.value)
+
+
+def lose_arp(lab: Lab, target: str, value: str) -> None:
+    """Drop ARP, when the entries that a host and the others have of each other have run out."""
+    wire.drop(lab, target, value, kind="arp", match=wire.ARP)
+    host = host_of(lab, target)
+    run_on(lab, host.name, ["ip", "-4", "neigh", "flush", "all"], missing_is_well=True)
+    for address in host.addresses:
+        _forget(lab, address)
+
+
+def lose_api(lab: Lab, target: str, value: str) -> None:
+    """Drop what goes to the API server and comes from it; connections to it have broken."""
+    wire.drop(lab, target, value, kind="api", match=wire.API)
+    run_on(lab, host_of(lab, target).name, ["ss", "-K", "dst", API_ADDRESS], missing_is_well=True)
+
+
+def _forget(lab: Lab, address: str) -> None:
+    """Have every host ask for an address again."""
+    for host in home_network(lab.nodes, lab.far).hosts:
+        run_on(lab, host.name, ["ip", "neigh", "flush", "to", address], missing_is_well=True)
 
 
 def stop_container(lab: Lab, target: str, _: str, *, container: str) -> None:

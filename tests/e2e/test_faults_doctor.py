@@ -1,0 +1,139 @@
+"""Faults that a walk cannot see: the doctor names each first, and nothing once it is cleared."""
+
+import contextlib
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from lab_run import LabRun, wait_for
+
+from cairn.cli import doctor
+from cairn.lab import faults
+from cairn.lab.breakages.catalogue import FAULTS
+from cairn.lab.fault import Fault
+from cairn.lab.state import load_lab
+
+pytestmark = pytest.mark.lab
+
+NAMED_WITHIN_S = 30.0
+WELL_WITHIN_S = 40.0
+PEERING = ("ciliumbgppeeringpolicy", "homelab-bgp-peering")
+EXAMINED = {fault.name: fault for fault in FAULTS if fault.finding and not fault.why}
+HELD = ("bgp-lost", "bgp-filtered")
+"""They are seen when a hold time has passed: a short one, here."""
+PREPARED = ("router-limit", "proxy-hangs")
+"""They need something else besides."""
+ALONE = sorted(set(EXAMINED) - {*HELD, *PREPARED})
+SECOND = """
+apiVersion: v1
+kind: Service
+metadata: {name: second, namespace: default, labels: {io.cilium/lb-ipam-ips: pool-homelab}}
+spec: {type: LoadBalancer, selector: {app: web-app}, ports: [{port: 80, targetPort: 8080}]}
+"""
+
+
+def examine(lab: LabRun) -> list[dict[str, Any]]:
+    """Return what the doctor finds, without notes."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        doctor.main(["--kubeconfig", lab.kubeconfig, "-o", "json"])
+    return [f for f in json.loads(out.getvalue())["findings"] if f["weight"] != "note"]
+
+
+def is_first(lab: LabRun, fault: Fault) -> bool:
+    found = examine(lab)
+    return bool(found) and found[0]["code"] == fault.finding
+
+
+def is_well(lab: LabRun) -> bool:
+    return not examine(lab)
+
+
+@contextlib.contextmanager
+def broken(lab: LabRun, name: str, target: str = "") -> Iterator[Fault]:
+    """Have one fault in force, in a lab that is well before and after."""
+    fault, record = EXAMINED[name], load_lab(lab.name)
+    wait_for("a lab that is well before the fault", lambda: is_well(lab), within_s=WELL_WITHIN_S)
+    try:
+        faults.inject(record, name, *([target] if target else fault.example.split()))
+        yield fault
+    finally:
+        faults.clear(record, name)
+    wait_for(f"{name} gone", lambda: is_well(lab), within_s=WELL_WITHIN_S)
+
+
+@pytest.fixture(scope="module")
+def second(lab: LabRun) -> Iterator[None]:
+    """A second address that the nodes announce."""
+    lab.apply(SECOND)
+    try:
+
+        def address() -> list[dict[str, str]]:
+            return list(lab.get("service", "second")["status"]["loadBalancer"].get("ingress", ()))
+
+        ip = wait_for("its address", address)[0]["ip"]
+        wait_for("its routes", lambda: len(lab.next_hops(ip)) == 3)
+        yield
+    finally:
+        lab.kubectl("delete", "service", "second")
+
+
+@pytest.fixture(scope="module")
+def short_hold(lab: LabRun) -> Iterator[None]:
+    """Hold times of three seconds."""
+    policy = lab.get(*PEERING)
+    timers = ("holdTimeSeconds", "keepAliveTimeSeconds")
+    before = policy["spec"]["virtualRouters"][0]["neighbors"][0]
+
+    def set_timers(*seconds: int) -> None:
+        now = lab.get(*PEERING)
+        neighbor = now["spec"]["virtualRouters"][0]["neighbors"][0]
+        neighbor |= dict(zip(timers, seconds, strict=True))
+        lab.kubectl("replace", "-f", "-", stdin=json.dumps(now))
+
+    set_timers(3, 1)
+    try:
+        yield
+    finally:
+        set_timers(*(before[timer] for timer in timers))
+        wait_for("routes again", lambda: len(lab.next_hops()) == 3)
+
+
+def test_every_fault_has_a_test() -> None:
+    assert len(EXAMINED) >= 22
+    assert {*ALONE, *HELD, *PREPARED} == EXAMINED.keys()
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_the_cause_is_named_first(lab: LabRun, name: str) -> None:
+    with broken(lab, name) as fault:
+        wait_for(f"{fault.finding} first", lambda: is_first(lab, fault), within_s=NAMED_WITHIN_S)
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_a_session_that_ends_by_its_hold_time(lab: LabRun, short_hold: None, name: str) -> None:
+    with broken(lab, name) as fault:
+        wait_for(f"{fault.finding} first", lambda: is_first(lab, fault), within_s=NAMED_WITHIN_S)
+
+
+def test_a_limit_of_prefixes(lab: LabRun, second: None) -> None:
+    with broken(lab, "router-limit") as fault:
+        wait_for(f"{fault.finding} first", lambda: is_first(lab, fault), within_s=NAMED_WITHIN_S)
+
+
+@pytest.fixture
+def http_rules(lab: LabRun) -> Iterator[str]:
+    """HTTP rules for a pod; yields its node."""
+    record = load_lab(lab.name)
+    faults.inject(record, "deny-request", "production")
+    try:
+        yield str(lab.pods("app=web-app", "production")[0]["spec"]["nodeName"])
+    finally:
+        faults.clear(record, "deny-request")
+
+
+def test_a_proxy_that_hangs(lab: LabRun, http_rules: str) -> None:
+    with broken(lab, "proxy-hangs", http_rules) as fault:
+        wait_for(f"{fault.finding} first", lambda: is_first(lab, fault), within_s=NAMED_WITHIN_S)
