@@ -137,6 +137,7 @@ CHANGES: dict[str, Change] = {
     "MemoryLow": put(f"{N1}/memory_free_bytes", 10),
     "RouteToNodeMissing": drop(f"{N1}/routes/1"),
     "ProgramDetached": put(f"{N1}/hooks/0/attached", value=False),
+    "ProgramReplaced": put(f"{N1}/hooks/0/program", "tracer"),
     "PinMissing": drop(f"{N1}/hooks/0"),
     "PodProgramMissing": drop(f"{N1}/hooks/4"),
     "ServiceDrift": put(f"{N1}/agent/drift", [
