@@ -71,12 +71,7 @@ def make_report(options: argparse.Namespace, kernel: RouteSocket) -> NodeReport:
     uplink = _uplink(links, options.address)
     speaker = ask_speaker(options.run / "speaker.sock")
     peers = _peers(options.peer, speaker)
-    try:
-        mtu_bytes = uplink.mtu_bytes if uplink else 1500
-        probes = Probes(peers, tuple(options.dns), mtu_bytes)
-    except OSError as error:
-        errors.append(f"probes: {error}")
-        probes = None
+    probes = _probes(peers, tuple(options.dns), uplink, errors)
     total, free = read_memory()
     drops, lost = read_drops(options.bpf, errors)
     rest: dict[str, Any] = {
@@ -86,10 +81,9 @@ def make_report(options: argparse.Namespace, kernel: RouteSocket) -> NodeReport:
         "proxies": ask_proxies(options.run),
         "vips": read_vips(options.bpf, errors),
         "wired": read_wired(options.bpf, errors),
-        "certificates": own_certificates(),
         "routes": read_routes(kernel, links),
     }
-    rest["versions"], rest["history"] = read_pages(options.page)
+    pages = read_pages(options.page)
     paths, dns = probes.collect() if probes else ((), ())
     return NodeReport(
         options.node,
@@ -111,8 +105,21 @@ def make_report(options: argparse.Namespace, kernel: RouteSocket) -> NodeReport:
         paths=paths,
         dns=dns,
         errors=tuple(errors),
+        certificates=(*own_certificates(), *pages.certificates),
+        versions=pages.versions,
+        history=pages.history,
         **rest,
     )
+
+
+def _probes(
+    peers: list[tuple[str, str]], servers: tuple[str, ...], uplink: Link | None, errors: list[str]
+) -> Probes | None:
+    try:
+        return Probes(peers, servers, uplink.mtu_bytes if uplink else 1500)
+    except OSError as error:
+        errors.append(f"probes: {error}")
+        return None
 
 
 def _peers(words: list[str], speaker: SpeakerFact) -> list[tuple[str, str]]:

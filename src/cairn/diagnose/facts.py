@@ -85,6 +85,8 @@ class Hook(msgspec.Struct, frozen=True):
     name: str
     """Its pin."""
     attached: bool
+    program: str = ""
+    """Name of what runs there, if it is not Cairn's program."""
 
 
 class Balanced(msgspec.Struct, frozen=True):

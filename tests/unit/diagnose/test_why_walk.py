@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from command_lines import check_command
 from walked import (
     NODES,
     ROUTER,
@@ -312,6 +313,8 @@ def check_words(found: Walk) -> None:
         line = f"{finding.cause} {finding.mend}"
         assert not re.search(r"<[a-z_]+>", line), line
         assert "{" not in finding.cause, line
+        if finding.kind.mend != "{mend}":
+            check_command(finding.mend.partition(" (")[0])
 
 
 @pytest.mark.parametrize(
@@ -588,9 +591,9 @@ def flow(age_s: float, verdict: str = "FORWARDED", **more: Any) -> SeenFlow:
 
 
 NOW = 2_000_000_000.0
-BEGUN = {"begins": True}
-BY_RULE = {"verdict": "DROPPED", "policy": "NetworkPolicy/default/p ingress[0]"}
-UNREACHED = {"verdict": "DROPPED", "reason": "no backend", "node": "node-1"}
+BEGUN: dict[str, Any] = {"begins": True}
+BY_RULE: dict[str, Any] = {"verdict": "DROPPED", "policy": "NetworkPolicy/default/p ingress[0]"}
+UNREACHED: dict[str, Any] = {"verdict": "DROPPED", "reason": "no backend", "node": "node-1"}
 
 
 @pytest.mark.parametrize(

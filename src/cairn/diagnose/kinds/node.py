@@ -126,10 +126,7 @@ NODE = (
             "{node} finds {address} at {mac}, and it is {owner}'s, whose Ethernet address is "
             "{wanted}"
         ),
-        (
-            "find the host that has {mac} and give it another address; then, on {node}: ip "
-            "neigh flush to {address}"
-        ),
+        "ip neigh flush to {address} (on {node}, once the host that has {mac} has another address)",
         "Two hosts have one IP address: traffic goes to the wrong one, now and then.",
     ),
     Kind(

@@ -254,7 +254,8 @@ def session_finding(facts: Facts, node: str, peer: Peer) -> Finding:
     if router_asn == str(peer.asn):
         router_asn += f", and it expects another localASN than {peer.local_asn}"
     values |= {"asn": peer.asn, "router_asn": router_asn}
-    values |= {"address": peer.address, "pod": daemon_name(facts.world, node)}
+    address = next(iter(facts.world.nodes[node].internal_ips), peer.address)
+    values |= {"address": address, "pod": daemon_name(facts.world, node)}
     values["secret"] = _secret(facts) or "NAME"
     subject = f"session {node} to {peer.address}"
     kind, evidence = _session_kind(facts, node, peer, errors.lower())
