@@ -150,7 +150,7 @@ class Agent:
         self._guard = self._make_guard()
         self._rates = self._make_rates()
         self._policies.keeper.on_written = self._policies_written
-        self._upkeep = Upkeep(maps, self._tell)
+        self._upkeep = Upkeep(maps, self._tell, self._is_refused)
         self._flows = self._make_flows()
         self._metrics = self._make_metrics()
 
@@ -296,6 +296,10 @@ class Agent:
             self._reconciler.frontends,
             clock() - read,
         )
+
+    def _is_refused(self) -> bool:
+        """Return whether something is not in the maps that should be."""
+        return not self._reconciler.healthy or bool(self._policies.maps.failed)
 
     def _tell(self, notice: Notice) -> None:
         name, uid = self._node.name, self._node.metadata.uid
