@@ -1,25 +1,18 @@
 """Faults that a walk cannot see: the doctor names each first, and nothing once it is cleared."""
 
-import contextlib
-import io
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
+from fault_run import WELL_WITHIN_S, broken, is_well, named_first
 from lab_run import LabRun, wait_for
 
-from cairn.cli import doctor
 from cairn.lab import faults
 from cairn.lab.breakages.catalogue import FAULTS
-from cairn.lab.fault import Fault
 from cairn.lab.state import load_lab
 
 pytestmark = pytest.mark.lab
 
-NAMED_WITHIN_S = 30.0
-FLAPS = "CRN-220"
-WELL_WITHIN_S = 40.0
 PEERING = ("ciliumbgppeeringpolicy", "homelab-bgp-peering")
 EXAMINED = {fault.name: fault for fault in FAULTS if fault.finding and not fault.why}
 HELD = ("bgp-lost", "bgp-filtered", "hang")
@@ -33,46 +26,6 @@ kind: Service
 metadata: {name: second, namespace: default, labels: {io.cilium/lb-ipam-ips: pool-homelab}}
 spec: {type: LoadBalancer, selector: {app: web-app}, ports: [{port: 80, targetPort: 8080}]}
 """
-
-
-def examine(lab: LabRun) -> list[dict[str, Any]]:
-    """Return what the doctor finds, without notes, and without the sessions that tests ended."""
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out):
-        doctor.main(["--kubeconfig", lab.kubeconfig, "-o", "json"])
-    found = json.loads(out.getvalue())["findings"]
-    return [one for one in found if one["weight"] != "note" and one["code"] != FLAPS]
-
-
-def named_first(lab: LabRun, fault: Fault) -> None:
-    """Wait until the fault's finding is the first one; fails with what else is."""
-    seen: list[str] = []
-
-    def first() -> bool:
-        seen[:] = [f"{one['code']} {one['subject']}: {one['cause']}" for one in examine(lab)]
-        return bool(seen) and seen[0].startswith(fault.finding)
-
-    try:
-        wait_for(f"{fault.finding} first", first, within_s=NAMED_WITHIN_S)
-    except AssertionError as error:
-        raise AssertionError("\n".join([str(error), *seen])) from None
-
-
-def is_well(lab: LabRun) -> bool:
-    """Return whether nothing is found."""
-    return not examine(lab)
-
-
-@contextlib.contextmanager
-def broken(lab: LabRun, name: str, target: str = "") -> Iterator[Fault]:
-    """Have one fault in force; the lab is well when it is gone."""
-    fault, record = EXAMINED[name], load_lab(lab.name)
-    try:
-        faults.inject(record, name, *([target] if target else fault.example.split()))
-        yield fault
-    finally:
-        faults.clear(record, name)
-    wait_for(f"{name} gone", lambda: is_well(lab), within_s=WELL_WITHIN_S)
 
 
 @pytest.fixture(scope="module", autouse=True)

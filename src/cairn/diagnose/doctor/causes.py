@@ -42,6 +42,8 @@ FOLLOWS: tuple[Row, ...] = (
     Row("ForwardingOff", ("ClusterDnsSilent", "BackendDead")),
     Row("DiskFull", ("NotReconciling", "WritesFail", "AgentDown", "ContainerDown")),
     Row("PeerSilent", tuple(name for name in CUT_OFF if name != "PeerSilent")),
+    Row("PeerSilent", ("OverlaySilent",)),
+    Row("OverlaySilent", ("ClusterDnsSilent", "BackendDead", "RelayDown")),
     Row("AgentDown", ("NodeNotReady", "NodeUnasked", "PodWithoutNetwork")),
     Row("AgentSilent", ("NodeNotReady", "PodWithoutNetwork")),
     Row("NodeNotReady", ("NodeUnasked", "AnsweredTwice", "BackendDead", *UNANNOUNCED)),

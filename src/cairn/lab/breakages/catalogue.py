@@ -98,7 +98,8 @@ WIRE_FAULTS = (
     Fault("dns-lost", "HOST", "DNS queries that it sends or gets are lost",
           *_wire("dns", wire.DNS), "", "CRN-701", "node-3"),
     Fault("overlay-lost", "HOST", "VXLAN is lost: pods of nodes on other subnets are cut off",
-          *_wire("overlay", wire.OVERLAY), "", "CRN-308", "node-3"),
+          *_wire("overlay", wire.OVERLAY), "", "CRN-320", "node-3",
+          needs="a node on the second subnet: cairn lab up --far-nodes 1"),
 )  # fmt: skip
 
 HOST_FAULTS = (
