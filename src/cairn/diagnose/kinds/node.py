@@ -189,4 +189,19 @@ NODE = (
         "ip -6 route get {address} (on {node}; then: ip -6 neigh show)",
         "Connections over the other IP version hang until they time out.",
     ),
+    Kind(
+        "CRN-320",
+        "OverlaySilent",
+        "pods of a node on another subnet are not reached",
+        Weight.ERROR,
+        (
+            "{node} reaches {peer} and none of its pods ({address}): what the overlay sends does "
+            "not arrive"
+        ),
+        "let UDP port 8472 (VXLAN) pass between {node} and {peer}, both ways",
+        (
+            "Nodes on different subnets send packets between their pods in VXLAN. The nodes reach "
+            "each other, their pods do not."
+        ),
+    ),
 )
