@@ -198,7 +198,7 @@ NODE = (
             "{node} reaches {peer} and none of its pods ({address}): what the overlay sends does "
             "not arrive"
         ),
-        "let UDP port 8472 (VXLAN) pass between {node} and {peer}, both ways",
+        "nft list ruleset",
         (
             "Nodes on different subnets send packets between their pods in VXLAN. The nodes reach "
             "each other, their pods do not."

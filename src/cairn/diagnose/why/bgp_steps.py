@@ -328,8 +328,7 @@ def route_step(asked: Question, facts: Facts) -> Step | None:
         return None
     if asked.address is None:
         return skipped("there is no address to route to")
-    router = facts.router
-    if router is None:
+    if (router := facts.router) is None:
         return unknown(f"the router is not asked: {facts.router_why}")
     for setting, value in router.settings.items():
         if value != FORWARDS and str(asked.address.version) in setting.split(".")[1]:
@@ -339,8 +338,8 @@ def route_step(asked: Question, facts: Facts) -> Step | None:
     prefix = f"{asked.address}/{asked.address.max_prefixlen}"
     hops = {
         str(address): name
-        for name in facts.world.nodes
-        for address in facts.world.nodes[name].internal_ips
+        for name, node in facts.world.nodes.items()
+        for address in node.internal_ips
         if address.version == asked.address.version
     }
     valid = {p.gateway for p in router.paths if p.valid}
@@ -387,7 +386,7 @@ def _unaccepted(
 ) -> Iterator[Finding]:
     """Yield that the router did not take what a node with a session announces."""
     router = facts.router
-    if router is None or router.daemon or not router.sessions:
+    if router is None or router.daemon:
         return
     up = {s.address for s in router.sessions if s.state.lower() == ESTABLISHED}
     for name in nodes:
