@@ -25,6 +25,12 @@ from cairn.hubble.tls import ServerFiles, server_credentials
 
 RETRY_S = 30.0
 SOCKET = "hubble.sock"
+OPTIONS = (
+    ("grpc.so_reuseport", 0),
+    # The relay asks every ten seconds whether we live, on streams that may have no flows.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
+)
 
 log = logging.getLogger("flows")
 
@@ -45,7 +51,7 @@ async def _serve(
     handlers: Sequence[grpc.GenericRpcHandler], address: str, tls: ServerFiles | None
 ) -> None:
     while True:
-        server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+        server = grpc.aio.server(options=OPTIONS)
         server.add_generic_rpc_handlers(handlers)
         try:
             _bind(server, address, tls)
