@@ -20,17 +20,11 @@ import grpc
 from cairn.agent.observed_node import PORT, ObservedNode
 from cairn.hubble.agent_event import Started
 from cairn.hubble.columns_service import columns_handler
-from cairn.hubble.server import hubble_handlers
+from cairn.hubble.server import OPTIONS, hubble_handlers
 from cairn.hubble.tls import ServerFiles, server_credentials
 
 RETRY_S = 30.0
 SOCKET = "hubble.sock"
-OPTIONS = (
-    ("grpc.so_reuseport", 0),
-    # The relay asks every ten seconds whether we live, on streams that may have no flows.
-    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-    ("grpc.http2.max_ping_strikes", 0),
-)
 
 log = logging.getLogger("flows")
 
