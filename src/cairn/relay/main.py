@@ -140,7 +140,8 @@ async def _run(
             if history is not None:
                 group.create_task(history.run())
             group.create_task(relay.run())
-            group.create_task(serve_metrics(lambda: families(relay, history), served.metrics))
+            own = served.tls.certificate
+            group.create_task(serve_metrics(lambda: families(relay, history, own), served.metrics))
             group.create_task(follow_nodes(client, relay.on_node, relay.on_gone))
     finally:
         await server.stop(GRACE_S)
