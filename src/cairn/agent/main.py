@@ -26,7 +26,7 @@ from cairn.agent.flow_metrics import FlowMetrics
 from cairn.agent.flow_names import LearntNames
 from cairn.agent.flow_question import FlowQuestion
 from cairn.agent.flow_rules import FlowRules
-from cairn.agent.flow_server import SOCKET, serve_flows
+from cairn.agent.flow_server import serve_flows
 from cairn.agent.flows import Flows
 from cairn.agent.happenings import Happenings
 from cairn.agent.host_guard import HostGuard
@@ -57,7 +57,6 @@ from cairn.drive.event_recorder import EventRecorder
 from cairn.drive.kube_client import Client
 from cairn.flow.address import Records
 from cairn.flow.columns import Decision
-from cairn.hubble.tls import SERVER_NAME
 from cairn.kube.metadata import Key
 from cairn.kube.node import Node, NodeFacts
 from cairn.libbpf import BpfError, probe
@@ -271,15 +270,11 @@ class Agent:
             tasks.create_task(self._metrics.run())
             tasks.create_task(self._sockets.run(self._reconciler.serves))
             tasks.create_task(self._flows.run(self._options.run / "dns.sock"))
-            tasks.create_task(self._serve_flows())
+            node = ObservedNode(
+                self._node.name, self._flows.feed, self._happenings.events, self._cluster.nodes
+            )
+            tasks.create_task(serve_flows(node, self._options.run, self._options.flows_tls))
             log.info("ready")
-
-    async def _serve_flows(self) -> None:
-        events, nodes = self._happenings.events, self._cluster.nodes
-        tls = self._options.flows_tls
-        server_name = SERVER_NAME if tls else ""
-        node = ObservedNode(self._node.name, self._flows.feed, events, nodes, server_name)
-        await serve_flows(node, self._options.run / SOCKET, tls)
 
     async def _fill(self, tasks: asyncio.TaskGroup) -> None:
         """Read the cluster's objects and make the data plane what they say."""
