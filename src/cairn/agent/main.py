@@ -23,7 +23,7 @@ from cairn.agent.endpoint_store import EndpointStore
 from cairn.agent.flow_metrics import FlowMetrics
 from cairn.agent.flow_parts import FlowSources, make_flows
 from cairn.agent.flow_question import FlowQuestion
-from cairn.agent.flow_server import SOCKET, serve_flows
+from cairn.agent.flow_server import serve_flows
 from cairn.agent.flows import Flows
 from cairn.agent.happenings import Happenings
 from cairn.agent.host_guard import HostGuard
@@ -51,7 +51,6 @@ from cairn.desired.endpoint import PodEndpoint
 from cairn.drive.daemon import collect_once, run_daemon
 from cairn.drive.event_recorder import EventRecorder
 from cairn.drive.kube_client import Client
-from cairn.hubble.tls import SERVER_NAME
 from cairn.kube.metadata import Key
 from cairn.kube.node import Node, NodeFacts
 from cairn.libbpf import BpfError, probe
@@ -245,15 +244,11 @@ class Agent:
             tasks.create_task(self._metrics.run())
             tasks.create_task(self._sockets.run(self._reconciler.serves))
             tasks.create_task(self._flows.run(self._options.run / "dns.sock"))
-            tasks.create_task(self._serve_flows())
+            node = ObservedNode(
+                self._node.name, self._flows.feed, self._happenings.events, self._cluster.nodes
+            )
+            tasks.create_task(serve_flows(node, self._options.run, self._options.flows_tls))
             log.info("ready")
-
-    async def _serve_flows(self) -> None:
-        events, nodes = self._happenings.events, self._cluster.nodes
-        tls = self._options.flows_tls
-        server_name = SERVER_NAME if tls else ""
-        node = ObservedNode(self._node.name, self._flows.feed, events, nodes, server_name)
-        await serve_flows(node, self._options.run / SOCKET, tls)
 
     async def _fill(self, tasks: asyncio.TaskGroup) -> None:
         """Read the cluster's objects and make the data plane what they say."""

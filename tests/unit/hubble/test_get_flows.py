@@ -92,6 +92,7 @@ def test_which_flows_of_those_that_are_stored(
         ({"whitelist": [{"experimental": {"cel_expression": ["true"]}}]}, "cel_expression"),
         ({"whitelist": [{"http_method": ["GET"], "event_type": [{"type": 1}]}]}, "event_type"),
         ({"whitelist": [{}] * 300}, "256"),
+        ({"blacklist": [{"source_port": ["1"] * 3000}, {"uuid": ["x"] * 2000}]}, "4096"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(
