@@ -312,7 +312,7 @@ class Agent:
                 self._reconciler,
                 self._policies,
                 self._serving,
-                self._flows.kernel,
+                self._flows,
             ),
             flows=FlowQuestion(self._flows.feed.store),
         )

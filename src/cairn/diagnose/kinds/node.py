@@ -189,4 +189,13 @@ NODE = (
         "ip -6 route get {address} (on {node}; then: ip -6 neigh show)",
         "Connections over the other IP version hang until they time out.",
     ),
+    Kind(
+        "CRN-313",
+        "KernelOld",
+        "kernel lacks a feature",
+        Weight.ERROR,
+        "{node} runs kernel {kernel}, which lacks what Cairn needs: {reason}",
+        "kubectl get nodes -o wide (install a kernel of 6.6 or later on {node})",
+        "The agent does not start there, or ends at once.",
+    ),
 )
