@@ -13,7 +13,7 @@ from cairn.observe.map_fill import CONSEQUENCES, MARKS, OBJECTS
 NEEDED = ("uplink_ingress", "uplink_egress", "socket_connect4", "socket_connect6")
 POD = "pod-"
 FULL = 0.99
-OFF = "not attached"
+OFF = "not attached, all at tcx"
 """How the state of an XDP program begins that could not be attached."""
 
 
