@@ -294,7 +294,7 @@ class Agent:
                 self._reconciler,
                 self._policies,
                 self._serving,
-                self._flows.kernel,
+                self._flows,
             ),
             flows=FlowQuestion(self._flows.feed.store),
             trace=self._flows.tracer.serve,

@@ -29,7 +29,7 @@ def put(path: str, value: object) -> Change:
         if last == "LAST":
             at.append(value)
         else:
-            at[int(last) if isinstance(at, list) else last] = value
+            at[int(last) if isinstance(at, list) else last.replace("~", "/")] = value
 
     return change
 
@@ -212,6 +212,27 @@ CHANGES: dict[str, Change] = {
     "HistoryDamaged": put("relay/corrupt", ["flows-1.parquet: no magic bytes"]),
 }  # fmt: skip
 """One change for each kind that a check of the doctor finds."""
+
+CHANGES |= {
+    "AddressTwice": put("cluster/objects/Service/LAST", {
+        "kind": "Service", "metadata": {"name": "other", "namespace": "default"},
+        "spec": {"type": "LoadBalancer", "selector": {}, "ports": [{"port": 80}]},
+        "status": {"loadBalancer": {"ingress": [{"ip": "192.168.1.100"}]},
+                   "conditions": [condition("cilium.io/IPAMRequestSatisfied", "True")]}}),
+    "BgpIgnored": put("cluster/objects/CiliumBGPNodeConfig/0/status", {"conditions": [
+        condition("cairn.io/Honoured", "False", "peer a: no Secret; 2 prefixes are not announced")
+    ]}),
+    "KernelOld": put(f"{N1}/missing", ["the kernel has no tcx hooks"]),
+    "DropsNow": both(put(f"{N1}/agent/drops", {"DROP_CONNTRACK_FULL": 7}),
+                     put(f"{N1}/agent/drops_window_s", 15.0)),
+    "XdpOff": put("cluster/objects/CiliumNode/0/metadata/annotations/cairn.io~xdp",
+                  "not attached, all at tcx: no driver"),
+    "ClusterDnsMissing": drop("cluster/objects/Service/1"),
+    "AgentRestarts": put(f"{AGENT}/status/containerStatuses/0", {
+        "name": "agent", "restartCount": 4, "state": {"running": {}},
+        "lastState": {"terminated": {"exitCode": 1, "finishedAt": "1970-01-01T00:10:00Z"}}}),
+    "RouterUnasked": put("router", {"skipped": "no lab runs here"}),
+}  # fmt: skip
 
 DOCTORS = [kind for kind in KINDS if int(kind.code[-2:]) < 50 and kind.cause != "{reason}"]
 

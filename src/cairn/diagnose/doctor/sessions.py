@@ -157,11 +157,27 @@ def check_policies(facts: Facts, bench: Bench) -> None:
                 bench.found("SelectsNoNode", subject, reason=reason)
 
 
+def check_honoured(facts: Facts, bench: Bench) -> None:
+    """Every node's BGP configuration is in force whole."""
+    for config in facts.cluster.of("CiliumBGPNodeConfig"):
+        bench.looked()
+        node = key_of(config).name
+        report = facts.nodes.get(node)
+        if report is None or report.speaker.error:
+            continue
+        for condition in (config.get("status") or {}).get("conditions") or ():
+            said = str(condition.get("message") or "").split("; ")
+            left = [text for text in said if "not announced" not in text]
+            if condition.get("status") == "False" and any(left):
+                bench.found("BgpIgnored", f"node {node}", node=node, reason="; ".join(left))
+
+
 def check_routes(facts: Facts, bench: Bench) -> None:
     """The router holds every next hop that the nodes announce, and no other."""
     router = facts.router
     if router.skipped:
         bench.skipped = router.skipped
+        bench.found("RouterUnasked", "the router", reason=router.skipped)
         return
     wanted: dict[str, dict[str, str]] = {}
     for node, report in facts.nodes.items():

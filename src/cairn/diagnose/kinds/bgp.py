@@ -364,4 +364,13 @@ BGP = (
         "kubectl -n kube-system logs {pod} -c speaker --tail=50",
         "Each time it ends, routes go and come back; with graceful restart off, connections break.",
     ),
+    Kind(
+        "CRN-222",
+        "BgpIgnored",
+        "part of the BGP configuration is not honoured",
+        Weight.WARNING,
+        "the BGP configuration of {node} is not honoured whole: {reason}",
+        "kubectl get ciliumbgpnodeconfigs {node} -o yaml",
+        "A peer or an option that is written is not in force on the node.",
+    ),
 )

@@ -204,4 +204,13 @@ NODE = (
             "each other, their pods do not."
         ),
     ),
+    Kind(
+        "CRN-313",
+        "KernelOld",
+        "kernel lacks a feature",
+        Weight.ERROR,
+        "{node} runs kernel {kernel}, which lacks what Cairn needs: {reason}",
+        "kubectl get nodes -o wide (install a kernel of 6.6 or later on {node})",
+        "The agent does not start there, or ends at once.",
+    ),
 )
