@@ -18,12 +18,14 @@ import msgspec
 
 from cairn.cli.certificates import of_kubeconfig, of_secret, of_server
 from cairn.cli.cluster_objects import LINTED, POLICY_INPUTS, connect, fetch, fetch_settings
+from cairn.cli.overlay_peers import overlay_peers
 from cairn.cli.relay_facts import ask_relay
 from cairn.cli.render import lab_kubeconfig
 from cairn.cli.router_facts import ask_router, lab_of
 from cairn.diagnose.facts import Cluster, Facts, NodeReport, RouterReport
 from cairn.diagnose.process_facts import CertificateFact
 from cairn.drive.kube_client import ApiError, Client
+from cairn.drive.kubeconfig import find_access
 from cairn.drive.pod_exec import exec_in_pod
 from cairn.kube.metadata import Key, Object, key_of
 from cairn.kube.node import Node
@@ -100,13 +102,25 @@ async def gather(
         except ApiError as error:
             return [CertificateFact(f"Secret {name}", error=error.message)]
 
-    showing = asyncio.create_task(asyncio.to_thread(of_server, client.url))
+    meeting = asyncio.create_task(asyncio.to_thread(of_meeting, client.url, kubeconfig))
     secrets = await asyncio.gather(*map(read, sorted(names)))
-    server = await showing
+    return (*await meeting, *chain.from_iterable(secrets))
+
+
+def of_meeting(url: str, kubeconfig: str | None) -> tuple[CertificateFact, ...]:
+    """Return the certificates by which API server and asker trust each other, or do not."""
+    server = of_server(url)
     path = kubeconfig or os.environ.get("KUBECONFIG")
-    own = list(of_kubeconfig(Path(path))) if path else []
-    shown = [server] if server else []
-    return (*shown, *own, *chain.from_iterable(secrets))
+    own = of_kubeconfig(Path(path)) if path else ()
+    return (*((server,) if server else ()), *own)
+
+
+def unreached(kubeconfig: str | None) -> Facts:
+    """Return what can be known of a cluster whose API server gives no answer; raises NoAccess."""
+    chosen = kubeconfig or lab_kubeconfig()
+    access = find_access(chosen)
+    certificates = of_meeting(access.url, chosen)
+    return Facts(Cluster(server=access.url), certificates=certificates, now_at=time.time())
 
 
 def own_pods(cluster: Cluster, app: str) -> list[Object]:
@@ -135,7 +149,7 @@ async def ask_nodes(
     pods = {_node_of(pod): pod for pod in own_pods(cluster, AGENT)}
     pages = _pages(cluster)
     peers = {name: tuple(map(str, node.internal_ips)) for name, node in nodes.items()}
-    servers = _dns_servers(cluster)
+    servers, through = _dns_servers(cluster), overlay_peers(cluster)
     reports: dict[str, NodeReport] = {}
     unasked: dict[str, str] = {}
     asked_at: dict[str, float] = {}
@@ -150,6 +164,8 @@ async def ask_nodes(
             for address in addresses if peer != name else ():
                 # A host of one IP version alone cannot ask the other for anything.
                 argv += ["--peer", f"{peer}={address}"] if (":" in address) in own else []
+        for pod in through.get(name, ()):
+            argv += ["--peer", pod]
         for server in servers:
             argv += ["--dns", server]
         for page in pages.get(name, ()):

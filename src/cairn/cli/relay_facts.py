@@ -22,7 +22,7 @@ PATIENCE_S = 4.0
 CONTAINER, HERE = "relay", "localhost:4245"
 NONE = "there is no pod with the label k8s-app=hubble-relay"
 NOT_KEPT = "keeps no history"
-AILS = ("stopped", "missed_flows_total", "corrupt_files_total")
+AILS = ("missed_flows_total", "corrupt_files_total")
 """Figures that are 0 while all is well."""
 
 
@@ -42,10 +42,11 @@ async def ask_relay(
     if not running:
         return RelayFact(skipped=NONE) if not listed else RelayFact(error="its pod does not run")
     key = key_of(running[0])
-    figures = next((report.history for report in reports if report.history), {})
-    writes = figures.get("writing", 1) > 0
-    if figures and writes and not any(figures.get(name) for name in AILS):
-        return RelayFact(pod=key.name, kept=True)
+    page = next((report for report in reports if "relay" in report.versions), None)
+    figures = page.history if page else {}
+    writes = figures.get("writing", 0) > 0
+    if page and (not figures or (writes and not any(figures.get(name) for name in AILS))):
+        return RelayFact(pod=key.name, kept=bool(figures))
     argv = ["cairn", "flows", "--server", HERE, "--question", "null"]
     try:
         async with asyncio.timeout(PATIENCE_S):

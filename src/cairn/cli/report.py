@@ -30,6 +30,7 @@ from cairn.cli.report_kernel import (
 )
 from cairn.cli.report_pages import read_pages
 from cairn.cli.report_paths import Probes
+from cairn.cli.report_ports import with_port_answers
 from cairn.cli.report_sockets import ask_agent, ask_proxies, ask_speaker, read_endpoints
 from cairn.diagnose.facts import Link, NodeReport
 from cairn.diagnose.process_facts import SpeakerFact
@@ -71,12 +72,7 @@ def make_report(options: argparse.Namespace, kernel: RouteSocket) -> NodeReport:
     uplink = _uplink(links, options.address)
     speaker = ask_speaker(options.run / "speaker.sock")
     peers = _peers(options.peer, speaker)
-    try:
-        mtu_bytes = uplink.mtu_bytes if uplink else 1500
-        probes = Probes(peers, tuple(options.dns), mtu_bytes)
-    except OSError as error:
-        errors.append(f"probes: {error}")
-        probes = None
+    probes = _probes(peers, tuple(options.dns), uplink, errors)
     total, free = read_memory()
     drops, lost = read_drops(options.bpf, errors)
     rest: dict[str, Any] = {
@@ -86,10 +82,9 @@ def make_report(options: argparse.Namespace, kernel: RouteSocket) -> NodeReport:
         "proxies": ask_proxies(options.run),
         "vips": read_vips(options.bpf, errors),
         "wired": read_wired(options.bpf, errors),
-        "certificates": own_certificates(),
         "routes": read_routes(kernel, links),
     }
-    rest["versions"], rest["history"] = read_pages(options.page)
+    pages = read_pages(options.page)
     paths, dns = probes.collect() if probes else ((), ())
     return NodeReport(
         options.node,
@@ -99,7 +94,7 @@ def make_report(options: argparse.Namespace, kernel: RouteSocket) -> NodeReport:
         kernel=os.uname().release,
         memory_total_bytes=total,
         memory_free_bytes=free,
-        speaker=speaker,
+        speaker=with_port_answers(speaker),
         uplink=uplink.name if uplink else "",
         settings=read_settings(_wanted(uplink)),
         links=links,
@@ -111,8 +106,21 @@ def make_report(options: argparse.Namespace, kernel: RouteSocket) -> NodeReport:
         paths=paths,
         dns=dns,
         errors=tuple(errors),
+        certificates=(*own_certificates(), *pages.certificates),
+        versions=pages.versions,
+        history=pages.history,
         **rest,
     )
+
+
+def _probes(
+    peers: list[tuple[str, str]], servers: tuple[str, ...], uplink: Link | None, errors: list[str]
+) -> Probes | None:
+    try:
+        return Probes(peers, servers, uplink.mtu_bytes if uplink else 1500)
+    except OSError as error:
+        errors.append(f"probes: {error}")
+        return None
 
 
 def _peers(words: list[str], speaker: SpeakerFact) -> list[tuple[str, str]]:

@@ -85,6 +85,8 @@ class Hook(msgspec.Struct, frozen=True):
     name: str
     """Its pin."""
     attached: bool
+    program: str = ""
+    """Name of what runs there, if it is not Cairn's program."""
 
 
 class Balanced(msgspec.Struct, frozen=True):
@@ -237,6 +239,10 @@ class RouterReport(msgspec.Struct, frozen=True):
     """Its clock; 0 if it was not told."""
     has_kernel: bool = False
     """Whether routes, neighbours, links and settings were asked for."""
+
+
+PODS_OF = "pods of "
+"""Before a node's name as a path's peer: the way is to a pod of it, through the overlay."""
 
 
 class Cluster(msgspec.Struct, frozen=True):

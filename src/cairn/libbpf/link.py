@@ -28,6 +28,7 @@ from cairn.libbpf.syscall import (
 
 _GONE = frozenset({errno.ENOLINK, errno.ENODEV})
 _INFO_BYTES = 64
+_PROGRAM_INFO_BYTES, _NAME_AT = 80, 64
 _ITER_BYTES = 1 << 16
 _RAW_TRACEPOINT = 1
 
@@ -105,6 +106,17 @@ class Link:
     def program_id(self) -> int:
         """The kernel's id of the program that runs."""
         return int(struct.unpack_from("<III", self._info())[2])
+
+    @property
+    def program_name(self) -> str:
+        """The name of the program that runs, as the kernel keeps it: cut to 15 characters."""
+        attributes = struct.pack("<II", self.program_id, 0)
+        fd = call(Command.PROG_GET_FD_BY_ID, attributes, "open the program of a link")
+        try:
+            info = object_info(fd, _PROGRAM_INFO_BYTES, "read program info")
+        finally:
+            os.close(fd)
+        return info[_NAME_AT : _NAME_AT + 16].partition(b"\0")[0].decode(errors="replace")
 
     @property
     def target(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from command_lines import check_command
 from walked import (
     NODES,
     ROUTER,
@@ -217,6 +218,8 @@ CASES: list[tuple[str, str, str, str, Change, Know]] = [
      lambda f: down(f, "connected", "sent NOTIFICATION: open message: bad peer as")),
     ("HoldTimer", "session", "client-1", "default/web", nothing,
      lambda f: down(f, "connected", "hold timer expired")),
+    ("PeerUnreachable", "session", "client-1", "default/web", nothing,
+     lambda f: down(f, "no answer", "hold timer expired")),
     ("HoldTimeRefused", "session", "client-1", "default/web", nothing,
      lambda f: down(f, "connected", "open message: unacceptable hold time")),
     ("PrefixLimit", "session", "client-1", "default/web", nothing,
@@ -312,6 +315,8 @@ def check_words(found: Walk) -> None:
         line = f"{finding.cause} {finding.mend}"
         assert not re.search(r"<[a-z_]+>", line), line
         assert "{" not in finding.cause, line
+        if finding.kind.mend != "{mend}":
+            check_command(finding.mend.partition(" (")[0])
 
 
 @pytest.mark.parametrize(
@@ -339,7 +344,7 @@ def test_nothing_is_wrong_where_all_is_well(
 
 
 def flapping(known: Facts) -> Facts:
-    peer = Peer(ROUTER, "established", 64512, 64512, "hold timer expired")
+    peer = Peer(ROUTER, "established", 64512, 64512, "hold timer expired", flaps=True)
     return every_node(known, peers=(peer,))
 
 
@@ -588,9 +593,9 @@ def flow(age_s: float, verdict: str = "FORWARDED", **more: Any) -> SeenFlow:
 
 
 NOW = 2_000_000_000.0
-BEGUN = {"begins": True}
-BY_RULE = {"verdict": "DROPPED", "policy": "NetworkPolicy/default/p ingress[0]"}
-UNREACHED = {"verdict": "DROPPED", "reason": "no backend", "node": "node-1"}
+BEGUN: dict[str, Any] = {"begins": True}
+BY_RULE: dict[str, Any] = {"verdict": "DROPPED", "policy": "NetworkPolicy/default/p ingress[0]"}
+UNREACHED: dict[str, Any] = {"verdict": "DROPPED", "reason": "no backend", "node": "node-1"}
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,10 @@ def check_programs(facts: Facts, bench: Bench) -> None:
             bench.looked()
             if not attached and not name.startswith(POD):
                 bench.found("ProgramDetached", f"node {node}", program=name, **values)
+        for hook in report.hooks:
+            if hook.attached and hook.program:
+                bench.found("ProgramReplaced", f"node {node}",
+                            program=hook.name, other=hook.program, **values)  # fmt: skip
         for endpoint in report.endpoints:
             for prefix in ("pod-", "pod-egress-"):
                 bench.looked()

@@ -79,7 +79,10 @@ ADDRESSES = (
         "Service is another controller's",
         Weight.NOTE,
         "{subject} has loadBalancerClass {class}, which is not Cairn's",
-        "leave loadBalancerClass out, unless another controller is to give the address",
+        (
+            "kubectl -n {namespace} edit service {service} (leave loadBalancerClass out, unless "
+            "another controller is to give the address)"
+        ),
         "The Service belongs to another controller, and Cairn leaves it alone.",
     ),
     Kind(

@@ -114,4 +114,19 @@ DATAPLANE = (
         "kubectl -n kube-system logs {pod} -c agent --tail=20",
         "The node does not announce the address; others that serve it do.",
     ),
+    Kind(
+        "CRN-417",
+        "ProgramReplaced",
+        "another program runs at Cairn's hook",
+        Weight.ERROR,
+        "the link {program} of {node} runs the program {other}, which is not Cairn's",
+        (
+            "kubectl -n kube-system delete pod {pod} (the agent puts its own back; then look who "
+            "replaced it: bpftool link)"
+        ),
+        (
+            "Packets go through somebody else's program: no load balancing and no policy there, "
+            "or not ours."
+        ),
+    ),
 )

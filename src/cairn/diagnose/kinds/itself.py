@@ -88,7 +88,10 @@ ITSELF = (
         "flow events are lost",
         Weight.WARNING,
         "{node} lost {count} events in {window}",
-        "raise the ring: agent option --map-size events",
+        (
+            "kubectl -n kube-system set env ds/cairn CAIRN_MAP_SIZES=events=8388608 (octets of "
+            "the ring, a power of two; 4194304 if nothing was set)"
+        ),
         "Flows were lost between kernel and agent; they are counted, not shown.",
     ),
     Kind(

@@ -126,10 +126,7 @@ NODE = (
             "{node} finds {address} at {mac}, and it is {owner}'s, whose Ethernet address is "
             "{wanted}"
         ),
-        (
-            "find the host that has {mac} and give it another address; then, on {node}: ip "
-            "neigh flush to {address}"
-        ),
+        "ip neigh flush to {address} (on {node}, once the host that has {mac} has another address)",
         "Two hosts have one IP address: traffic goes to the wrong one, now and then.",
     ),
     Kind(
@@ -191,5 +188,20 @@ NODE = (
         "{node} reaches {peer} over {works}, and not over {fails} ({address})",
         "ip -6 route get {address} (on {node}; then: ip -6 neigh show)",
         "Connections over the other IP version hang until they time out.",
+    ),
+    Kind(
+        "CRN-320",
+        "OverlaySilent",
+        "pods of a node on another subnet are not reached",
+        Weight.ERROR,
+        (
+            "{node} reaches {peer} and none of its pods ({address}): what the overlay sends does "
+            "not arrive"
+        ),
+        "let UDP port 8472 (VXLAN) pass between {node} and {peer}, both ways",
+        (
+            "Nodes on different subnets send packets between their pods in VXLAN. The nodes reach "
+            "each other, their pods do not."
+        ),
     ),
 )
