@@ -211,7 +211,8 @@ class Agent:
         policies.requests.on_requests = flows.take_requests
         if self._options.events:
             loop = asyncio.get_running_loop()
-            self._upkeep.on_closed = partial(loop.call_soon_threadsafe, flows.take_events)
+            take, soon = flows.take_events, loop.call_soon_threadsafe
+            self._upkeep.on_closed = lambda events: soon(take, events)
         return flows
 
     def _switch_trace(self, on: bool) -> None:
