@@ -72,6 +72,12 @@ def down(error: str) -> Change:
     return both(put(f"{SESSION}/state", "active"), put(f"{SESSION}/last_error", error))
 
 
+def unhonoured(why: str) -> Change:
+    """Return a node that says what of its BGP configuration it does not do."""
+    told = condition("cairn.io/Honoured", "False", why)
+    return put("cluster/objects/CiliumBGPNodeConfig/0/status/conditions", [told])
+
+
 def waiting(container: str, reason: str) -> Plain:
     return {"name": container, "restartCount": 5, "state": {"waiting": {"reason": reason}}}
 
@@ -110,6 +116,8 @@ CHANGES: dict[str, Change] = {
         "kind": "CiliumBGPPeeringPolicy", "metadata": {"name": "p"},
         "spec": {"nodeSelector": {}, "virtualRouters": []},
         "status": {"conditions": [condition("cairn.io/Selected", "False", "0 of 2")]}}),
+    "PasswordMissing": unhonoured("peer p: Secret key in kube-system has no key `password`"),
+    "BgpNotHonoured": unhonoured("peer p: no route to it"),
     "RouteMissing": both(put("router/paths/0/valid", value=False),
                          put("router/paths/0/reason", "next hop unreachable")),
     "RouteStale": put("router/paths/LAST", {"prefix": "192.168.1.101/32",

@@ -57,6 +57,7 @@ CHECKS = (
     Check("policy", "in force", policies.check_enforced),
     Check("policy", "pods closed", policies.check_closed),
     Check("bgp", "peering policies", sessions.check_policies),
+    Check("bgp", "nodes' configurations", sessions.check_honoured),
     Check("bgp", "sessions", sessions.check_sessions),
     Check("bgp", "sessions' lives", sessions.check_lives),
     Check("bgp", "router's routes", sessions.check_routes),
