@@ -292,8 +292,7 @@ def _session_kind(facts: Facts, node: str, peer: Peer, errors: str) -> tuple[Any
         neighbour = part.neighbours.get(peer.address) if part else None
         if neighbour and neighbour.lost:
             return kinds.PEER_UNREACHABLE, f"{node} gets no answer to ARP/ND for {peer.address}"
-        why = f"a connection from {node} to {peer.address}:179 gets no answer"
-        return kinds.PEER_UNREACHABLE, why
+        return kinds.PEER_UNREACHABLE, f"{peer.address} does not answer {node} at port 179"
     if "hold timer" in errors:
         return kinds.HOLD_TIMER, ""
     return kinds.SESSION_DOWN, ""

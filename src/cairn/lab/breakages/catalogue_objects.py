@@ -101,5 +101,6 @@ WORKLOAD_FAULTS = (
     Fault("name-not-learnt", "NAMESPACE", "a rule by name, and nobody has asked for the name",
           *_added(policy("fault-names", _TIER_WEB, egress=[
               _TO_DNS, {"toFQDNs": [{"matchName": "shop.example.org"}]}])), "",
-          "CRN-753", "production"),
+          "CRN-753", "production", "pod/production/web-app shop.example.org:443",
+          "a server of the cluster's DNS that knows the name"),
 )  # fmt: skip
