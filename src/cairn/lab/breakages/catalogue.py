@@ -253,14 +253,16 @@ SERVICE_FAULTS = (
           *_replicas(0), "", "CRN-501", WEB, FROM_LAN),
 )  # fmt: skip
 
-FAULTS = (
-    *WIRE_FAULTS,
-    *HOST_FAULTS,
-    *PROCESS_FAULTS,
-    *INSIDE_FAULTS,
-    *ROUTER_FAULTS,
-    *BGP_FAULTS,
-    *SERVICE_FAULTS,
-    *WORKLOAD_FAULTS,
-)
+AREAS = {
+    "the wire": WIRE_FAULTS,
+    "hosts: kernel, routes, addresses, firewall": HOST_FAULTS,
+    "processes": PROCESS_FAULTS,
+    "a node's data plane, disks, certificates, clock": INSIDE_FAULTS,
+    "the home router's configuration": ROUTER_FAULTS,
+    "BGP policies": BGP_FAULTS,
+    "Services": SERVICE_FAULTS,
+    "applications, pools and policies that are added": WORKLOAD_FAULTS,
+}
+"""What can be broken, by where it is."""
+FAULTS = tuple(fault for faults in AREAS.values() for fault in faults)
 """Every fault that a lab knows."""
