@@ -8,6 +8,7 @@ from typing import Any
 
 from cairn.compile.announcements import selectable
 from cairn.compile.services import ready_nodes
+from cairn.diagnose.doctor.sessions import missing_secret
 from cairn.diagnose.finding import Finding
 from cairn.diagnose.why import kinds
 from cairn.diagnose.why.address_steps import OUTSIDE_KINDS
@@ -273,6 +274,8 @@ def _session_kind(facts: Facts, node: str, peer: Peer, errors: str) -> tuple[Any
         return kinds.NODE_DOWN, ""
     if part and part.speaker:
         return kinds.SPEAKER_DEAD, part.speaker
+    if told := missing_secret(facts.world.of_kind("CiliumBGPNodeConfig"), node):
+        return kinds.PASSWORD_MISSING, told
     if any(word in errors for word in ("bad peer as", "autonomous system", "peer as")):
         return kinds.WRONG_ASN, ""
     if passwords := _password_drops(facts, peer):
@@ -290,10 +293,7 @@ def _session_kind(facts: Facts, node: str, peer: Peer, errors: str) -> tuple[Any
         neighbour = part.neighbours.get(peer.address) if part else None
         if neighbour and neighbour.lost:
             return kinds.PEER_UNREACHABLE, f"{node} gets no answer to ARP/ND for {peer.address}"
-        return (
-            kinds.PEER_UNREACHABLE,
-            f"a connection from {node} to {peer.address}:179 gets no answer",
-        )
+        return kinds.PEER_UNREACHABLE, f"{peer.address} does not answer {node} at port 179"
     if "hold timer" in errors:
         return kinds.HOLD_TIMER, ""
     return kinds.SESSION_DOWN, ""
