@@ -55,6 +55,9 @@ class Full:
     def nodes(self) -> Sequence[NodeView]:
         return ()
 
+    async def asked_nodes(self) -> Sequence[NodeView]:
+        return ()
+
     def peers(self) -> Sequence[PeerView]:
         return ()
 
