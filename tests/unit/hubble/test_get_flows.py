@@ -112,7 +112,8 @@ def test_octets_that_are_no_request(serve: Serve, octets: bytes) -> None:
     async def run() -> grpc.StatusCode:
         async with serve(Seen(FlowStore(10))) as channel:
             call = channel.unary_stream("/observer.Observer/GetFlows")(b"\x0a\x05" + octets)
-            return await call.code()
+            code: grpc.StatusCode = await call.code()
+            return code
 
     refused = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OK}
     assert asyncio.run(run()) in refused
