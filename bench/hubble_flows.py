@@ -9,13 +9,15 @@ stream is told beside one of as many responses of the same size that cost nothin
 import argparse
 import asyncio
 import multiprocessing
+import os
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.synchronize import Event
+from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 import numpy as np
@@ -53,6 +55,9 @@ class Full:
     def nodes(self) -> Sequence[NodeView]:
         return ()
 
+    async def asked_nodes(self) -> Sequence[NodeView]:
+        return ()
+
     def peers(self) -> Sequence[PeerView]:
         return ()
 
@@ -72,7 +77,9 @@ def main() -> None:
         server.start()
         ready.wait()
         try:
-            over_channel(target, words.flows, words.stream, words.rounds)
+            asked = Asked(target, server.pid or 0)
+            asked.filtered(words.flows, words.rounds)
+            asked.streamed(words.stream)
         finally:
             server.terminate()
             server.join()
@@ -145,38 +152,62 @@ def alone(count: int) -> None:
         print(f"a flow, {name}: {each_us:.1f} us to write, {octets // count} octets")
 
 
-def over_channel(target: str, flows: int, stream: int, rounds: int) -> None:
-    filtered = Request(whitelist=[{"source_pod": [f"/pod-{PODS}"]}])
-    plain = Request(number=WANTED)
-    with grpc.insecure_channel(target) as channel:
-        ask = channel.unary_stream("/observer.Observer/GetFlows")
+@dataclass
+class Asked:
+    """A server in a process of its own."""
 
-        def taken(request: Any) -> tuple[float, int]:
-            began = time.perf_counter()
-            count = sum(1 for _ in ask(request.SerializeToString()))
-            return (time.perf_counter() - began) * 1e3, count
+    target: str
+    process: int
 
-        taken(plain)
-        pairs = [(taken(filtered), taken(plain)) for _ in range(rounds)]
+    def filtered(self, flows: int, rounds: int) -> None:
+        """Say how long a filter over the whole ring takes, beside one that stops at once."""
+        filtered = Request(whitelist=[{"source_pod": [f"/pod-{PODS}"]}]).SerializeToString()
+        plain = Request(number=WANTED).SerializeToString()
+        with grpc.insecure_channel(self.target) as channel:
+            ask = channel.unary_stream("/observer.Observer/GetFlows")
+            self._taken(ask, plain)
+            pairs = [(self._taken(ask, filtered), self._taken(ask, plain)) for _ in range(rounds)]
         for name, at in ((f"a filter that matches {WANTED}", 0), (f"the last {WANTED}", 1)):
-            found = sorted(pair[at][0] for pair in pairs)
+            found = sorted(pair[at].took_s for pair in pairs)
+            cpu_ms = sum(pair[at].cpu_s for pair in pairs) / rounds * 1e3
             print(
-                f"{name} of {flows:,}: {pairs[0][at][1]} flows in {median(found):.1f} ms, "
-                f"at worst {found[-1]:.1f} ms of {rounds}"
+                f"{name} of {flows:,}: {pairs[0][at].flows} flows in {median(found) * 1e3:.1f} ms, "
+                f"at worst {found[-1] * 1e3:.1f} ms of {rounds}; {cpu_ms:.0f} ms of the server"
             )
-        ratio = median(one[0] / other[0] for one, other in pairs)
+        ratio = median(one.took_s / other.took_s for one, other in pairs)
         print(f"with the filter {ratio:.1f} times as long")
-        rates, bares = [], []
-        for _ in range(3):
-            took_ms, count = taken(Request(number=stream))
-            rates.append(count / took_ms * 1e3)
-            began = time.perf_counter()
-            count = sum(1 for _ in channel.unary_stream("/bench.Bare/Stream")(b"%d" % stream))
-            bares.append(count / (time.perf_counter() - began))
-        print(
-            f"a stream of {stream:,} flows: {median(rates):,.0f} a second; "
-            f"of nothing but octets: {median(bares):,.0f}"
-        )
+
+    def streamed(self, count: int) -> None:
+        """Say how fast flows come, beside octets that cost nothing to make."""
+        request = Request(number=count).SerializeToString()
+        with grpc.insecure_channel(self.target) as channel:
+            flows = channel.unary_stream("/observer.Observer/GetFlows")
+            octets = channel.unary_stream("/bench.Bare/Stream")
+            pairs = [
+                (self._taken(flows, request), self._taken(octets, b"%d" % count)) for _ in range(3)
+            ]
+        for name, at in (("flows", 0), ("nothing but octets", 1)):
+            rate = median(pair[at].flows / pair[at].took_s for pair in pairs)
+            cpu_us = median(pair[at].cpu_s / pair[at].flows for pair in pairs) * 1e6
+            print(f"a stream of {name}: {rate:,.0f} a second, {cpu_us:.0f} us of the server each")
+
+    def _taken(self, ask: Any, request: bytes) -> "Taken":
+        before, began = self._cpu_s(), time.perf_counter()
+        count = sum(1 for _ in ask(request))
+        return Taken(count, time.perf_counter() - began, self._cpu_s() - before)
+
+    def _cpu_s(self) -> float:
+        words = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Taken(NamedTuple):
+    """What one answer cost."""
+
+    flows: int
+    took_s: float
+    cpu_s: float
+    """The server's."""
 
 
 if __name__ == "__main__":

@@ -40,6 +40,9 @@ class Seen:
     def nodes(self) -> Sequence[NodeView]:
         return self.views
 
+    async def asked_nodes(self) -> Sequence[NodeView]:
+        return self.views
+
     def peers(self) -> Sequence[PeerView]:
         return self.others
 

@@ -240,6 +240,16 @@ def test_what_the_agent_did_is_told(lab: LabRun, tiers: dict[str, dict[str, Any]
     assert any("k8s:tier=web" in labels for labels in written)
 
 
+def test_the_relay_asks_the_nodes_how_they_stand(relay: Hubble) -> None:
+    octets = relay.channel.unary_unary("/observer.Observer/GetNodes")(b"", timeout=5)
+    nodes = message("observer.GetNodesResponse").FromString(octets).nodes
+    assert [(one.name, one.state, one.max_flows) for one in nodes] == [
+        (name, 1, 65_536) for name in NODES
+    ]
+    assert all(0 < one.num_flows <= one.seen_flows for one in nodes)
+    assert {one.version for one in nodes} == {relay.status().version}
+
+
 def test_peers_are_the_nodes(lab: LabRun) -> None:
     call = node_of(lab, "node-1").channel.unary_stream("/peer.Peer/Notify")(b"", timeout=5)
     read = message("peer.ChangeNotification").FromString

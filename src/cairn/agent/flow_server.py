@@ -8,9 +8,7 @@ Cost        the library of gRPC is loaded by this module alone
 """
 
 import asyncio
-import contextlib
 import logging
-import os
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
@@ -64,10 +62,10 @@ async def _serve(
 
 def _bind(server: grpc.aio.Server, address: str, tls: ServerFiles | None) -> None:
     """Have the server listen; raises OSError."""
-    if address.startswith("unix:"):
+    socket = Path(address.removeprefix("unix:")) if address.startswith("unix:") else None
+    if socket is not None:
         # One that a killed agent left behind; only this agent serves in its directory.
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(address.removeprefix("unix:"))
+        socket.unlink(missing_ok=True)
     credentials = server_credentials(tls) if tls else None
     try:
         if credentials is not None:
@@ -76,3 +74,5 @@ def _bind(server: grpc.aio.Server, address: str, tls: ServerFiles | None) -> Non
             server.add_insecure_port(address)
     except RuntimeError:
         raise OSError("it is taken") from None
+    if socket is not None:
+        socket.chmod(0o600)

@@ -76,6 +76,10 @@ class ObservedNode:
             ),
         )
 
+    async def asked_nodes(self) -> Sequence[NodeView]:
+        """Return this node alone."""
+        return self.nodes()
+
     def peers(self) -> Sequence[PeerView]:
         """Return every node."""
         return [

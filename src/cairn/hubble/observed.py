@@ -98,6 +98,10 @@ class Observed(Protocol):
         """Return all nodes, by name; a node itself returns what it knows of itself."""
         ...
 
+    async def asked_nodes(self) -> Sequence[NodeView]:
+        """Return all nodes too, each asked how it stands now."""
+        ...
+
     def peers(self) -> Sequence[PeerView]:
         """Return every node of the cluster that has an Observer."""
         ...

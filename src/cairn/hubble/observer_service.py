@@ -37,7 +37,7 @@ def observer_handler(observed: Observed) -> grpc.GenericRpcHandler:
         return server_status(observed)
 
     async def nodes(_request: Any) -> bytes:
-        return node_list(observed)
+        return node_list(await observed.asked_nodes())
 
     async def spaces(_request: Any) -> bytes:
         return namespaces(observed.store, observed.now_ns())

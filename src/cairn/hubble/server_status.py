@@ -5,6 +5,7 @@
 Standards   Cilium api/v1/observer/observer.proto
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from cairn.flow.key_test import Bools
 from cairn.flow.store import FlowStore
 from cairn.hubble.flow_message import NANOSECONDS
 from cairn.hubble.node_status import CONNECTED, UNAVAILABLE
-from cairn.hubble.observed import Observed
+from cairn.hubble.observed import NodeView, Observed
 from cairn.hubble.proto import message
 
 StatusResponse: Any = message("observer.ServerStatusResponse")
@@ -45,10 +46,10 @@ def server_status(observed: Observed) -> bytes:
     return octets
 
 
-def node_list(observed: Observed) -> bytes:
+def node_list(nodes: Sequence[NodeView]) -> bytes:
     """Return the response of GetNodes."""
     response = NodesResponse()
-    for node in observed.nodes():
+    for node in nodes:
         made = response.nodes.add(
             name=node.name,
             address=node.address,

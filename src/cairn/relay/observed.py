@@ -7,11 +7,18 @@ import asyncio
 import socket
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+
+from google.protobuf.message import DecodeError
 
 from cairn.flow.store import FlowStore
 from cairn.hubble.observed import NodeView, PeerView
+from cairn.hubble.proto import message
 from cairn.hubble.tls import SERVER_NAME
 from cairn.relay.relay import Relay
+
+STATUS = "/observer.Observer/ServerStatus"
+ASK_S = 2.0
 
 
 class ObservedRelay:
@@ -63,9 +70,32 @@ class ObservedRelay:
             for state in self._relay.states
         ]
 
+    async def asked_nodes(self) -> Sequence[NodeView]:
+        """Return how it stands with each node, and what those that answer say of themselves."""
+        answers = await self._relay.ask(STATUS, ASK_S)
+        return [_told(view, answers.get(view.name, b"")) for view in self.nodes()]
+
     def peers(self) -> Sequence[PeerView]:
         """Return every node."""
         return [
             PeerView(state.name, state.target.partition(":")[2], self._server_name)
             for state in self._relay.states
         ]
+
+
+def _told(view: NodeView, octets: bytes) -> NodeView:
+    """Return a node's view with what its own ServerStatus says, if it answered."""
+    try:
+        status = message("observer.ServerStatusResponse").FromString(octets)
+    except DecodeError:
+        return view
+    if not status.max_flows:
+        return view
+    return replace(
+        view,
+        seen=status.seen_flows,
+        stored=status.num_flows,
+        capacity=status.max_flows,
+        uptime_ns=status.uptime_ns,
+        version=status.version,
+    )

@@ -53,6 +53,12 @@ class Relay:
         """How it stands with each node, by name."""
         return [source.state for _, (source, _) in sorted(self._sources.items())]
 
+    async def ask(self, method: str, timeout_s: float) -> dict[str, bytes]:
+        """Return the connected nodes' answers to an empty request, by name; asked all at once."""
+        sources = [s for _, (s, _) in sorted(self._sources.items()) if s.state.connected]
+        answers = await asyncio.gather(*(source.ask(method, timeout_s) for source in sources))
+        return {s.state.name: octets for s, octets in zip(sources, answers, strict=True)}
+
     def on_node(self, name: str, target: str) -> None:
         """Follow a node, at its new address if it has one."""
         known = self._sources.get(name)

@@ -98,6 +98,14 @@ class Source:
             self._tell(connected=False, error=error)
             await asyncio.sleep(pause_s)
 
+    async def ask(self, method: str, timeout_s: float) -> bytes:
+        """Return the node's answer to an empty request; empty if there is none."""
+        try:
+            async with self._channel() as channel:
+                return bytes(await channel.unary_unary(method)(b"", timeout=timeout_s))
+        except (grpc.aio.AioRpcError, OSError):
+            return b""
+
     def _channel(self) -> Any:
         if self._files is None:
             return grpc.aio.insecure_channel(self.state.target, KEEPALIVE)

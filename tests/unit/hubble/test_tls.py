@@ -83,8 +83,10 @@ async def test_only_who_has_a_certificate_may_ask(files: Files) -> None:
     client = files.write("client", files.pki.issue_client("relay"))
     tls = ServerFiles(*server, files.authority)
     async with served(tls, files.folder) as (_, target):
-        async with grpc.aio.insecure_channel(f"unix:{files.folder / 'hubble.sock'}") as channel:
+        socket_path = files.folder / "hubble.sock"
+        async with grpc.aio.insecure_channel(f"unix:{socket_path}") as channel:
             assert await flows_of(channel) == 7
+        assert socket_path.stat().st_mode & 0o777 == 0o600
         known = channel_credentials(ClientFiles(files.authority, *client))
         async with grpc.aio.secure_channel(target, known, NAMED) as channel:
             assert await flows_of(channel) == 7
