@@ -40,6 +40,7 @@ from cairn.agent.policy_rates import PolicyRates
 from cairn.agent.reconciler import Reconciler
 from cairn.agent.self_report import SelfReport
 from cairn.agent.serving import Serving
+from cairn.agent.trace_switch import TraceSwitch
 from cairn.agent.upkeep import Upkeep
 from cairn.apply import pod_link
 from cairn.apply.data_plane import DataPlane
@@ -185,13 +186,8 @@ class Agent:
     def _make_flows(self) -> Flows:
         sources = FlowSources(self._data_plane, self._policies, self._cluster, self._upkeep)
         flows = make_flows(sources, self._node.name, self._options)
-        flows.tracer.switch = self._switch_trace
+        flows.tracer.switch = TraceSwitch(self._data_plane, self._hook, flows.kernel)
         return flows
-
-    def _switch_trace(self, on: bool) -> None:
-        self._data_plane.trace(on=on)
-        self._hook.reload()
-        self._flows.kernel.reload()
 
     def _make_metrics(self) -> MetricsServer:
         maps, upkeep = self._data_plane.maps, self._upkeep
@@ -290,11 +286,7 @@ class Agent:
             on_delete=partial(self._delete_pod, asyncio.get_running_loop()),
             admit=self._policies.admit,
             report=SelfReport(
-                self._cluster,
-                self._reconciler,
-                self._policies,
-                self._serving,
-                self._flows,
+                self._cluster, self._reconciler, self._policies, self._serving, self._flows
             ),
             flows=FlowQuestion(self._flows.feed.store),
             trace=self._flows.tracer.serve,

@@ -18,7 +18,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -62,6 +62,17 @@ _ENCODER = msgspec.json.Encoder()
 log = logging.getLogger("trace")
 
 
+class Switch(Protocol):
+    """Puts programs that look at filters at all hooks, or others; called in a thread."""
+
+    def __call__(self, *, on: bool) -> None:
+        """Exchange them; raises BpfError."""
+
+
+def _no_switch(*, on: bool) -> None:
+    """Leave all as it is."""
+
+
 class _Trace:
     """One that runs."""
 
@@ -87,8 +98,7 @@ class Tracer:
     """The traces of one node."""
 
     def __init__(self, maps: Mapping[str, Map], lost: Callable[[], int]) -> None:
-        self.switch: Callable[[bool], None] = lambda _: None
-        """Puts programs that look at filters at all hooks, or others; in a thread."""
+        self.switch: Switch = _no_switch
         self._filters = maps["trace_filters"]
         self._gates = maps["event_gates"]
         self._lost = lost
@@ -160,7 +170,7 @@ class Tracer:
         async with self._turn:
             wanted = bool(self._running)
             if wanted != self._on:
-                await asyncio.to_thread(self.switch, wanted)
+                await asyncio.to_thread(self.switch, on=wanted)
                 self._on = wanted
 
     def _write(self, slot: int, entries: list[bytes]) -> None:

@@ -71,6 +71,8 @@ def check(question: TraceQuestion) -> None:
     if not 0 < question.for_s <= LONGEST_S:
         raise BadTrace(f"{question.for_s:g} s, and a trace lasts up to {LONGEST_S} s")
     for row in question.rows:
+        for network in (row.source, row.destination):
+            _prefix(network)
         if not 0 <= row.port < 1 << 16 or not 0 <= row.protocol < 256:
             raise BadTrace(f"port {row.port}, protocol {row.protocol}: no such numbers")
         if _version(row.source) != _version(row.destination) and row.source and row.destination:
