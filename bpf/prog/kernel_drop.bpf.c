@@ -5,6 +5,7 @@
  *   that the agent made, to try a program (path_proof.py)          -> nothing
  *   in a network namespace that is neither this node's nor a pod's -> nothing
  *   from or to a pod, of this node or another, or a service        -> counted, and told
+ *   that a trace asks for                                          -> likewise
  *   anything else                                                  -> nothing
  *
  * Several nodes may share a kernel: each has a program here. Nothing is changed, and a packet that cannot
@@ -14,7 +15,7 @@
  */
 #include "../lib/identity.h"
 #include "../lib/kernel_packet.h"
-#include "../lib/observe.h"
+#include "../lib/trace_match.h"
 
 #define HERE CAIRN_POINT_KERNEL
 #define BEYOND (CAIRN_KERNEL_REASONS - 1)
@@ -123,7 +124,7 @@ int kernel_drop(__u64 *arguments)
 	ends.destination = bpf_map_lookup_elem(&endpoints, &p.tuple.destination);
 	ours = ends.source;
 	barrier_var(ours); /* clang 19 else joins the pointers by |, which the verifier forbids */
-	if (!ours && !ends.destination && !concerns_us(&p))
+	if (!ours && !ends.destination && !concerns_us(&p) && !(tracing() && trace_matches(&p)))
 		return 0;
 	octets = BPF_CORE_READ(skb, len);
 	if (*whose == CAIRN_NETNS_NODE)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from conftest import remains
+from fault_run import broken, named_first
 from lab_run import VIP, LabRun, wait_for
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
@@ -113,6 +114,11 @@ def test_pods_of_every_node_reach_each_other_by_both_families(far: LabRun) -> No
                 url = f"http://[{address}]:8080" if ":" in address else f"http://{address}:8080"
                 page = far.web(place, url)
                 assert (page["node"], page["client"]) == (other, expected)
+
+
+def test_an_overlay_that_is_lost_is_named_first(far: LabRun) -> None:
+    with broken(far, "overlay-lost") as fault:
+        named_first(far, fault)
 
 
 def restarts(lab: LabRun) -> int:

@@ -80,7 +80,7 @@ struct cairn_event {
 	__u64 time_ns; /* CLOCK_MONOTONIC */
 	struct cairn_addr source;
 	struct cairn_addr destination;
-	struct cairn_addr translated; /* what the destination becomes; :: if nothing */
+	struct cairn_addr translated; /* what the destination becomes, of PACKET with REPLY the source; :: if nothing */
 	__u64 packets; /* CLOSED: as its opener sent them */
 	__u64 octets;
 	__u64 packets_back;

@@ -105,7 +105,7 @@ class Event:
     source: Address
     destination: Address
     translated: Address
-    """What the destination becomes; :: if nothing."""
+    """What the destination becomes, of PACKET with REPLY the source; :: if nothing."""
     packets: int
     """CLOSED: as its opener sent them."""
     octets: int

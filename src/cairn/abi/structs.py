@@ -93,6 +93,10 @@ from cairn.abi.service import (
     Vip,
     VipFlag,
 )
+from cairn.abi.trace import (
+    TRACE_ROWS,
+    TraceFilter,
+)
 from cairn.abi.types import (
     Mac,
 )
@@ -109,6 +113,7 @@ __all__ = [
     "NAME_PAGES",
     "NAME_SELECTORS",
     "POINTS",
+    "TRACE_ROWS",
     "VERDICT_SPACE",
     "Affinity",
     "AffinityKey",
@@ -166,6 +171,7 @@ __all__ = [
     "SocketOrigin",
     "SourceRange",
     "State",
+    "TraceFilter",
     "Tuple",
     "Vip",
     "VipFlag",

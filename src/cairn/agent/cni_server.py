@@ -64,6 +64,7 @@ class CniServer:
         admit: Callable[[PodEndpoint], Awaitable[None]],
         report: Callable[[], Any] = dict,
         flows: Callable[[Mapping[str, Any]], dict[str, Any]] = dict,
+        trace: Callable[[Mapping[str, Any], asyncio.StreamWriter], Awaitable[None]] | None = None,
     ) -> None:
         """Three are called in a thread: `on_create` before a pod's link passes anything, `on_add`
         once it is wired, `on_delete` before it is unwired. `admit` returns when the pod's policy
@@ -78,6 +79,7 @@ class CniServer:
         self._admit = admit
         self._report = report
         self._flows = flows
+        self._trace = trace
         self._turn = asyncio.Lock()
 
     async def serve(self, path: Path) -> asyncio.Server:
@@ -89,7 +91,12 @@ class CniServer:
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             line = await reader.readline()
-            reply = await self._reply(_call(line))
+            call = _call(line)
+            if call.get("command") == "TRACE" and self._trace is not None:  # not CNI's either
+                await self._until_gone(reader, self._trace(call, writer))
+                writer.close()
+                return
+            reply = await self._reply(call)
         except (ValueError, OSError) as error:
             reply = _error(CODE_INVALID, f"unreadable CNI call: {error}")
         try:
@@ -99,6 +106,19 @@ class CniServer:
             log.warning("a CNI caller went before its answer: %s", error)
         finally:
             writer.close()
+
+    async def _until_gone(self, reader: asyncio.StreamReader, work: Awaitable[None]) -> None:
+        """Work until it is done, or the caller has gone."""
+        doing = asyncio.ensure_future(work)
+        gone = asyncio.ensure_future(reader.read())
+        try:
+            await asyncio.wait((doing, gone), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (doing, gone):
+                task.cancel()
+            for result in await asyncio.gather(doing, gone, return_exceptions=True):
+                if isinstance(result, Exception):
+                    log.warning("a trace ended: %s", result)
 
     async def _reply(self, call: Mapping[str, Any]) -> dict[str, Any]:
         handlers = {"ADD": self._add, "DEL": self._delete, "CHECK": self._check, "GC": self._gc}

@@ -21,6 +21,7 @@ from cairn.agent.observed_node import PORT, ObservedNode
 from cairn.hubble.agent_event import Started
 from cairn.hubble.columns_service import columns_handler
 from cairn.hubble.server import hubble_handlers
+from cairn.hubble.tls import ServerFiles, server_credentials
 
 RETRY_S = 30.0
 SOCKET = "hubble.sock"
@@ -28,36 +29,48 @@ SOCKET = "hubble.sock"
 log = logging.getLogger("flows")
 
 
-async def serve_flows(node: ObservedNode, socket: Path, port: int = PORT) -> None:
-    """Serve until cancelled."""
+async def serve_flows(
+    node: ObservedNode, socket: Path, tls: ServerFiles | None = None, port: int = PORT
+) -> None:
+    """Serve until cancelled; `tls` is the port's, a socket needs none."""
     # A restarted agent counts its flows anew, so its store has another name.
     node.events.put(Started())
     handlers = (columns_handler(node.feed, uuid.uuid4().hex), *hubble_handlers(node))
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_serve(handlers, f"unix:{socket}"))
-        tasks.create_task(_serve(handlers, f"[::]:{port}"))
+        tasks.create_task(_serve(handlers, f"unix:{socket}", None))
+        tasks.create_task(_serve(handlers, f"[::]:{port}", tls))
 
 
-async def _serve(handlers: Sequence[grpc.GenericRpcHandler], address: str) -> None:
+async def _serve(
+    handlers: Sequence[grpc.GenericRpcHandler], address: str, tls: ServerFiles | None
+) -> None:
     while True:
         server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
         server.add_generic_rpc_handlers(handlers)
-        if _bind(server, address):
-            await server.start()
-            try:
-                await server.wait_for_termination()
-            finally:
-                await server.stop(0)
-        log.error("%s is taken: nobody gets flows of this node there; trying again", address)
-        await asyncio.sleep(RETRY_S)
+        try:
+            _bind(server, address, tls)
+        except OSError as error:
+            log.error("nobody gets flows of this node at %s: %s; trying again", address, error)
+            await asyncio.sleep(RETRY_S)
+            continue
+        await server.start()
+        try:
+            await server.wait_for_termination()
+        finally:
+            await server.stop(0)
 
 
-def _bind(server: grpc.aio.Server, address: str) -> int:
-    """Return the port that the server listens at, 1 for a socket, 0 if it is taken."""
+def _bind(server: grpc.aio.Server, address: str, tls: ServerFiles | None) -> None:
+    """Have the server listen; raises OSError."""
     if address.startswith("unix:"):
         # One that a killed agent left behind; only this agent serves in its directory.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(address.removeprefix("unix:"))
-    with contextlib.suppress(RuntimeError):
-        return int(server.add_insecure_port(address))
-    return 0
+    credentials = server_credentials(tls) if tls else None
+    try:
+        if credentials is not None:
+            server.add_secure_port(address, credentials)
+        else:
+            server.add_insecure_port(address)
+    except RuntimeError:
+        raise OSError("it is taken") from None

@@ -14,6 +14,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +28,12 @@ from cairn.agent.flow_ends import FlowEnds
 from cairn.agent.flow_feed import FlowFeed
 from cairn.agent.flow_names import LearntNames
 from cairn.agent.lookup_watch import watch_lookups
+from cairn.agent.tracer import Tracer
 from cairn.apply.kernel_watch import KernelWatch
 from cairn.desired.endpoint import PodEndpoint
 from cairn.dns.lookup import Lookup
 from cairn.flow.address import Records
-from cairn.flow.columns import Batch
+from cairn.flow.columns import Batch, FlowKind
 from cairn.libbpf import BpfError, Map
 from cairn.libbpf.ring import Ring
 from cairn.observe.access_log import Line
@@ -67,6 +69,8 @@ class Flows:
         """What they came to."""
         self.kernel = kernel
         """What tells of drops by the kernel itself."""
+        self.tracer = Tracer(maps, lambda: self.counts.lost.total())
+        """What shows single packets to whoever asks."""
         self._metrics = maps["metrics"]
         self._ring = Ring(maps["events"], EVENT)
         self._records = records
@@ -78,6 +82,7 @@ class Flows:
 
     def start(self, pods: Iterable[PodEndpoint]) -> None:
         """Have the kernel's own drops told too, of this node and these pods."""
+        self.tracer.forget()
         self.kernel.start(pods)
         self._records.name_kernel_reasons(self.kernel.names)
 
@@ -101,7 +106,12 @@ class Flows:
         self._drops.put(events)
         now_ns = time.monotonic_ns()
         offset_ns = time.time_ns() - now_ns
-        self._put(self._records.of_events(events, offset_ns=offset_ns, now_ns=now_ns))
+        batch = self._records.of_events(events, offset_ns=offset_ns, now_ns=now_ns)
+        # What a trace asked for is no flow: what became of its connection is told besides.
+        flows = batch.records["kind"] != FlowKind.PACKET
+        kept = batch if flows.all() else replace(batch, records=batch.records[flows])
+        self._put(kept)
+        self.tracer.put(batch.records, self.feed.store.dictionaries)
 
     def take_requests(self, lines: Collection[Line]) -> None:
         """Take what the HTTP proxy judged."""

@@ -57,6 +57,7 @@ from cairn.drive.event_recorder import EventRecorder
 from cairn.drive.kube_client import Client
 from cairn.flow.address import Records
 from cairn.flow.columns import Decision
+from cairn.hubble.tls import SERVER_NAME
 from cairn.kube.metadata import Key
 from cairn.kube.node import Node, NodeFacts
 from cairn.libbpf import BpfError, probe
@@ -119,8 +120,8 @@ class Agent:
         self._l2 = L2(client, self._cluster.services, facts, uplink, options.run / "speaker.sock")
         self._mtu_bytes = uplink.mtu_bytes
         self._recorder = EventRecorder(client, "cairn-agent")
-        hook = XdpHook(self._data_plane, uplink, RevisionMap(maps))
-        self._early = EarlyDrops(maps, hook, options.xdp)
+        self._hook = XdpHook(self._data_plane, uplink, RevisionMap(maps))
+        self._early = EarlyDrops(maps, self._hook, options.xdp)
         self._serving = Serving(
             client,
             self._cluster,
@@ -149,7 +150,7 @@ class Agent:
         self._guard = self._make_guard()
         self._rates = self._make_rates()
         self._policies.keeper.on_written = self._policies_written
-        self._upkeep = Upkeep(maps, self._tell)
+        self._upkeep = Upkeep(maps, self._tell, self._is_refused)
         self._flows = self._make_flows()
         self._metrics = self._make_metrics()
 
@@ -207,11 +208,17 @@ class Agent:
             capacity=self._options.flows,
             kernel=KernelWatch(self._data_plane),
         )
+        flows.tracer.switch = self._switch_trace
         policies.requests.on_requests = flows.take_requests
         if self._options.events:
             loop = asyncio.get_running_loop()
             self._upkeep.on_closed = lambda events: _hand(loop, flows.take_events, events)
         return flows
+
+    def _switch_trace(self, on: bool) -> None:
+        self._data_plane.trace(on=on)
+        self._hook.reload()
+        self._flows.kernel.reload()
 
     def _make_metrics(self) -> MetricsServer:
         maps, upkeep = self._data_plane.maps, self._upkeep
@@ -269,8 +276,10 @@ class Agent:
 
     async def _serve_flows(self) -> None:
         events, nodes = self._happenings.events, self._cluster.nodes
-        node = ObservedNode(self._node.name, self._flows.feed, events, nodes)
-        await serve_flows(node, self._options.run / SOCKET)
+        tls = self._options.flows_tls
+        server_name = SERVER_NAME if tls else ""
+        node = ObservedNode(self._node.name, self._flows.feed, events, nodes, server_name)
+        await serve_flows(node, self._options.run / SOCKET, tls)
 
     async def _fill(self, tasks: asyncio.TaskGroup) -> None:
         """Read the cluster's objects and make the data plane what they say."""
@@ -287,6 +296,10 @@ class Agent:
             self._reconciler.frontends,
             clock() - read,
         )
+
+    def _is_refused(self) -> bool:
+        """Return whether something is not in the maps that should be."""
+        return not self._reconciler.healthy or bool(self._policies.maps.failed)
 
     def _tell(self, notice: Notice) -> None:
         name, uid = self._node.name, self._node.metadata.uid
@@ -315,6 +328,7 @@ class Agent:
                 self._flows,
             ),
             flows=FlowQuestion(self._flows.feed.store),
+            trace=self._flows.tracer.serve,
         )
         socket = self._options.run / "agent.sock"
         server = await cni.serve(socket)

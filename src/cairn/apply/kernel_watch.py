@@ -18,7 +18,7 @@ from cairn.abi.event import Netns
 from cairn.abi.structs import ConfigFlag
 from cairn.apply.data_plane import DataPlane
 from cairn.desired.endpoint import PodEndpoint
-from cairn.libbpf import BpfError, Map, attach_tracepoint
+from cairn.libbpf import BpfError, Map, Object, attach_tracepoint
 from cairn.libbpf.kernel_types import kernel_enum
 from cairn.observe import kernel_reason
 
@@ -48,23 +48,35 @@ class KernelWatch:
         """Watch this node and these pods, in the place of what an earlier agent watched."""
         try:
             self.names = kernel_reason.short_names(kernel_enum(kernel_reason.ENUM))
-            loaded = self._data_plane.load_beside(
-                NAME,
-                flags=ConfigFlag(0),
-                sections={".rodata.kernel": kernel_reason.telling(self.names)},
-                sizes={},
-            )
+            loaded = self._load()
             self._watched = loaded.maps["watched_netns"]
             for key, _ in list(self._watched.items()):
                 self._watched.delete(key)
             self._put(os.stat(OWN_NETNS).st_ino, Netns.NODE)
             for endpoint in pods:
                 self.add(endpoint)
-            attach_tracepoint(loaded.programs[NAME], self._data_plane.links / NAME).close()
+            self._attach(loaded)
         except (BpfError, OSError) as error:
             self.names = {}
             self.state = f"drops by the kernel itself are not told: {error}"
             log.warning("%s", self.state)
+
+    def reload(self) -> None:
+        """Put the program that the data plane's flags ask for in its place; raises BpfError."""
+        if not self.state:
+            with self._load() as loaded:
+                self._attach(loaded)
+
+    def _load(self) -> Object:
+        return self._data_plane.load_beside(
+            NAME,
+            flags=ConfigFlag(0),
+            sections={".rodata.kernel": kernel_reason.telling(self.names)},
+            sizes={},
+        )
+
+    def _attach(self, loaded: Object) -> None:
+        attach_tracepoint(loaded.programs[NAME], self._data_plane.links / NAME).close()
 
     def add(self, endpoint: PodEndpoint) -> None:
         """Watch a pod's namespace too."""

@@ -18,6 +18,7 @@ import msgspec
 
 from cairn.cli.certificates import of_kubeconfig, of_secret, of_server
 from cairn.cli.cluster_objects import LINTED, POLICY_INPUTS, connect, fetch, fetch_settings
+from cairn.cli.overlay_peers import overlay_peers
 from cairn.cli.relay_facts import ask_relay
 from cairn.cli.render import lab_kubeconfig
 from cairn.cli.router_facts import ask_router, lab_of
@@ -148,7 +149,7 @@ async def ask_nodes(
     pods = {_node_of(pod): pod for pod in own_pods(cluster, AGENT)}
     pages = _pages(cluster)
     peers = {name: tuple(map(str, node.internal_ips)) for name, node in nodes.items()}
-    servers = _dns_servers(cluster)
+    servers, through = _dns_servers(cluster), overlay_peers(cluster)
     reports: dict[str, NodeReport] = {}
     unasked: dict[str, str] = {}
     asked_at: dict[str, float] = {}
@@ -163,6 +164,8 @@ async def ask_nodes(
             for address in addresses if peer != name else ():
                 # A host of one IP version alone cannot ask the other for anything.
                 argv += ["--peer", f"{peer}={address}"] if (":" in address) in own else []
+        for pod in through.get(name, ()):
+            argv += ["--peer", pod]
         for server in servers:
             argv += ["--dns", server]
         for page in pages.get(name, ()):

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from cairn.cli.cluster_objects import connect
+from cairn.cli.hubble_reach import BY_API
 from cairn.cli.hubble_tunnel import NoTunnel, Tunnel
 from cairn.cli.relay_pod import LOOK, running_relays
 from cairn.drive.kube_client import ApiError, Client
@@ -130,7 +131,7 @@ def _ask(kubeconfig: str | None, timeout_s: float) -> Any:
     with _progress("waits for its answer") as tell:
         while True:
             try:
-                with Tunnel(kubeconfig) as tunnel, Hubble(Server(tunnel.address)) as hubble:
+                with Tunnel(kubeconfig) as tunnel, Hubble(Server(tunnel.address), BY_API) as hubble:
                     return hubble.status()
             except (NoAnswer, NoTunnel) as error:
                 tell(str(error))

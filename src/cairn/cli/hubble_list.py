@@ -59,17 +59,23 @@ def _nodes(nodes: Sequence[Any], *, wide: bool) -> View:
     rows: list[Sequence[str]] = []
     for node in nodes:
         state = enum_name("relay.NodeState", node.state)
-        share = f" ({100 * node.num_flows / node.max_flows:.2f}%)" if node.max_flows else ""
         row = [
             node.name,
             STATES.get(state, state),
             _age(node.uptime_ns),
             _rate(node),
-            f"{node.num_flows:,}/{node.max_flows:,}{share}",
+            _held(node),
         ]
         tls = "Enabled" if node.tls.enabled else "Disabled"
         rows.append(row + ([node.address, node.version, tls] if wide else []))
     return header, rows
+
+
+def _held(node: Any) -> str:
+    if not node.max_flows:
+        return "not known"
+    share = 100 * node.num_flows / node.max_flows
+    return f"{node.num_flows:,}/{node.max_flows:,} ({share:.2f}%)"
 
 
 def _rate(node: Any) -> str:

@@ -8,11 +8,10 @@ Invariants  Exit status 0: there was an answer, with or without flows; 1: there 
 
 import argparse
 import contextlib
+import importlib
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from cairn.cli.hubble_known import warn_of_unknown
@@ -22,9 +21,7 @@ from cairn.cli.hubble_reach import reach
 from cairn.cli.hubble_show import complain, show
 from cairn.flow.bad_filter import BadFilter
 from cairn.hubble.client import NoAnswer
-from cairn.hubble.client_file import BadLine, read_lines, select
 from cairn.hubble.client_filter import Chosen, choose, spell_filters
-from cairn.hubble.client_match import matcher
 from cairn.hubble.client_request import make_request
 from cairn.hubble.client_values import BadFlag
 
@@ -40,7 +37,9 @@ def main(argv: list[str]) -> int:
             print(spell_filters(chosen), end="")
             return OK
         if options.input_file:
-            return _from_file(options, chosen, request)
+            # By its name: filters of our own need what asking a server does not.
+            files: Any = importlib.import_module("cairn.cli.hubble_file")
+            return int(files.observe_file(options, chosen, request))
         with _ended_by_signals():
             return _from_server(options, chosen, request)
     except (BadFlag, BadFilter) as error:
@@ -77,48 +76,6 @@ def _from_server(options: argparse.Namespace, chosen: Chosen, request: Any) -> i
         if not count:
             warn_of_unknown(hubble, chosen, options.kubeconfig)
     return OK
-
-
-def _from_file(options: argparse.Namespace, chosen: Chosen, request: Any) -> int:
-    matches = matcher(chosen)
-    if request.number and not _limited(options):
-        request.number = 0
-    try:
-        with _opened(options.input_file) as lines:
-            responses = select(read_lines(lines), request, matches)
-            show(batches(_masked(responses, request)), options)
-    except BadLine as error:
-        return complain(f"{options.input_file}: {error}", FAILED)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        return complain(f"{options.input_file}: {error.strerror}", FAILED)
-    return OK
-
-
-def _limited(options: argparse.Namespace) -> bool:
-    """Return whether the user said how many; a file is read whole unless he does."""
-    return bool(options.first or options.last)
-
-
-@contextlib.contextmanager
-def _opened(name: str) -> Iterator[Any]:
-    if name == "-":
-        yield sys.stdin.buffer
-        return
-    with Path(name).open("rb") as lines:
-        yield lines
-
-
-def _masked(responses: Iterator[Any], request: Any) -> Iterator[Any]:
-    """Yield the responses with the fields of their flows that were asked for."""
-    for response in responses:
-        if request.field_mask.paths and response.HasField("flow"):
-            whole = type(response.flow)()
-            whole.CopyFrom(response.flow)
-            response.flow.Clear()
-            request.field_mask.MergeMessage(whole, response.flow)
-        yield response
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from cairn.hubble.client import PORT, Hubble, NoAnswer, Server, Tls
 
 HERE = f"localhost:{PORT}"
 """Where `kubectl port-forward -n kube-system svc/hubble-relay 4245:80` has the relay."""
+BY_API = "svc/hubble-relay (through the cluster's API)"
 LOOK_S = 0.3
 ANSWER_S = 2.0
 
@@ -74,7 +75,7 @@ def reach(options: argparse.Namespace) -> Iterator[Hubble]:
     try:
         with tunnels.Tunnel(options.kubeconfig) as tunnel:
             try:
-                with Hubble(Server(tunnel.address, server.tls)) as hubble:
+                with Hubble(Server(tunnel.address, server.tls), BY_API) as hubble:
                     yield hubble
             except NoAnswer as error:
                 raise NoAnswer(tunnel.failed) if tunnel.failed else error from None

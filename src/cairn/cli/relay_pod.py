@@ -3,13 +3,15 @@
 Kubernetes API  ->  Key of a pod, its port
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cairn.drive.kube_client import Client
 from cairn.kube.metadata import Key, key_of
 from cairn.kube.resource import PODS
 
-RELAYS = "k8s-app=hubble-relay"
+LABEL = ("k8s-app", "hubble-relay")
+RELAYS = "=".join(LABEL)
 """Label of the relay's pods."""
 PORT = 4245
 """Of the relay's gRPC API in its pod, unless the pod names another `grpc`."""
@@ -22,7 +24,7 @@ async def running_relays(client: Client) -> list[dict[str, Any]]:
     return sorted(filter(_runs, pods), key=lambda pod: not is_ready(pod))
 
 
-def address_of(pod: dict[str, Any]) -> tuple[Key, int]:
+def address_of(pod: Mapping[str, Any]) -> tuple[Key, int]:
     """Return the pod, and the port of its gRPC API."""
     for container in (pod.get("spec") or {}).get("containers") or ():
         for port in container.get("ports") or ():
@@ -31,10 +33,20 @@ def address_of(pod: dict[str, Any]) -> tuple[Key, int]:
     return key_of(pod), PORT
 
 
-def is_ready(pod: dict[str, Any]) -> bool:
+def is_ready(pod: Mapping[str, Any]) -> bool:
     """Return whether a pod's condition Ready holds."""
     conditions = (pod.get("status") or {}).get("conditions") or ()
     return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
+
+
+def relay_state(pods: Iterable[Mapping[str, Any]]) -> str:
+    """Return in a few words how the relay is, by all pods of the cluster."""
+    key, value = LABEL
+    relays = [pod for pod in pods if (pod["metadata"].get("labels") or {}).get(key) == value]
+    if not relays:
+        return "none: flows stay on their nodes (cairn hubble enable)"
+    ready = sum(is_ready(pod) for pod in relays)
+    return "ready" if ready else f"not ready: {LOOK}"
 
 
 def _runs(pod: dict[str, Any]) -> bool:

@@ -30,6 +30,7 @@ from cairn.cli.report_kernel import (
 )
 from cairn.cli.report_pages import read_pages
 from cairn.cli.report_paths import Probes
+from cairn.cli.report_ports import with_port_answers
 from cairn.cli.report_sockets import ask_agent, ask_proxies, ask_speaker, read_endpoints
 from cairn.diagnose.facts import Link, NodeReport
 from cairn.diagnose.process_facts import SpeakerFact
@@ -95,7 +96,7 @@ def make_report(options: argparse.Namespace, kernel: RouteSocket) -> NodeReport:
         missing=tuple(one.sentence for one in probe(options.bpf.parent)),
         memory_total_bytes=total,
         memory_free_bytes=free,
-        speaker=speaker,
+        speaker=with_port_answers(speaker),
         uplink=uplink.name if uplink else "",
         settings=read_settings(_wanted(uplink)),
         links=links,

@@ -21,6 +21,7 @@ from cairn.cli.why_lookup import look_up
 from cairn.cli.why_neighbours import neighbours_here, way_to
 from cairn.cli.why_question import FlowsQuestion, NodeQuestion
 from cairn.desired.proxy import ADMIN, BOOTSTRAP
+from cairn.diagnose.doctor.sessions import FLAPS, LONGER
 from cairn.diagnose.why.parts import NodePart, Peer, SeenFlow
 from cairn.net import parse_address
 from cairn.observe.connection_view import Filter
@@ -149,6 +150,8 @@ async def _peer(raw: dict[str, Any]) -> Peer:
         host = f"[{address}]" if ":" in address else address
         said = await connect(f"{host}:{BGP_PORT}")
         answered = {"": "connected"}.get(said, "refused" if "refused" in said else "no answer")
+    life_s = float(raw.get("life_s") or 0)
+    flaps = int(raw.get("ended") or 0) >= FLAPS and (raw.get("uptime_s") or 0) < LONGER * life_s
     return Peer(
         address,
         state,
@@ -156,6 +159,7 @@ async def _peer(raw: dict[str, Any]) -> Peer:
         int(raw.get("local_asn") or 0),
         str(raw.get("last_error") or ""),
         answered,
+        flaps,
     )
 
 

@@ -243,6 +243,10 @@ class RouterReport(msgspec.Struct, frozen=True):
     """Whether routes, neighbours, links and settings were asked for."""
 
 
+PODS_OF = "pods of "
+"""Before a node's name as a path's peer: the way is to a pod of it, through the overlay."""
+
+
 class Cluster(msgspec.Struct, frozen=True):
     """Objects of the API server."""
 

@@ -42,6 +42,9 @@ class SessionFact(msgspec.Struct, frozen=True):
     """How often it was established and ended, in the last RECENT_S of the speaker."""
     life_s: float = 0
     """How long it was up, on average, those times."""
+    port_answer: str = ""
+    """What a connection to the peer's BGP port comes to now: connected, refused, no answer, an
+    error; empty: not tried, as the session is established."""
 
 
 class AnnouncedFact(msgspec.Struct, frozen=True):

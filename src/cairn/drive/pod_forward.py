@@ -31,17 +31,26 @@ class PodForward:
         self._pod = pod
         self._port = port
         self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self.failed = ""
         """Why the last connection failed; empty: none did."""
 
     async def listen(self, path: Path) -> None:
         """Begin to take connections; raises OSError."""
-        self._server = await asyncio.start_unix_server(self._connection, str(path))
+        self._server = await asyncio.start_unix_server(self._begin, str(path))
 
     async def close(self) -> None:
-        """Take no more."""
+        """Take no more, and end those that there are."""
         if self._server:
             self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._connection(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         path = PODS.path(self._pod.namespace, self._pod.name, "portforward")

@@ -2,8 +2,9 @@
 
     FlowRow, its record  ->  flow.Flow
 
-In two parts, which are one message when their octets are joined: `common` is the same for many
-flows (who, whom, what was decided); the setters below it are for what each has of its own.
+In parts, which are one message when their octets are joined: `source` and `destination` are the
+same for all flows of an address, `common` for many flows (what was decided, where); the setters
+below it are for what each has of its own.
 
 Invariants  What is not known is absent; nothing is made up.
 Standards   Cilium api/v1/flow/flow.proto
@@ -28,6 +29,7 @@ from cairn.flow.filter_details import trace_id
 from cairn.flow.record import ICMP, ICMPV6
 from cairn.flow.view import FlowRow, protocol_text
 from cairn.hubble.proto import message
+from cairn.net import Address
 
 CLUSTER = "default"
 NANOSECONDS = 1_000_000_000
@@ -67,23 +69,35 @@ def policy(decision: Decision) -> Message:
     )
 
 
+def source(address: Address, end: End, identity: int) -> Message:
+    """Return what a flow says of who sent it."""
+    flow = Flow(source=endpoint(end, identity), source_names=end.names)
+    flow.IP.source = str(address)
+    if end.service:
+        flow.source_service.name, flow.source_service.namespace = end.service, end.namespace
+    return flow
+
+
+def destination(address: Address, end: End, identity: int) -> Message:
+    """Return what a flow says of whom it is for."""
+    flow = Flow(destination=endpoint(end, identity), destination_names=end.names)
+    flow.IP.destination, flow.IP.ipVersion = str(address), 1 if address.version == 4 else 2
+    if end.service:
+        service = flow.destination_service
+        service.name, service.namespace = end.service, end.namespace
+    return flow
+
+
 def common(row: FlowRow, *, event_type: int, sub_type: int, hubble_reason: int) -> Message:
     """Return what many flows share; `row` is any of them."""
     flow = Flow(
         verdict=int(row.verdict),
         node_name=row.node,
-        source=endpoint(row.source, row.source_identity),
-        destination=endpoint(row.destination, row.destination_identity),
-        source_names=row.source.names,
-        destination_names=row.destination.names,
         Type=_TYPES.get(EventType(event_type), L3_L4),
         traffic_direction=int(row.direction),
     )
     flow.emitter.name, flow.emitter.version = "Cairn", __version__
     flow.event_type.type, flow.event_type.sub_type = event_type, sub_type
-    flow.IP.source, flow.IP.destination = str(row.source_address), str(row.destination_address)
-    flow.IP.ipVersion = 1 if row.destination_address.version == 4 else 2
-    _set_services(flow, row)
     _set_decision(flow, row)
     if row.verdict == FlowVerdict.DROPPED:
         flow.drop_reason = flow.drop_reason_desc = hubble_reason
@@ -97,13 +111,6 @@ def common(row: FlowRow, *, event_type: int, sub_type: int, hubble_reason: int) 
     if row.kind == FlowKind.REDIRECTED:
         flow.proxy_port = row.translated_port
     return flow
-
-
-def _set_services(flow: Message, row: FlowRow) -> None:
-    for end, service in ((row.source, "source_service"), (row.destination, "destination_service")):
-        if end.service:
-            made = getattr(flow, service)
-            made.name, made.namespace = end.service, end.namespace
 
 
 def _set_decision(flow: Message, row: FlowRow) -> None:

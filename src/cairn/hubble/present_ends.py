@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 
 from cairn.hubble.client_values import IDENTITIES
 
+UNKNOWN = frozenset({"", "::", "0.0.0.0"})  # noqa: S104
+"""Addresses that say nothing: of a socket before it has one."""
+
 
 class Ends(NamedTuple):
     """Source and destination."""
@@ -67,7 +70,8 @@ def _host(flow: Any, side: str, *, names: bool) -> str:
         known = getattr(flow, f"{side}_names")
         if known:
             return ",".join(name.rstrip(".") for name in known)
-    return str(getattr(flow.IP, side)) or str(getattr(flow.ethernet, side)) or "?"
+    address = str(getattr(flow.IP, side)) or str(getattr(flow.ethernet, side))
+    return "unknown" if address in UNKNOWN else address
 
 
 def _path(namespace: str, name: str) -> str:

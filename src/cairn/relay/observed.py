@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from cairn.flow.store import FlowStore
 from cairn.hubble.observed import NodeView, PeerView
+from cairn.hubble.tls import SERVER_NAME
 from cairn.relay.relay import Relay
 
 
@@ -23,6 +24,7 @@ class ObservedRelay:
         self.name = socket.gethostname()
         self.changed = changed
         self._relay = relay
+        self._server_name = SERVER_NAME if relay.agents is not None else ""
         self._began_ns = time.monotonic_ns()
 
     @property
@@ -54,6 +56,8 @@ class ObservedRelay:
                 connected=state.connected,
                 error=state.error,
                 seen=state.flows,
+                tls=self._relay.agents is not None,
+                server_name=self._server_name,
                 uptime_ns=int((now_s - state.since_s) * 1e9) if state.connected else 0,
             )
             for state in self._relay.states
@@ -62,5 +66,6 @@ class ObservedRelay:
     def peers(self) -> Sequence[PeerView]:
         """Return every node."""
         return [
-            PeerView(state.name, state.target.partition(":")[2]) for state in self._relay.states
+            PeerView(state.name, state.target.partition(":")[2], self._server_name)
+            for state in self._relay.states
         ]

@@ -10,6 +10,7 @@ import pytest
 from cairn.abi.structs import PolicyAction
 from cairn.agent import redirects as module
 from cairn.agent.redirects import Redirects
+from cairn.cli.report_sockets import ask_proxies
 from cairn.desired.policy import (
     DirectionPolicy,
     PortRange,
@@ -197,3 +198,13 @@ async def test_without_a_port_a_redirect_leads_nowhere(bed: Bed) -> None:
     assert bed.follow(API, GET) == [0]
     assert bed.redirects.ready(API, GET)
     assert bed.said == ["all 4 ports of proxies are taken"]
+
+
+async def test_a_report_tells_by_the_file_what_needs_which_proxy(bed: Bed, tmp_path: Path) -> None:
+    bed.follow(WEB, GET, PUT, NAMES)
+    async with bed.running():
+        await bed.until_ready(GET, PUT, NAMES)
+    (tmp_path / "proxy").mkdir()
+    (tmp_path / "proxy" / "bootstrap.json").touch()
+    needed = {fact.name: fact.needed for fact in ask_proxies(tmp_path)}
+    assert needed == {"dns": 1, "envoy": 2}

@@ -13,7 +13,9 @@ import grpc
 import pytest
 from recorded_hubble import RecordedHubble, at, flow, response
 
+from cairn.api.pki import ensure_pki
 from cairn.cli.hubble import main
+from cairn.cli.relay_pod import relay_state
 from cairn.hubble.proto import message
 
 Captured = pytest.CaptureFixture[str]
@@ -268,7 +270,7 @@ def test_list_nodes_and_namespaces(server: RecordedHubble, capsys: Captured) -> 
     assert capsys.readouterr().out == (
         "NAME     STATUS       AGE  FLOWS/S    CURRENT/MAX-FLOWS\n"
         "node-1   Connected    2h   1.00       10/40 (25.00%)\n"
-        "node-22  Unavailable  0s   not known  0/0\n"
+        "node-22  Unavailable  0s   not known  not known\n"
     )
     assert main(["list", "nodes", "--server", server.address, "-o", "wide"]) == 0
     wide = capsys.readouterr().out.splitlines()[1].split()
@@ -325,3 +327,48 @@ def test_words_that_are_no_command(capsys: Captured) -> None:
     assert "use one of observe, status, list" in capsys.readouterr().err
     assert main([]) == 2
     assert main(["--help"]) == 0
+
+
+def test_tls_both_ways(tmp_path: Path, capsys: Captured) -> None:
+    pki = ensure_pki(tmp_path / "pki")
+    certificate, key = pki.issue_server("relay", ["relay.example"])
+    mine, my_key = pki.issue_client("me")
+    ca, cert_file, key_file = (tmp_path / name for name in ("ca.pem", "me.pem", "me.key"))
+    ca.write_bytes(pki.ca_pem)
+    cert_file.write_bytes(mine)
+    key_file.write_bytes(my_key)
+    credentials = grpc.ssl_server_credentials([(key, certificate)], pki.ca_pem, True)
+    served = RecordedHubble(credentials=credentials)
+    served.responses = flows(1)
+    name = ("--tls-server-name", "relay.example", "--tls-ca-cert-files", str(ca))
+    keys = ("--tls-client-cert-file", str(cert_file), "--tls-client-key-file", str(key_file))
+    try:
+        assert observe(served, "--tls", *name, *keys) == 0
+        assert main(["observe", "--server", f"tls://{served.address}", *name, *keys]) == 0
+        assert capsys.readouterr().out.count("ALLOWED") == 2
+        assert observe(served, "--tls", *name) == 1
+        assert observe(served) == 1
+        assert observe(served, "--tls", *name[2:], *keys) == 1
+        err = capsys.readouterr().err
+        assert err.count("no Hubble server answers at") == err.count("\n") == 3
+    finally:
+        served.close()
+
+
+@pytest.mark.parametrize(
+    ("pods", "said"),
+    [
+        ([], "none: flows stay on their nodes"),
+        ([("hubble-relay", "False")], "not ready"),
+        ([("other", "True"), ("hubble-relay", "True")], "ready"),
+    ],
+)
+def test_the_relays_state_in_a_few_words(pods: list[tuple[str, str]], said: str) -> None:
+    objects = [
+        {
+            "metadata": {"name": "x", "labels": {"k8s-app": app}},
+            "status": {"conditions": [{"type": "Ready", "status": ready}]},
+        }
+        for app, ready in pods
+    ]
+    assert relay_state(objects).startswith(said)

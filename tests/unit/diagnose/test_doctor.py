@@ -130,6 +130,7 @@ CHANGES: dict[str, Change] = {
                          put(f"{N1}/paths/0/passed_bytes", 1400)),
     "PeerSilent": both(put(f"{N1}/paths/0/small", value=False),
                        put(f"{N1}/paths/0/large", value=False)),
+    "OverlaySilent": put(f"{N1}/paths/LAST", {"peer": "pods of n2", "address": "10.244.2.2"}),
     "NeighbourFailed": put(f"{N1}/neighbours/0/state", "failed"),
     "DuplicateAddress": put(f"{N1}/neighbours/0/mac", "aa:other"),
     "ClockSkew": put(f"{N1}/now_at", 1300.0),

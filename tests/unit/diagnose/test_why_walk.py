@@ -218,6 +218,8 @@ CASES: list[tuple[str, str, str, str, Change, Know]] = [
      lambda f: down(f, "connected", "sent NOTIFICATION: open message: bad peer as")),
     ("HoldTimer", "session", "client-1", "default/web", nothing,
      lambda f: down(f, "connected", "hold timer expired")),
+    ("PeerUnreachable", "session", "client-1", "default/web", nothing,
+     lambda f: down(f, "no answer", "hold timer expired")),
     ("HoldTimeRefused", "session", "client-1", "default/web", nothing,
      lambda f: down(f, "connected", "open message: unacceptable hold time")),
     ("PrefixLimit", "session", "client-1", "default/web", nothing,
@@ -342,7 +344,7 @@ def test_nothing_is_wrong_where_all_is_well(
 
 
 def flapping(known: Facts) -> Facts:
-    peer = Peer(ROUTER, "established", 64512, 64512, "hold timer expired")
+    peer = Peer(ROUTER, "established", 64512, 64512, "hold timer expired", flaps=True)
     return every_node(known, peers=(peer,))
 
 

@@ -41,15 +41,15 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         sys.path.remove(str(out))
 
 
-@pytest.fixture
-def serve(tmp_path: Path) -> Serve:
+@pytest.fixture(scope="session")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Serve:
     """Serves at a unix socket; gives the channel."""
 
     @asynccontextmanager
     async def served(seen: Seen) -> AsyncIterator[Any]:
         server = grpc.aio.server()
         server.add_generic_rpc_handlers(hubble_handlers(seen))
-        target = f"unix:{tmp_path / 'hubble.sock'}"
+        target = f"unix:{tmp_path_factory.mktemp('served') / 'hubble.sock'}"
         server.add_insecure_port(target)
         await server.start()
         try:

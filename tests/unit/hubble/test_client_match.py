@@ -4,11 +4,17 @@ from typing import Any
 
 import pytest
 from google.protobuf import json_format
+from recorded_flows import dictionaries
+from recorded_flows import flows as recorded
 from recorded_hubble import flow
 
 from cairn.flow.bad_filter import BadFilter
+from cairn.flow.filter import compile_filters
 from cairn.hubble.client_filter import Chosen, read_filters
 from cairn.hubble.client_match import FIELDS, SIDED, matcher
+from cairn.hubble.field_mask import FieldMask
+from cairn.hubble.flow_filter import read_filter
+from cairn.hubble.flow_writer import FlowWriter
 from cairn.hubble.proto import message
 
 Row = tuple[str, str, dict[str, Any]]
@@ -51,7 +57,7 @@ ROWS: list[Row] = [
     ('{"event_type": [{"type": 4, "match_sub_type": true, "sub_type": 5}]}',
      '{"event_type": [{"type": 1}, {"type": 4, "match_sub_type": true}]}', {}),
     ('{"http_status_code": ["5+"]}', '{"http_status_code": ["50+", "404"]}',
-     {"l7": HTTP["l7"] | {"http": HTTP["l7"]["http"] | {"code": 521}}}),  # type: ignore[operator, dict-item]
+     {"l7": HTTP["l7"] | {"http": HTTP["l7"]["http"] | {"code": 521}}}),  # type: ignore[operator]
     ('{"http_method": ["get"]}', '{"http_method": ["post"]}', HTTP),
     ('{"http_path": ["^/a/b$"]}', '{"http_path": ["c"]}', HTTP),
     ('{"http_url": ["db/a/b.c"]}', '{"http_url": ["^/a"]}', HTTP),
@@ -128,3 +134,51 @@ def test_whether_a_dropped_flow_answers_is_not_known_and_counts_as_no() -> None:
 def test_what_is_not_understood_is_refused(text: str) -> None:
     with pytest.raises(BadFilter):
         matcher(Chosen(tuple(read_filters([text]))))
+
+
+COMPARED = [
+    '{"source_pod": ["production/web"]}',
+    '{"destination_pod": ["/data", "default/"]}',
+    '{"source_label": ["app in (web, cache)"]}',
+    '{"destination_label": ["!app"]}',
+    '{"source_workload": [{"name": "database", "kind": "Deployment"}]}',
+    '{"destination_fqdn": ["example.org"]}',
+    '{"source_ip": ["10.0.0.0/28", "10.42.0.0/28"]}',
+    '{"source_cluster_name": ["default"]}',
+    '{"destination_port": ["80"]}',
+    '{"source_port": ["30001", "30003"]}',
+    '{"destination_identity": [0, 2]}',
+    '{"verdict": ["DROPPED"]}',
+    '{"drop_reason_desc": ["POLICY_DENIED"]}',
+    '{"event_type": [{"type": 1}, {"type": 129}]}',
+    '{"event_type": [{"type": 4, "match_sub_type": true, "sub_type": 0}]}',
+    '{"event_type": [{"type": 1, "match_sub_type": true, "sub_type": 133}]}',
+    '{"protocol": ["http", "dns"]}',
+    '{"protocol": ["udp"]}',
+    '{"http_status_code": ["2+"]}',
+    '{"http_path": ["^/items$"]}',
+    '{"dns_query": ["example"]}',
+    '{"reply": [false]}',
+    '{"reply": [true]}',
+    '{"traffic_direction": ["INGRESS"]}',
+    '{"tcp_flags": [{"SYN": true}]}',
+    '{"node_name": ["node-1", "default/node-2"]}',
+    '{"ip_version": ["IPv6"]}',
+    '{"source_pod": ["production/"], "verdict": ["FORWARDED"], "node_name": ["node-1"]}',
+]
+
+
+def test_the_same_as_a_server_says() -> None:
+    """Flows as columns and as messages: each filter chooses the same."""
+    records, names = recorded(2000), dictionaries()
+    writer = FlowWriter(names, FieldMask(message("google.protobuf.FieldMask")()))
+    response = message("observer.GetFlowsResponse")
+    messages = [response.FromString(octets).flow for octets in writer.responses(records)]
+    chosen = 0
+    for text in COMPARED:
+        (one,) = read_filters([text])
+        mask = compile_filters([read_filter(one)], [], names)(records)
+        found = [matcher(Chosen((one,)))(flow) for flow in messages]
+        assert found == mask.tolist(), text
+        chosen += any(found) and not all(found)
+    assert chosen > len(COMPARED) // 2

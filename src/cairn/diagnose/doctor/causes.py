@@ -48,6 +48,8 @@ FOLLOWS: tuple[Row, ...] = (
                      "AgentDown", "ContainerDown")),
     Row("HistoryStopped", ("HistoryBehind",)),
     Row("PeerSilent", tuple(name for name in CUT_OFF if name != "PeerSilent")),
+    Row("PeerSilent", ("OverlaySilent",)),
+    Row("OverlaySilent", ("ClusterDnsSilent", "BackendDead", "RelayDown")),
     Row("AgentDown", ("NodeNotReady", "NodeUnasked", "PodWithoutNetwork", *UNWRITTEN)),
     Row("AgentSilent", ("NodeNotReady", "PodWithoutNetwork", *UNWRITTEN)),
     Row("ApiPartition", UNWRITTEN),

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from cairn.diagnose.doctor.bench import Bench
-from cairn.diagnose.facts import Facts, Link, NodeReport
+from cairn.diagnose.facts import PODS_OF, Facts, Link, NodeReport
 from cairn.kube.metadata import Object, key_of, metadata_of
 from cairn.kube.node import Node
 
@@ -122,6 +122,8 @@ def check_paths(facts: Facts, bench: Bench) -> None:
     for name, report in facts.nodes.items():
         reached = {path.peer for path in report.paths if path.small}
         for path in report.paths:
+            if path.peer.startswith(PODS_OF):
+                continue
             bench.looked()
             seen = f"{name} to {path.address}: passed {path.passed_bytes} octets"
             values = {"node": name, "peer": path.peer, "address": path.address}

@@ -28,6 +28,9 @@ REASONS: tuple[tuple[str, str], ...] = (
     (r"cease|administrative|closed", "PeerClosed"),
 )
 """What the words of an error mean, the most telling first."""
+NO_ANSWER, REFUSED = "no answer", "refused"
+NOW = re.compile("timed out|timeout|no route|unreachable|no answer", re.IGNORECASE)
+"""Words of attempts to connect that fail."""
 MD5_COUNTERS = re.compile("md5|password", re.IGNORECASE)
 
 
@@ -45,7 +48,8 @@ def check_sessions(facts: Facts, bench: Bench) -> None:
             kind,
             f"session {node} to {session.peer}",
             f"{node}: {session.state or 'not reported'}"
-            + (f", {session.last_error}" if session.last_error else ""),
+            + (f", {session.last_error}" if session.last_error else "")
+            + (f"; its port now: {session.port_answer}" if session.port_answer else ""),
             *((f"router: {router.state}, {router.last_error}".rstrip(", "),) if router else ()),
             node=node,
             peer=session.peer,
@@ -86,6 +90,9 @@ def judge(facts: Facts, session: SessionFact, router: RouterSession | None) -> t
     if router_asn and session.asn and session.asn != router_asn:
         return "WrongAsn", f"{session.asn} is configured, and the router is AS {router_asn}"
     texts = [text for text in (session.last_error, router.last_error if router else "") if text]
+    if session.port_answer == NO_ANSWER or NOW.search(session.last_error):
+        # Nobody answers now: how the session ended is of old.
+        texts = [text for text in texts if not re.search("hold time", text, re.IGNORECASE)]
     for pattern, kind in REASONS:
         for text in texts:
             if re.search(pattern, text, re.IGNORECASE):
@@ -94,6 +101,9 @@ def judge(facts: Facts, session: SessionFact, router: RouterSession | None) -> t
                 return kind, text
     if _md5(facts):
         return "WrongPassword", _md5(facts)
+    if session.port_answer in (NO_ANSWER, REFUSED):
+        kind = "PeerRefuses" if session.port_answer == REFUSED else "PeerUnreachable"
+        return kind, f"a connection to it now: {session.port_answer}"
     return "SessionDown", texts[0] if texts else "neither end says why"
 
 

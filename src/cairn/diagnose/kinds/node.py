@@ -198,4 +198,22 @@ NODE = (
         "kubectl get nodes -o wide (install a kernel of 6.6 or later on {node})",
         "The agent does not start there, or ends at once.",
     ),
+    Kind(
+        "CRN-320",
+        "OverlaySilent",
+        "pods of a node on another subnet are not reached",
+        Weight.ERROR,
+        (
+            "{node} reaches {peer} and none of its pods ({address}): what the overlay sends does "
+            "not arrive"
+        ),
+        (
+            "cairn lab exec {node} -- ping -c 3 {address} (let UDP port 8472, VXLAN, pass between "
+            "{node} and {peer}, both ways)"
+        ),
+        (
+            "Nodes on different subnets send packets between their pods in VXLAN. The nodes reach "
+            "each other, their pods do not."
+        ),
+    ),
 )

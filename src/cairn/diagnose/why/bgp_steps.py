@@ -216,7 +216,7 @@ def _flapping(facts: Facts, peers: list[tuple[str, Peer]]) -> list[Finding]:
     return [
         session_finding(facts, node, peer)
         for node, peer in peers
-        if "hold timer" in peer.last_error.lower()
+        if "hold timer" in peer.last_error.lower() and peer.flaps
     ]
 
 
@@ -279,14 +279,13 @@ def _session_kind(facts: Facts, node: str, peer: Peer, errors: str) -> tuple[Any
         return kinds.WRONG_PASSWORD, passwords
     if "password" in errors or "md5" in errors or "secret" in errors:
         return kinds.WRONG_PASSWORD, ""
-    if peer.port_answer == "refused" or (facts.router and facts.router.daemon):
+    silent = facts.router and facts.router.daemon and peer.port_answer != "connected"
+    if peer.port_answer == "refused" or silent:
         return kinds.PEER_REFUSES, f"{peer.address} refuses TCP port 179"
     if "unacceptable hold time" in errors:
         return kinds.HOLD_TIME_REFUSED, ""
     if "maximum number of prefixes" in errors:
         return kinds.PREFIX_LIMIT, ""
-    if "hold timer" in errors:
-        return kinds.HOLD_TIMER, ""
     if peer.port_answer == "no answer":
         neighbour = part.neighbours.get(peer.address) if part else None
         if neighbour and neighbour.lost:
@@ -295,6 +294,8 @@ def _session_kind(facts: Facts, node: str, peer: Peer, errors: str) -> tuple[Any
             kinds.PEER_UNREACHABLE,
             f"a connection from {node} to {peer.address}:179 gets no answer",
         )
+    if "hold timer" in errors:
+        return kinds.HOLD_TIMER, ""
     return kinds.SESSION_DOWN, ""
 
 

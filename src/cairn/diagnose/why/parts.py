@@ -25,6 +25,8 @@ class Peer:
     port_answer: str = ""
     """What a TCP connection to its BGP port came to: "" if none was tried, else connected, refused,
     or no answer."""
+    flaps: bool = False
+    """Whether it ended several times lately, and has not been up for longer than then."""
 
 
 @dataclass(frozen=True, slots=True)

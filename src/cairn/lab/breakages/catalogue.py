@@ -92,13 +92,14 @@ WIRE_FAULTS = (
     Fault("large-lost", "HOST", "IP packets above 1300 octets vanish silently: an MTU black hole",
           *_wire("large", wire.LARGE), "", "CRN-307", "node-3"),
     Fault("bgp-lost", "HOST", "BGP is lost both ways: keepalives stop, the hold timer runs",
-          *_wire("bgp", wire.BGP), "", "CRN-203", "node-3"),
+          *_wire("bgp", wire.BGP), "", "CRN-206", "node-3"),
     Fault("api-lost", "HOST", "packets to and from the API server are lost",
           host.lose_api, partial(wire.pass_again, kind="api"), "", "CRN-905", "node-3"),
     Fault("dns-lost", "HOST", "DNS queries that it sends or gets are lost",
           *_wire("dns", wire.DNS), "", "CRN-701", "node-3"),
     Fault("overlay-lost", "HOST", "VXLAN is lost: pods of nodes on other subnets are cut off",
-          *_wire("overlay", wire.OVERLAY), "", "CRN-308", "node-3"),
+          *_wire("overlay", wire.OVERLAY), "", "CRN-320", "node-3",
+          needs="a node on the second subnet: cairn lab up --far-nodes 1"),
 )  # fmt: skip
 
 HOST_FAULTS = (
@@ -145,6 +146,9 @@ PROCESS_FAULTS = (
           partial(host.order, operation="stop"), host.start, "", "CRN-205", "router", FROM_LAN),
     Fault("restart", "PROCESS", "stop it politely and start it",
           partial(host.order, operation="restart")),
+    Fault("hang", "PROCESS", "it stands still and its connections stay, as a program that hangs",
+          host.stop_process, host.continue_process, "", "CRN-203", "router",
+          needs="the hold time to pass: as the peering policy says"),
     Fault("agent-hangs", "NODE", "the node's agent stands still",
           *_container("agent"), "", "CRN-902", "node-3"),
     Fault("speaker-hangs", "NODE", "the node's BGP speaker stands still",

@@ -35,12 +35,27 @@ def thaw(lab: Lab, active: Active) -> None:
 
 def kill(lab: Lab, target: str, _: str) -> None:
     """Kill a process of the lab; its supervisor starts it again."""
-    for row in control.processes(lab):
+    _signal(lab, target, signal.SIGKILL)
+
+
+def stop_process(lab: Lab, target: str, _: str) -> None:
+    """Let a process of the lab stand still, as a program that hangs does."""
+    _signal(lab, target, signal.SIGSTOP)
+
+
+def continue_process(lab: Lab, active: Active) -> None:
+    """Let it go on."""
+    _signal(lab, active.target, signal.SIGCONT)
+
+
+def _signal(lab: Lab, target: str, number: signal.Signals) -> None:
+    rows = control.processes(lab)
+    for row in rows:
         if row["name"] == target:
-            if row["identity"] and send_signal(Identity(**row["identity"]), signal.SIGKILL):
+            if row["identity"] and send_signal(Identity(**row["identity"]), number):
                 return
             raise LabError(f"process {target} does not run now")
-    names = ", ".join(row["name"] for row in control.processes(lab))
+    names = ", ".join(row["name"] for row in rows)
     raise LabError(f"no process {target!r} in lab {lab.name}; it has: {names}")
 
 
