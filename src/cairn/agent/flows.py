@@ -113,6 +113,14 @@ class Flows:
         self._put(kept)
         self.tracer.put(batch.records, self.feed.store.dictionaries)
 
+    def from_thread(self, loop: asyncio.AbstractEventLoop) -> Callable[[Records], None]:
+        """Return what takes events in another thread, and has the loop's own take them."""
+
+        def hand(events: Records) -> None:
+            loop.call_soon_threadsafe(self.take_events, events)
+
+        return hand
+
     def take_requests(self, lines: Collection[Line]) -> None:
         """Take what the HTTP proxy judged."""
         if lines:

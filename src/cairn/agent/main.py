@@ -55,7 +55,6 @@ from cairn.desired.endpoint import PodEndpoint
 from cairn.drive.daemon import collect_once, run_daemon
 from cairn.drive.event_recorder import EventRecorder
 from cairn.drive.kube_client import Client
-from cairn.flow.address import Records
 from cairn.flow.columns import Decision
 from cairn.hubble.tls import SERVER_NAME
 from cairn.kube.metadata import Key
@@ -211,8 +210,7 @@ class Agent:
         flows.tracer.switch = self._switch_trace
         policies.requests.on_requests = flows.take_requests
         if self._options.events:
-            loop = asyncio.get_running_loop()
-            self._upkeep.on_closed = lambda events: _hand(loop, flows.take_events, events)
+            self._upkeep.on_closed = flows.from_thread(asyncio.get_running_loop())
         return flows
 
     def _switch_trace(self, on: bool) -> None:
@@ -396,10 +394,3 @@ class Agent:
         self._flows.kernel.remove(endpoint)
         self._policies.unwire_from(loop, endpoint)
         self._publisher.changed.set()
-
-
-def _hand(
-    loop: asyncio.AbstractEventLoop, take: Callable[[Records], None], events: Records
-) -> None:
-    """Have the loop's thread take some events."""
-    loop.call_soon_threadsafe(take, events)
