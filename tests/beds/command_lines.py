@@ -37,7 +37,8 @@ VERBS: dict[str, frozenset[str]] = {
 OF_KINDS = frozenset({"get", "describe", "edit", "delete", "label", "annotate"})
 SHORT = {"ds": "daemonsets", "deploy": "deployments", "svc": "services"}
 TOOLS = frozenset({
-    "df", "grep", "ip", "journalctl", "kubeadm", "openssl", "ping", "ss", "sysctl", "timedatectl",
+    "df", "grep", "ip", "journalctl", "kubeadm", "nft", "openssl", "ping", "ss", "sysctl",
+    "timedatectl",
 })  # fmt: skip
 """Programs of a node, a client or a control plane."""
 KINDS = {

@@ -63,7 +63,7 @@ class Upkeep:
         self._said = ""
         self.sweeps: SweepFigures | None = None
         """None until the first run."""
-        self.on_closed: Callable[[Records], None] | None = None
+        self.on_closed: Callable[[Records], object] | None = None
         """Gets events of connections that went silent, not in the loop's thread."""
         self.flows: FlowsSwept | None = None
         """Connections that policies judged; likewise."""

@@ -73,6 +73,12 @@ def down(error: str) -> Change:
     return both(put(f"{SESSION}/state", "active"), put(f"{SESSION}/last_error", error))
 
 
+def unhonoured(why: str) -> Change:
+    """Return a node that says what of its BGP configuration it does not do."""
+    told = condition("cairn.io/Honoured", "False", why)
+    return put("cluster/objects/CiliumBGPNodeConfig/0/status/conditions", [told])
+
+
 def waiting(container: str, reason: str) -> Plain:
     return {"name": container, "restartCount": 5, "state": {"waiting": {"reason": reason}}}
 
@@ -111,6 +117,8 @@ CHANGES: dict[str, Change] = {
         "kind": "CiliumBGPPeeringPolicy", "metadata": {"name": "p"},
         "spec": {"nodeSelector": {}, "virtualRouters": []},
         "status": {"conditions": [condition("cairn.io/Selected", "False", "0 of 2")]}}),
+    "PasswordMissing": unhonoured("peer p: Secret key in kube-system has no key `password`"),
+    "BgpNotHonoured": unhonoured("peer p: no route to it; 2 prefixes are not announced"),
     "RouteMissing": both(put("router/paths/0/valid", value=False),
                          put("router/paths/0/reason", "next hop unreachable")),
     "RouteStale": put("router/paths/LAST", {"prefix": "192.168.1.101/32",
@@ -219,9 +227,6 @@ CHANGES |= {
         "spec": {"type": "LoadBalancer", "selector": {}, "ports": [{"port": 80}]},
         "status": {"loadBalancer": {"ingress": [{"ip": "192.168.1.100"}]},
                    "conditions": [condition("cilium.io/IPAMRequestSatisfied", "True")]}}),
-    "BgpIgnored": put("cluster/objects/CiliumBGPNodeConfig/0/status", {"conditions": [
-        condition("cairn.io/Honoured", "False", "peer a: no Secret; 2 prefixes are not announced")
-    ]}),
     "KernelOld": put(f"{N1}/missing", ["the kernel has no tcx hooks"]),
     "DropsNow": both(put(f"{N1}/agent/drops", {"DROP_CONNTRACK_FULL": 7}),
                      put(f"{N1}/agent/drops_window_s", 15.0)),
