@@ -254,9 +254,10 @@ def session_finding(facts: Facts, node: str, peer: Peer) -> Finding:
     router_asn = str(facts.router.asn) if facts.router and facts.router.asn else "another"
     if router_asn == str(peer.asn):
         router_asn += f", and it expects another localASN than {peer.local_asn}"
+    values |= {"asn": peer.asn, "router_asn": router_asn}
     address = next(iter(facts.world.nodes[node].internal_ips), peer.address)
-    values |= {"asn": peer.asn, "router_asn": router_asn, "address": address}
-    values["pod"] = daemon_name(facts.world, node)
+    values |= {"address": address, "pod": daemon_name(facts.world, node)}
+    values["secret"] = _secret(facts) or "NAME"
     subject = f"session {node} to {peer.address}"
     kind, evidence = _session_kind(facts, node, peer, errors.lower())
     values["reason"] = evidence or errors or "neither end says why"
@@ -310,6 +311,15 @@ def _password_drops(facts: Facts, peer: Peer) -> str:
     counters = router.counters if peer.port_answer == "connected" else router.grew
     told = [f"{name} {n}" for name, n in counters.items() if name.startswith("TCPMD5") and n > 0]
     return f"the router dropped segments for their signature ({', '.join(told)})" if told else ""
+
+
+def _secret(facts: Facts) -> str:
+    for raw in facts.world.of_kind("CiliumBGPNodeConfig"):
+        for instance in NodeConfig.from_object(raw).instances:
+            for peer in instance.peers:
+                if peer.password_secret:
+                    return peer.password_secret
+    return ""
 
 
 def route_step(asked: Question, facts: Facts) -> Step | None:
