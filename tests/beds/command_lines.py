@@ -23,6 +23,7 @@ VERBS: dict[str, frozenset[str]] = {
     "edit": frozenset(),
     "delete": frozenset(),
     "label": frozenset(),
+    "annotate": frozenset(),
     "apply": frozenset({"-f"}),
     "logs": frozenset({"-c", "--tail", "--previous", "-l"}),
     "exec": frozenset(),
@@ -33,10 +34,11 @@ VERBS: dict[str, frozenset[str]] = {
     "rollout": frozenset(),
 }
 """Options of each verb, beside -n."""
-OF_KINDS = frozenset({"get", "describe", "edit", "delete", "label"})
+OF_KINDS = frozenset({"get", "describe", "edit", "delete", "label", "annotate"})
 SHORT = {"ds": "daemonsets", "deploy": "deployments", "svc": "services"}
 TOOLS = frozenset({
-    "df", "grep", "ip", "journalctl", "kubeadm", "openssl", "ping", "ss", "sysctl", "timedatectl",
+    "df", "grep", "ip", "journalctl", "kubeadm", "nft", "openssl", "ping", "ss", "sysctl",
+    "timedatectl",
 })  # fmt: skip
 """Programs of a node, a client or a control plane."""
 KINDS = {

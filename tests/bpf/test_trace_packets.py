@@ -218,7 +218,9 @@ def test_both_halves_of_the_rule_agree(node: Traced) -> None:
         node.node.run(frame)
     told = node.seen()
     assert len(told) == len(frames)
-    records = FlowRecords("node", lambda _: Known(End(), 0), lambda _: None).of_events(
+    records = FlowRecords(
+        "node", lambda _: Known(End(), 0), lambda _: None, lambda _: None
+    ).of_events(
         np.frombuffer(b"".join(event.write() for event in told), EVENT), offset_ns=0, now_ns=0
     )
     assert records.records.dtype == FLOW

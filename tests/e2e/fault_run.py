@@ -21,13 +21,22 @@ WELL_WITHIN_S = 40.0
 FLAPS = "CRN-220"
 
 
-def examine(lab: LabRun) -> list[dict[str, Any]]:
-    """Return what the doctor finds, without notes, and without the sessions that tests ended."""
+def look(lab: LabRun) -> list[dict[str, Any]]:
+    """Return what the doctor finds."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         doctor.main(["--kubeconfig", lab.kubeconfig, "-o", "json"])
-    found = json.loads(out.getvalue())["findings"]
-    return [one for one in found if one["weight"] != "note" and one["code"] != FLAPS]
+    return list(json.loads(out.getvalue())["findings"])
+
+
+def examine(lab: LabRun) -> list[dict[str, Any]]:
+    """Return the same without notes, and without the sessions that tests ended."""
+    return [one for one in look(lab) if one["weight"] != "note" and one["code"] != FLAPS]
+
+
+def notes(lab: LabRun) -> set[str]:
+    """Return the codes of what is only worth knowing."""
+    return {one["code"] for one in look(lab) if one["weight"] == "note"}
 
 
 def named_first(lab: LabRun, fault: Fault) -> None:

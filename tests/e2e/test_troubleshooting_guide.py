@@ -12,6 +12,8 @@ from cairn.lab.state import load_lab
 pytestmark = pytest.mark.lab
 
 GUIDE = ROOT / "docs" / "troubleshooting.md"
+FAULTS = ROOT / "docs" / "faults.md"
+PATIENCE_S = 30.0
 STEPS = list(parse(GUIDE.read_text()))
 
 
@@ -23,6 +25,13 @@ def test_the_guide_is_read_whole() -> None:
 
 def test_the_guide(lab: LabRun, tmp_path: Path) -> None:
     try:
-        follow(STEPS, lab, tmp_path)
+        follow(STEPS, lab, tmp_path, patience_s=PATIENCE_S)
+    finally:
+        faults.clear(load_lab(lab.name))
+
+
+def test_the_page_of_faults(lab: LabRun, tmp_path: Path) -> None:
+    try:
+        follow(list(parse(FAULTS.read_text())), lab, tmp_path, patience_s=PATIENCE_S)
     finally:
         faults.clear(load_lab(lab.name))

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from lab_run import CAIRN, KUBECTL, PYTHON, VIP, LabRun, Talk, wait_for
 
+from cairn.lab import faults
+from cairn.lab.state import load_lab
+
 pytestmark = pytest.mark.lab
 
 BEDS = Path(__file__).parents[1] / "beds"
@@ -164,6 +167,17 @@ def test_a_pod_reaches_a_name_outside(lab: LabRun, world: None) -> None:
     assert f"{NAME} is {OUTSIDE}" in said["name"]
     missing = why(lab, "production/web-app", "missing.example.org:80", works=False)
     assert codes(missing) == ["CRN-750"]
+
+
+def test_a_name_that_was_not_learnt_is_named_first(lab: LabRun, world: None) -> None:
+    fault, record = faults.find("name-not-learnt"), load_lab(lab.name)
+    faults.inject(record, fault.name, fault.example)
+    try:
+        words = fault.why.split()
+        wait_for("its finding", lambda: codes(why(lab, *words))[:1] == [fault.finding])
+    finally:
+        faults.clear(record, fault.name)
+    wait_for("nothing", lambda: codes(why(lab, *words)) == [])
 
 
 def test_a_missing_label_is_the_cause_and_its_mend_works(lab: LabRun) -> None:

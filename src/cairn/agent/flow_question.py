@@ -7,17 +7,51 @@ Cost        one look through the flows in memory: 3 ms for 65,536; at most MOST 
 """
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from cairn.abi.verdicts import Verdict
+from cairn.flow.address import Records
 from cairn.flow.columns import Decision, FlowKind, FlowVerdict
 from cairn.flow.filter import BadFilter, FlowFilter, compile_filters
+from cairn.flow.key_test import Bools
 from cairn.flow.store import FlowStore
 from cairn.flow.view import FlowRow, rows
 
 MOST = 200
 BEGIN = frozenset({FlowKind.NEW})
 DROPS = frozenset({FlowVerdict.DROPPED, FlowVerdict.ERROR})
+
+
+LATELY_S = 15.0
+WANTS = (
+    Verdict.DROP_BACKEND_UNKNOWN,
+    Verdict.DROP_BACKEND_NO_NODE,
+    Verdict.DROP_REWRITE,
+    Verdict.DROP_CONNTRACK_FULL,
+    Verdict.DROP_TUNNEL_FAILED,
+    Verdict.DROP_TUNNEL_NO_NODE,
+    Verdict.DROP_NO_HOST,
+    Verdict.DROP_POLICY_PENDING,
+    Verdict.DROP_PROXY_GONE,
+)
+"""Reasons that a well data plane does not have."""
+
+
+def recent_drops(store: FlowStore) -> dict[str, int]:
+    """Return the flows of the last LATELY_S that were dropped for want of something, by reason."""
+    since_ns = int((time.time() - LATELY_S) * 1e9)
+    wants = np.array(WANTS, np.uint8)
+
+    def mask(records: Records) -> Bools:
+        wanted: Bools = (records["kind"] == FlowKind.DROP) & np.isin(records["reason"], wants)
+        return wanted
+
+    reasons = store.find(mask, since_ns=since_ns).records["reason"]
+    return {Verdict(number).name: n for number, n in Counter(reasons.tolist()).items()}
 
 
 class FlowQuestion:

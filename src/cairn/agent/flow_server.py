@@ -13,6 +13,7 @@ import logging
 import os
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -20,8 +21,8 @@ import grpc
 from cairn.agent.observed_node import PORT, ObservedNode
 from cairn.hubble.agent_event import Started
 from cairn.hubble.columns_service import columns_handler
-from cairn.hubble.server import hubble_handlers
-from cairn.hubble.tls import ServerFiles, server_credentials
+from cairn.hubble.server import OPTIONS, hubble_handlers
+from cairn.hubble.tls import SERVER_NAME, ServerFiles, server_credentials
 
 RETRY_S = 30.0
 SOCKET = "hubble.sock"
@@ -30,14 +31,15 @@ log = logging.getLogger("flows")
 
 
 async def serve_flows(
-    node: ObservedNode, socket: Path, tls: ServerFiles | None = None, port: int = PORT
+    node: ObservedNode, folder: Path, tls: ServerFiles | None = None, port: int = PORT
 ) -> None:
-    """Serve until cancelled; `tls` is the port's, a socket needs none."""
+    """Serve until cancelled: at a socket in the folder, and at a port, there with `tls`."""
+    node = replace(node, server_name=SERVER_NAME if tls else "")
     # A restarted agent counts its flows anew, so its store has another name.
     node.events.put(Started())
     handlers = (columns_handler(node.feed, uuid.uuid4().hex), *hubble_handlers(node))
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_serve(handlers, f"unix:{socket}", None))
+        tasks.create_task(_serve(handlers, f"unix:{folder / SOCKET}", None))
         tasks.create_task(_serve(handlers, f"[::]:{port}", tls))
 
 
@@ -45,7 +47,7 @@ async def _serve(
     handlers: Sequence[grpc.GenericRpcHandler], address: str, tls: ServerFiles | None
 ) -> None:
     while True:
-        server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+        server = grpc.aio.server(options=OPTIONS)
         server.add_generic_rpc_handlers(handlers)
         try:
             _bind(server, address, tls)

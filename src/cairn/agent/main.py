@@ -17,16 +17,13 @@ from cairn.agent.cluster import Cluster
 from cairn.agent.cni_config import write_cni_config
 from cairn.agent.cni_server import CniServer, is_whole
 from cairn.agent.dead_sockets import DeadSockets
-from cairn.agent.drop_log import DropLog
 from cairn.agent.early_drops import EarlyDrops
 from cairn.agent.endpoint_publisher import EndpointPublisher
 from cairn.agent.endpoint_store import EndpointStore
-from cairn.agent.flow_ends import FlowEnds, Sources, decision_of
 from cairn.agent.flow_metrics import FlowMetrics
-from cairn.agent.flow_names import LearntNames
+from cairn.agent.flow_parts import FlowSources, make_flows
 from cairn.agent.flow_question import FlowQuestion
-from cairn.agent.flow_rules import FlowRules
-from cairn.agent.flow_server import SOCKET, serve_flows
+from cairn.agent.flow_server import serve_flows
 from cairn.agent.flows import Flows
 from cairn.agent.happenings import Happenings
 from cairn.agent.host_guard import HostGuard
@@ -46,7 +43,6 @@ from cairn.agent.serving import Serving
 from cairn.agent.upkeep import Upkeep
 from cairn.apply import pod_link
 from cairn.apply.data_plane import DataPlane
-from cairn.apply.kernel_watch import KernelWatch
 from cairn.apply.revision import RevisionMap
 from cairn.apply.uplink import NoUplink, Uplink, find_uplink, prepare_node
 from cairn.apply.xdp import XdpHook
@@ -55,14 +51,11 @@ from cairn.desired.endpoint import PodEndpoint
 from cairn.drive.daemon import collect_once, run_daemon
 from cairn.drive.event_recorder import EventRecorder
 from cairn.drive.kube_client import Client
-from cairn.flow.columns import Decision
-from cairn.hubble.tls import SERVER_NAME
 from cairn.kube.metadata import Key
 from cairn.kube.node import Node, NodeFacts
 from cairn.libbpf import BpfError, probe
 from cairn.linux import memory
 from cairn.netlink.link_watch import watch_interface
-from cairn.observe.flow_records import FlowRecords
 from cairn.observe.map_fill import Notice
 
 log = logging.getLogger("agent")
@@ -190,29 +183,9 @@ class Agent:
         )
 
     def _make_flows(self) -> Flows:
-        policies, names = self._policies, LearntNames()
-        sources = Sources(policies.engine, self._cluster.services, self._cluster.nodes, names.of)
-        ends = FlowEnds(sources)
-
-        def decision(number: int) -> Decision | None:
-            ref = policies.rules.ref(number)
-            return None if ref is None else decision_of(ref)
-
-        flows = Flows(
-            self._data_plane.maps,
-            FlowRecords(self._node.name, ends.known, decision, FlowRules(sources).decision),
-            ends,
-            names,
-            drops=DropLog(policies.names),
-            capacity=self._options.flows,
-            kernel=KernelWatch(self._data_plane),
-        )
+        sources = FlowSources(self._data_plane, self._policies, self._cluster, self._upkeep)
+        flows = make_flows(sources, self._node.name, self._options)
         flows.tracer.switch = self._switch_trace
-        policies.requests.on_requests = flows.take_requests
-        if self._options.events:
-            loop = asyncio.get_running_loop()
-            take, soon = flows.take_events, loop.call_soon_threadsafe
-            self._upkeep.on_closed = lambda events: soon(take, events)
         return flows
 
     def _switch_trace(self, on: bool) -> None:
@@ -271,15 +244,11 @@ class Agent:
             tasks.create_task(self._metrics.run())
             tasks.create_task(self._sockets.run(self._reconciler.serves))
             tasks.create_task(self._flows.run(self._options.run / "dns.sock"))
-            tasks.create_task(self._serve_flows())
+            node = ObservedNode(
+                self._node.name, self._flows.feed, self._happenings.events, self._cluster.nodes
+            )
+            tasks.create_task(serve_flows(node, self._options.run, self._options.flows_tls))
             log.info("ready")
-
-    async def _serve_flows(self) -> None:
-        events, nodes = self._happenings.events, self._cluster.nodes
-        tls = self._options.flows_tls
-        server_name = SERVER_NAME if tls else ""
-        node = ObservedNode(self._node.name, self._flows.feed, events, nodes, server_name)
-        await serve_flows(node, self._options.run / SOCKET, tls)
 
     async def _fill(self, tasks: asyncio.TaskGroup) -> None:
         """Read the cluster's objects and make the data plane what they say."""
@@ -325,7 +294,7 @@ class Agent:
                 self._reconciler,
                 self._policies,
                 self._serving,
-                self._flows.kernel,
+                self._flows,
             ),
             flows=FlowQuestion(self._flows.feed.store),
             trace=self._flows.tracer.serve,

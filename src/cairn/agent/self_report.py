@@ -14,10 +14,11 @@ import msgspec
 
 from cairn import __version__
 from cairn.agent.cluster import Cluster
+from cairn.agent.flow_question import LATELY_S, recent_drops
+from cairn.agent.flows import Flows
 from cairn.agent.policies import Policies
 from cairn.agent.reconciler import Reconciler
 from cairn.agent.serving import Serving
-from cairn.apply.kernel_watch import KernelWatch
 from cairn.apply.load_balancer_drift import find_drift
 from cairn.diagnose.process_facts import AgentFact, Drift
 
@@ -31,21 +32,21 @@ class SelfReport:
         reconciler: Reconciler,
         policies: Policies,
         serving: Serving,
-        kernel: KernelWatch,
+        flows: Flows,
     ) -> None:
         self._cluster = cluster
         self._reconciler = reconciler
         self._policies = policies
         self._serving = serving
-        self._kernel = kernel
+        self._flows = flows
         self._started_at = time.time()
 
     def __call__(self) -> Any:
         """Return the facts, as values that JSON has."""
         rules = self._reconciler
         failures = {what: tuple(sorted(lines)) for what, lines in rules.failures.items()}
-        if self._kernel.state:
-            failures["kernel drops"] = (self._kernel.state,)
+        if state := self._flows.kernel.state:
+            failures["kernel drops"] = (state,)
         return msgspec.to_builtins(
             AgentFact(
                 version=__version__,
@@ -59,6 +60,8 @@ class SelfReport:
                 policy_waiting=len(self._policies.maps.waiting),
                 policy_marks=self._policies.cluster.marks(),
                 troubles=tuple(self._troubles()),
+                drops=recent_drops(self._flows.feed.store),
+                drops_window_s=LATELY_S,
                 drift=tuple(
                     Drift("service", str(where), what)
                     for where, what in find_drift(rules.maps, rules.written())

@@ -30,6 +30,10 @@ OK, FAILED, USAGE = 0, 1, 2
 
 def main(argv: list[str]) -> int:
     """Show flows; return the exit status."""
+    if argv[:1] == ["agent-events"]:
+        return int(importlib.import_module("cairn.cli.hubble_agent_events").main(argv[1:]))
+    if argv[:1] == ["flows"]:
+        argv = argv[1:]
     options = make_parser().parse_args(argv)
     try:
         chosen, request = _asked(options)
@@ -40,7 +44,7 @@ def main(argv: list[str]) -> int:
             # By its name: filters of our own need what asking a server does not.
             files: Any = importlib.import_module("cairn.cli.hubble_file")
             return int(files.observe_file(options, chosen, request))
-        with _ended_by_signals():
+        with ended_by_signals():
             return _from_server(options, chosen, request)
     except (BadFlag, BadFilter) as error:
         return complain(error, USAGE)
@@ -79,7 +83,7 @@ def _from_server(options: argparse.Namespace, chosen: Chosen, request: Any) -> i
 
 
 @contextlib.contextmanager
-def _ended_by_signals(numbers: Sequence[signal.Signals] = (signal.SIGTERM,)) -> Iterator[None]:
+def ended_by_signals(numbers: Sequence[signal.Signals] = (signal.SIGTERM,)) -> Iterator[None]:
     """Have a signal end the command as Ctrl-C does, so that nothing of it stays behind."""
     before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
     try:

@@ -50,7 +50,9 @@ def make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.set_defaults(words=[], negated=False)
-    _add_span(parser)
+    add_span(parser)
+    parser.add_argument("--input-file", default="", metavar="FILE",
+        help="read flows from a file that `-o jsonpb` wrote; - is standard input")  # fmt: skip
     _add_form(parser)
     _add_filters(parser)
     add_reach(parser)
@@ -64,16 +66,15 @@ def span_of(options: argparse.Namespace) -> Span:
     )
 
 
-def _add_span(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("which of the flows").add_argument
+def add_span(parser: argparse.ArgumentParser) -> None:
+    """Add which of many are asked for."""
+    add = parser.add_argument_group("how many, and when").add_argument
     add("--last", type=_count, default=0, metavar="N", help=f"the newest ({LAST})")
     add("--first", type=_count, default=0, metavar="N", help="the oldest")
     add("--all", action="store_true", help="all that are kept")
     add("--since", default="", metavar="TIME", help="from then on: 5m, 1h30m, or RFC 3339")
     add("--until", default="", metavar="TIME", help="until then, likewise")
     add("-f", "--follow", action="store_true", help="go on with those to come")
-    add("--input-file", default="", metavar="FILE",
-        help="read flows from a file that `-o jsonpb` wrote; - is standard input")  # fmt: skip
 
 
 def _add_form(parser: argparse.ArgumentParser) -> None:

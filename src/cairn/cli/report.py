@@ -34,6 +34,7 @@ from cairn.cli.report_ports import with_port_answers
 from cairn.cli.report_sockets import ask_agent, ask_proxies, ask_speaker, read_endpoints
 from cairn.diagnose.facts import Link, NodeReport
 from cairn.diagnose.process_facts import SpeakerFact
+from cairn.libbpf import probe
 from cairn.linux.clock_state import clock_synchronised
 from cairn.netlink.socket import RouteSocket
 
@@ -92,6 +93,7 @@ def make_report(options: argparse.Namespace, kernel: RouteSocket) -> NodeReport:
         now_at=time.time(),
         clock_synchronised=clock_synchronised(),
         kernel=os.uname().release,
+        missing=tuple(one.sentence for one in probe(options.bpf.parent)),
         memory_total_bytes=total,
         memory_free_bytes=free,
         speaker=with_port_answers(speaker),

@@ -160,6 +160,8 @@ class NodeReport(msgspec.Struct, frozen=True):
     clock_synchronised: bool | None = None
     """What the kernel says of it; None: it does not say."""
     kernel: str = ""
+    missing: tuple[str, ...] = ()
+    """What its kernel lacks for the data plane, a sentence each."""
     uptime_s: float = 0
     memory_total_bytes: int = 0
     memory_free_bytes: int = 0

@@ -20,6 +20,8 @@ from cairn.hubble.proto import message
 
 PORT = 4245
 ANSWER_S = 10.0
+_NO_METHOD = "Method not found!"
+"""What gRPC says if a server does not."""
 _OPTIONS = (
     # Without it every flow passes from gRPC's thread to ours: twice the cost.
     ("SingleThreadedUnaryStream", 1),
@@ -84,6 +86,11 @@ class Hubble:
         """Yield each GetFlowsResponse; raises NoAnswer."""
         return self._stream("observer.Observer/GetFlows", request, "observer.GetFlowsResponse")
 
+    def agent_events(self, request: Any) -> Iterator[Any]:
+        """Yield each GetAgentEventsResponse; raises NoAnswer."""
+        method = "observer.Observer/GetAgentEvents"
+        return self._stream(method, request, "observer.GetAgentEventsResponse")
+
     def peers(self) -> Iterator[Any]:
         """Yield each peer.ChangeNotification, without end; raises NoAnswer."""
         request = message("peer.NotifyRequest")()
@@ -141,7 +148,7 @@ class Hubble:
                 why = said.removeprefix("failed to connect to all addresses; ")
                 text = f"no Hubble server answers at {self.address}: {why[:200]}"
                 return NoAnswer(text, gone=True)
-            case grpc.StatusCode.UNIMPLEMENTED:
+            case grpc.StatusCode.UNIMPLEMENTED if said in ("", _NO_METHOD):
                 return NoAnswer(f"the server at {self.address} does not have {method}")
             case grpc.StatusCode.INVALID_ARGUMENT:
                 return NoAnswer(said, wrong_question=True)

@@ -1,6 +1,7 @@
 """What `observe` asks for.
 
     Span, Chosen, fields, now  ->  observer.GetFlowsRequest; contradictions: BadFlag
+    Span, now                  ->  observer.GetAgentEventsRequest
 
 Standards   Cilium api/v1/observer/observer.proto; defaults as upstream's CLI has them
 """
@@ -40,25 +41,31 @@ class Span:
 
 def make_request(span: Span, chosen: Chosen, fields: Sequence[str], now: datetime) -> Any:
     """Return the request; raises BadFlag."""
-    _check(span)
-    since = _time("--since", span.since, now)
-    until = _time("--until", span.until, _FAR if span.follow else now, now)
-    if since and until and since >= until:
-        raise BadFlag("--since is not before --until: no time is between them")
-    request = message("observer.GetFlowsRequest")(follow=span.follow, first=bool(span.first))
-    request.number = span.first or span.last or (ALL if span.all else 0)
-    if not (request.number or since or until or span.follow):
-        request.number = LAST
+    request = spanned("observer.GetFlowsRequest", span, now)
     request.whitelist.extend(chosen.allow)
     request.blacklist.extend(chosen.deny)
-    for name, when in (("since", since), ("until", until)):
-        if when:
-            getattr(request, name).FromDatetime(when.replace(tzinfo=None))
     for path in fields:
         mask = type(request.field_mask)(paths=[path])
         if not mask.IsValidForDescriptor(message("flow.Flow").DESCRIPTOR):
             raise BadFlag(f"{path!r} is no field of a flow: write time, source.pod_name, …")
     request.field_mask.paths.extend(fields)
+    return request
+
+
+def spanned(name: str, span: Span, now: datetime) -> Any:
+    """Return a request of that name for what is in a span; raises BadFlag."""
+    _check(span)
+    since = _time("--since", span.since, now)
+    until = _time("--until", span.until, _FAR if span.follow else now, now)
+    if since and until and since >= until:
+        raise BadFlag("--since is not before --until: no time is between them")
+    request = message(name)(follow=span.follow, first=bool(span.first))
+    request.number = span.first or span.last or (ALL if span.all else 0)
+    if not (request.number or since or until or span.follow):
+        request.number = LAST
+    for field, when in (("since", since), ("until", until)):
+        if when:
+            getattr(request, field).FromDatetime(when.replace(tzinfo=None))
     return request
 
 

@@ -17,6 +17,8 @@ from cairn.hubble.flow_filter import read_filter
 from cairn.hubble.flow_message import NANOSECONDS
 
 MOST_FILTERS = 256
+MOST_ALTERNATIVES = 4096
+"""Of all filters' fields together: each may be an expression to compile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +80,16 @@ def read_request(request: Any) -> Wanted:
     for name in ("whitelist", "blacklist"):
         if (count := len(getattr(request, name))) > MOST_FILTERS:
             raise BadRequest(f"{name} has {count} filters, limit {MOST_FILTERS}")
+        if (count := sum(map(_alternatives, getattr(request, name)))) > MOST_ALTERNATIVES:
+            raise BadRequest(f"{name} has {count} alternatives, limit {MOST_ALTERNATIVES}")
     try:
         allow = tuple(read_filter(asked) for asked in request.whitelist)
         deny = tuple(read_filter(asked) for asked in request.blacklist)
     except BadFilter as error:
         raise BadRequest(str(error)) from None
     return Wanted(read_span(request), allow, deny, FieldMask(request.field_mask))
+
+
+def _alternatives(asked: Any) -> int:
+    """Return how many alternatives a flow.FlowFilter's fields have together."""
+    return sum(len(values) for field, values in asked.ListFields() if field.name != "experimental")

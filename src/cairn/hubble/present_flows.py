@@ -116,8 +116,12 @@ def compact(style: Style) -> Print:
 
 
 def _summary(flow: Any, style: Style) -> str:
+    told = words.summary(flow)
     policies = words.deciders(flow) or (words.allowers(flow) if style.policies else "")
-    return words.summary(flow) + (f"; by {policies}" if policies else "")
+    if policies:
+        return f"{told}; by {policies}"
+    why = flow.Summary if flow.verdict == words.DROPPED else ""
+    return f"{told}; {why}" if why and why != told else told
 
 
 def dictionary(style: Style) -> Print:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cairn.lab import exec_command, faults
 from cairn.lab.breakages.catalogue import FAULTS
-from cairn.lab.fault import usage
+from cairn.lab.fault_list import help_text, print_list
 from cairn.lab.inventory import ROUTER_KINDS
 from cairn.lab.node import add_node, remove_node
 from cairn.lab.output import add_form, print_plain, print_rows
@@ -116,8 +116,7 @@ def _fault(options: Options) -> int:
     if options.fault == "list":
         if options.target:
             raise WrongUsage(f"fault list takes no {options.target!r}")
-        rows = [{"fault": usage(one), "help": one.help, "finding": one.finding} for one in FAULTS]
-        print_rows(options.output, ("FAULT", "WHAT IT DOES", "FINDING"), rows)
+        print_list(options.output)
         return OK
     if options.fault == "describe":
         return _describe(options)
@@ -180,6 +179,8 @@ def _parser() -> argparse.ArgumentParser:
     add("kubeconfig", _kubeconfig, "print the path of the administrator's kubeconfig")
     add_form(add("list", _list, "list the labs on this machine"))
     fault = add("fault", _fault, "break something: fault list, describe NAME, NAME TARGET, clear")
+    fault.formatter_class = argparse.RawDescriptionHelpFormatter
+    fault.epilog = help_text()
     fault.add_argument("fault", metavar="list|describe|clear|NAME")
     fault.add_argument("target", nargs="?", default="")
     fault.add_argument("value", nargs="?", default="")

@@ -11,6 +11,7 @@ from dataclasses import asdict
 
 from cairn.lab.breakages.catalogue import FAULTS
 from cairn.lab.fault import Active, Fault, usage
+from cairn.lab.fault_list import finding_text
 from cairn.lab.state import Lab, WrongUsage, write_whole
 
 UNDO = {"link-up": "link-down", "resume": "pause", "start": "stop", "heal": "partition"}
@@ -71,7 +72,7 @@ def describe(name: str) -> dict[str, str]:
         "fault": usage(fault),
         "help": fault.help,
         "clear": f"cairn lab fault clear {name}" if lasting else "nothing: it does not last",
-        "finding": fault.finding or "none",
+        "finding": finding_text(fault) if fault.finding else "none",
         "example": f"cairn lab fault {name} {fault.example}" if fault.example else "",
         "needs": fault.needs,
         "see": f"cairn why {fault.why}" if fault.why else "cairn doctor" if fault.finding else "",

@@ -16,7 +16,7 @@ from cairn.drive.daemon import run_daemon
 from cairn.drive.kube_client import Client
 from cairn.drive.metrics_page import serve_metrics
 from cairn.flow.store import FlowStore
-from cairn.hubble.server import hubble_handlers
+from cairn.hubble.server import OPTIONS, hubble_handlers
 from cairn.hubble.tls import ClientFiles, ServerFiles, server_credentials
 from cairn.relay.history.keeper import History
 from cairn.relay.history.state import Rules
@@ -128,7 +128,7 @@ async def _run(
         on_state=lambda _state: grown.set(),
         agents=ClientFiles(tls.agents, tls.own, tls.own_key) if tls.agents else None,
     )
-    server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+    server = grpc.aio.server(options=OPTIONS)
     handlers = hubble_handlers(ObservedRelay(relay, grown))
     server.add_generic_rpc_handlers((history_handler(history), *handlers))
     bind(server, served.listen, served.tls)

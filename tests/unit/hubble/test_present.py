@@ -106,6 +106,8 @@ PREFIX = "production/web-app-123:40000 (ID:40001) -> production/database-456:543
         ({}, f"{PREFIX} from-endpoint FORWARDED (TCP Flags: SYN)"),
         (DENIED, f"{PREFIX} Policy denied DROPPED (TCP Flags: SYN; by CiliumNetworkPolicy "
                  "production/default-deny-all)"),
+        (DENIED | {"ingress_denied_by": [], "Summary": "no room"},
+         f"{PREFIX} Policy denied DROPPED (TCP Flags: SYN; no room)"),
         ({"event_type": {"type": 5}, "policy_match_type": 2},
          f"{PREFIX} policy-verdict:L3-L4 EGRESS ALLOWED (TCP Flags: SYN)"),
         ({"event_type": {"type": 7}, "sock_xlate_point": 2, "verdict": "TRANSLATED"},

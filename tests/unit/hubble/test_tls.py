@@ -61,9 +61,9 @@ def free_port() -> int:
 async def served(tls: ServerFiles, folder: Path) -> AsyncIterator[tuple[FlowFeed, str]]:
     feed = FlowFeed(100)
     feed.put(Batch(blank_flows(7), Dictionaries()))
-    node = ObservedNode("node-1", feed, AgentEvents(lambda: 0), {}, SERVER_NAME)
+    node = ObservedNode("node-1", feed, AgentEvents(lambda: 0), {})
     port = free_port()
-    serving = asyncio.create_task(serve_flows(node, folder / "hubble.sock", tls, port))
+    serving = asyncio.create_task(serve_flows(node, folder, tls, port))
     try:
         async with asyncio.timeout(20):
             yield feed, f"ipv6:[::1]:{port}"

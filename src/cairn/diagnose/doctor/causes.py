@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from cairn.diagnose.finding import Finding, Weight
 
 SESSIONS = ("HoldTimer", "PeerRefuses", "PeerUnreachable", "PeerClosed", "SessionDown")
+WRITTEN = ("WrongAsn", "WrongPassword", "PasswordMissing", "HoldTimeRefused", "PrefixLimit",
+           "TtlSecurity", "SelectsNoNode", "BgpConflict")  # fmt: skip
+"""What was written at one end, and keeps sessions from being established."""
 UNANNOUNCED = ("NobodyAnnounces", "RouteFiltered", "RouteMissing", "RouteStale", "NotInstalled")
 CUT_OFF = ("PeerSilent", "NodeUnasked", "NodeNotReady", "ApiPartition", "ClusterDnsSilent",
            "BackendDead", "AnsweredTwice", "AnswererGone", "PolicyBehind", "VipDrift",
@@ -66,10 +69,8 @@ FOLLOWS: tuple[Row, ...] = (
     Row("L2SelectsNothing", ("NobodyAnnounces",), anywhere=True),
     Row("NodeNotReady", ("NodeUnasked", "AnsweredTwice", "AnswererGone", "RelayDown",
                          "BackendDead", *UNANNOUNCED)),
-    Row("SpeakerDown", UNANNOUNCED),
-    *(Row(name, UNANNOUNCED, anywhere=True) for name in (
-        "WrongAsn", "WrongPassword", "HoldTimeRefused", "PrefixLimit", "TtlSecurity", *SESSIONS)),
-    *(Row(name, UNANNOUNCED, anywhere=True) for name in ("SelectsNoNode", "BgpConflict")),
+    Row("SpeakerDown", ("BgpNotHonoured", *UNANNOUNCED)),
+    *(Row(name, UNANNOUNCED, anywhere=True) for name in (*SESSIONS, *WRITTEN)),
     Row("OperatorDown", ("OperatorBehind", *NO_ADDRESS), anywhere=True),
     Row("NoPool", NO_ADDRESS, anywhere=True),
     Row("PoolConflict", NO_ADDRESS, anywhere=True),

@@ -4,13 +4,13 @@ Facts  ->  findings of area 2
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from cairn.diagnose.doctor.bench import Bench
 from cairn.diagnose.doctor.data_plane import agent_pods
 from cairn.diagnose.facts import Facts, RouterSession
 from cairn.diagnose.process_facts import SessionFact
-from cairn.kube.metadata import key_of
+from cairn.kube.metadata import Object, key_of
 
 ESTABLISHED = "established"
 FLAPS = 3
@@ -29,6 +29,7 @@ REASONS: tuple[tuple[str, str], ...] = (
 )
 """What the words of an error mean, the most telling first."""
 NO_ANSWER, REFUSED = "no answer", "refused"
+MISSING_SECRET = re.compile(r"Secret (\S+) in \S+ has no key")
 NOW = re.compile("timed out|timeout|no route|unreachable|no answer", re.IGNORECASE)
 """Words of attempts to connect that fail."""
 MD5_COUNTERS = re.compile("md5|password", re.IGNORECASE)
@@ -157,11 +158,40 @@ def check_policies(facts: Facts, bench: Bench) -> None:
                 bench.found("SelectsNoNode", subject, reason=reason)
 
 
+def check_honoured(facts: Facts, bench: Bench) -> None:
+    """Every node does all that its BGP configuration says."""
+    for config in facts.cluster.of("CiliumBGPNodeConfig"):
+        bench.looked()
+        node, reason = key_of(config).name, not_honoured(config)
+        missing = MISSING_SECRET.search(reason)
+        values = {"node": node, "reason": reason, "secret": missing[1] if missing else ""}
+        if reason:
+            kind = "PasswordMissing" if missing else "BgpNotHonoured"
+            bench.found(kind, f"BGP of {node}", **values)
+
+
+def not_honoured(config: Object) -> str:
+    """Return what of a CiliumBGPNodeConfig its node does not do; empty: it does all."""
+    for condition in (config.get("status") or {}).get("conditions") or ():
+        if condition.get("type") == "cairn.io/Honoured" and condition.get("status") == "False":
+            said = str(condition.get("message") or "it does not say what").split("; ")
+            # What is not announced is told of the session, with how much it is.
+            return "; ".join(text for text in said if "not announced" not in text)
+    return ""
+
+
+def missing_secret(configs: Iterable[Object], node: str) -> str:
+    """Return how a node says that it lacks the Secret of a peer; empty: it does not."""
+    said = (not_honoured(config) for config in configs if key_of(config).name == node)
+    return next((text for text in said if MISSING_SECRET.search(text)), "")
+
+
 def check_routes(facts: Facts, bench: Bench) -> None:
     """The router holds every next hop that the nodes announce, and no other."""
     router = facts.router
     if router.skipped:
         bench.skipped = router.skipped
+        bench.found("RouterUnasked", "the router", reason=router.skipped)
         return
     wanted: dict[str, dict[str, str]] = {}
     for node, report in facts.nodes.items():

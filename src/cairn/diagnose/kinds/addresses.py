@@ -200,4 +200,16 @@ ADDRESSES = (
         "kubectl get nodes {node} -o wide",
         "Clients in the nodes' subnet ask for the address and nobody answers them.",
     ),
+    Kind(
+        "CRN-109",
+        "AddressTwice",
+        "two Services hold one address",
+        Weight.ERROR,
+        "{address} is held by {services}, which may not share it",
+        (
+            "kubectl -n {namespace} annotate service {service} lbipam.cilium.io/sharing-key=KEY "
+            "(the same on both; or have one ask for another address)"
+        ),
+        "Connections to the address reach one Service or the other, by their ports or by chance.",
+    ),
 )

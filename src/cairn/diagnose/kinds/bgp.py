@@ -238,6 +238,27 @@ BGP = (
         "cairn lab exec router -- sysctl -w {setting}={wanted}",
         "The router does not forward packets at all, or not of one family.",
     ),
+    Kind(
+        "CRN-224",
+        "PasswordMissing",
+        "Secret with a peer's password is missing",
+        Weight.ERROR,
+        "{node} has no session with a peer, for its password is missing: {reason}",
+        "kubectl -n kube-system create secret generic {secret} --from-literal=password=KEY",
+        (
+            "A peer's authSecretRef names a Secret that does not exist, or has no key `password`. "
+            "Without its password the session would be an open one: it is left out."
+        ),
+    ),
+    Kind(
+        "CRN-225",
+        "BgpNotHonoured",
+        "part of a node's BGP configuration is not honoured",
+        Weight.WARNING,
+        "{node} does not do all that its BGP configuration says: {reason}",
+        "kubectl get ciliumbgpnodeconfig {node} -o yaml",
+        "Something of the node's BGP configuration cannot be done; the rest is.",
+    ),
     written(
         "CRN-230",
         "NoRouter",

@@ -129,4 +129,25 @@ DATAPLANE = (
             "or not ours."
         ),
     ),
+    Kind(
+        "CRN-412",
+        "DropsNow",
+        "packets are dropped for want of something",
+        Weight.WARNING,
+        "{node} dropped packets in the last {window}: {drops}",
+        "cairn flows --dropped --since 1m --top drops",
+        "Connections fail now, and no policy is why.",
+    ),
+    Kind(
+        "CRN-415",
+        "XdpOff",
+        "XDP program could not be attached",
+        Weight.NOTE,
+        "{node} runs no XDP program: {reason}",
+        (
+            "ip link show {link} (on {node}; its driver must have XDP, and no other program may "
+            "be there)"
+        ),
+        "What would be dropped before the kernel takes a packet is dropped a little later, at tcx.",
+    ),
 )

@@ -170,4 +170,25 @@ ITSELF = (
         "cairn flows --status",
         "Flows in these files are not in answers any more; all others are.",
     ),
+    Kind(
+        "CRN-916",
+        "AgentRestarts",
+        "container of Cairn restarts again and again",
+        Weight.NOTE,
+        (
+            "container {container} of {pod} on {node} was restarted {restarts} times, last {ago} "
+            "ago: {reason}"
+        ),
+        "kubectl -n kube-system logs {pod} -c {container} --previous --tail=20",
+        "It runs now; something ends it from time to time.",
+    ),
+    Kind(
+        "CRN-917",
+        "RouterUnasked",
+        "router could not be asked",
+        Weight.NOTE,
+        "the router cannot be asked: {reason}",
+        "cairn doctor --router http://ROUTER:PORT (where a cairn router answers)",
+        "What the router knows is not compared with what the nodes announce.",
+    ),
 )

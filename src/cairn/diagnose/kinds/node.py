@@ -198,10 +198,19 @@ NODE = (
             "{node} reaches {peer} and none of its pods ({address}): what the overlay sends does "
             "not arrive"
         ),
-        "let UDP port 8472 (VXLAN) pass between {node} and {peer}, both ways",
+        "nft list ruleset",
         (
             "Nodes on different subnets send packets between their pods in VXLAN. The nodes reach "
             "each other, their pods do not."
         ),
+    ),
+    Kind(
+        "CRN-313",
+        "KernelOld",
+        "kernel lacks a feature",
+        Weight.ERROR,
+        "{node} runs kernel {kernel}, which lacks what Cairn needs: {reason}",
+        "kubectl get nodes -o wide (install a kernel of 6.6 or later on {node})",
+        "The agent does not start there, or ends at once.",
     ),
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 from cairn.compile.announcements import selectable
 from cairn.compile.services import ready_nodes
+from cairn.diagnose.doctor.sessions import missing_secret
 from cairn.diagnose.finding import Finding
 from cairn.diagnose.why import kinds
 from cairn.diagnose.why.address_steps import OUTSIDE_KINDS
@@ -273,6 +274,8 @@ def _session_kind(facts: Facts, node: str, peer: Peer, errors: str) -> tuple[Any
         return kinds.NODE_DOWN, ""
     if part and part.speaker:
         return kinds.SPEAKER_DEAD, part.speaker
+    if told := missing_secret(facts.world.of_kind("CiliumBGPNodeConfig"), node):
+        return kinds.PASSWORD_MISSING, told
     if any(word in errors for word in ("bad peer as", "autonomous system", "peer as")):
         return kinds.WRONG_ASN, ""
     if passwords := _password_drops(facts, peer):
@@ -290,10 +293,7 @@ def _session_kind(facts: Facts, node: str, peer: Peer, errors: str) -> tuple[Any
         neighbour = part.neighbours.get(peer.address) if part else None
         if neighbour and neighbour.lost:
             return kinds.PEER_UNREACHABLE, f"{node} gets no answer to ARP/ND for {peer.address}"
-        return (
-            kinds.PEER_UNREACHABLE,
-            f"a connection from {node} to {peer.address}:179 gets no answer",
-        )
+        return kinds.PEER_UNREACHABLE, f"{peer.address} does not answer {node} at port 179"
     if "hold timer" in errors:
         return kinds.HOLD_TIMER, ""
     return kinds.SESSION_DOWN, ""
@@ -328,8 +328,7 @@ def route_step(asked: Question, facts: Facts) -> Step | None:
         return None
     if asked.address is None:
         return skipped("there is no address to route to")
-    router = facts.router
-    if router is None:
+    if (router := facts.router) is None:
         return unknown(f"the router is not asked: {facts.router_why}")
     for setting, value in router.settings.items():
         if value != FORWARDS and str(asked.address.version) in setting.split(".")[1]:
@@ -339,8 +338,8 @@ def route_step(asked: Question, facts: Facts) -> Step | None:
     prefix = f"{asked.address}/{asked.address.max_prefixlen}"
     hops = {
         str(address): name
-        for name in facts.world.nodes
-        for address in facts.world.nodes[name].internal_ips
+        for name, node in facts.world.nodes.items()
+        for address in node.internal_ips
         if address.version == asked.address.version
     }
     valid = {p.gateway for p in router.paths if p.valid}
@@ -387,7 +386,7 @@ def _unaccepted(
 ) -> Iterator[Finding]:
     """Yield that the router did not take what a node with a session announces."""
     router = facts.router
-    if router is None or router.daemon or not router.sessions:
+    if router is None or router.daemon:
         return
     up = {s.address for s in router.sessions if s.state.lower() == ESTABLISHED}
     for name in nodes:

@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any
 
 from cairn.kube.resource import BGP_PEERING_POLICIES, DEPLOYMENTS, POOLS, SERVICES
-from cairn.lab.breakages import host, objects, router, wire
+from cairn.lab.breakages import data_plane, host, inside, objects, router, wire
 from cairn.lab.breakages.catalogue_objects import WORKLOAD_FAULTS
 from cairn.lab.fault import Clear, Fault, Inject
+from cairn.lab.topology import CLUSTER_DNS
 
 WEB = "default/my-web-app"
 PEERING = "homelab-bgp-peering"
@@ -69,6 +70,12 @@ def _peering(**fields: Any) -> tuple[Inject, Clear]:
         partial(objects.edit, resource=BGP_PEERING_POLICIES, by=by),
         partial(objects.put_back, resource=BGP_PEERING_POLICIES),
     )
+
+
+def _no_upstream(deployment: dict[str, Any]) -> None:
+    """Leave no server to ask but itself, which it never does."""
+    for container in deployment["spec"]["template"]["spec"]["containers"]:
+        container["command"] = [*container["command"], f"--upstream={CLUSTER_DNS}"]
 
 
 def _announce(policy: dict[str, Any]) -> None:
@@ -160,8 +167,28 @@ PROCESS_FAULTS = (
           needs="HTTP rules for a pod of the node: cairn lab fault deny-request production"),
     Fault("no-operator", "DEPLOYMENT", "nobody runs the operator",
           *_replicas(0), "", "CRN-908", "kube-system/cairn-operator"),
+    Fault("dns-refused", "DEPLOYMENT", "the cluster's DNS has no server for names outside",
+          partial(objects.edit, resource=DEPLOYMENTS, by=_no_upstream),
+          partial(objects.put_back, resource=DEPLOYMENTS), "",
+          "CRN-702", "kube-system/kube-dns",
+          "pod/production/nginx-ingress shop.example.org:443"),
     Fault("no-cluster-dns", "DEPLOYMENT", "nobody runs the cluster's DNS",
           *_replicas(0), "", "CRN-501", "kube-system/kube-dns"),
+)  # fmt: skip
+
+INSIDE_FAULTS = (
+    Fault("detached", "NODE", "another tool detaches the program at its uplink",
+          data_plane.detach, data_plane.attach_again, "", "CRN-401", "node-3"),
+    Fault("full-map", "NODE", "a flood has filled its table of connections",
+          data_plane.fill_map, data_plane.empty_map, "", "CRN-407", "node-3"),
+    Fault("full-disk", "NODE", "the file system of its logs is full",
+          inside.fill_logs, inside.clear_logs, "", "CRN-911", "node-3"),
+    Fault("full-history", "DEPLOYMENT", "the file system of the relay's history is full",
+          inside.fill_history, inside.clear_history, "", "CRN-910", "kube-system/hubble-relay"),
+    Fault("certificate-ended", "NODE", "the authority's certificate that its agent has has ended",
+          inside.end_certificate, inside.renew_certificate, "", "CRN-802", "node-3"),
+    Fault("clock-skew", "NODE", "the time of day is wrong by this, for what starts from now on",
+          inside.shift_clock, inside.set_clock, "SECONDS", "CRN-311", "node-3 300"),
 )  # fmt: skip
 
 ROUTER_FAULTS = (
@@ -184,6 +211,8 @@ BGP_FAULTS = (
           *_peering(peerASN=64999), "", "CRN-201", PEERING, FROM_LAN),
     Fault("wrong-password", "POLICY", "the nodes have a TCP MD5 key that the router does not",
           *_peering(**KEY), "", "CRN-202", PEERING, FROM_LAN),
+    Fault("secret-missing", "POLICY", "its password is in a Secret that does not exist",
+          *_peering(authSecretRef="no-such-secret"), "", "CRN-224", PEERING, FROM_LAN),
     Fault("wrong-peer", "POLICY", "the peer's address is nobody's",
           *_peering(peerAddress="192.168.1.9"), "", "CRN-206", PEERING, FROM_LAN),
     Fault("no-node-selected", "POLICY", "its nodeSelector selects no node",
@@ -224,13 +253,16 @@ SERVICE_FAULTS = (
           *_replicas(0), "", "CRN-501", WEB, FROM_LAN),
 )  # fmt: skip
 
-FAULTS = (
-    *WIRE_FAULTS,
-    *HOST_FAULTS,
-    *PROCESS_FAULTS,
-    *ROUTER_FAULTS,
-    *BGP_FAULTS,
-    *SERVICE_FAULTS,
-    *WORKLOAD_FAULTS,
-)
+AREAS = {
+    "the wire": WIRE_FAULTS,
+    "hosts: kernel, routes, addresses, firewall": HOST_FAULTS,
+    "processes": PROCESS_FAULTS,
+    "a node's data plane, disks, certificates, clock": INSIDE_FAULTS,
+    "the home router's configuration": ROUTER_FAULTS,
+    "BGP policies": BGP_FAULTS,
+    "Services": SERVICE_FAULTS,
+    "applications, pools and policies that are added": WORKLOAD_FAULTS,
+}
+"""What can be broken, by where it is."""
+FAULTS = tuple(fault for faults in AREAS.values() for fault in faults)
 """Every fault that a lab knows."""

@@ -3,8 +3,10 @@
 WORKLOAD_FAULTS  ->  applications, pools and policies that are wrong from the start
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from cairn.lab.breakages import objects, workloads
 from cairn.lab.breakages.workloads import application, policy
@@ -13,7 +15,7 @@ from cairn.lab.fault import Clear, Fault, Inject
 _WEB_TO_DB = "pod/production/web-app pod/production/database:5432"
 _TIER_WEB = {"tier": "web"}
 _DATABASE = {"tier": "database"}
-_TO_DNS = {
+_TO_DNS: dict[str, Any] = {
     "toEndpoints": [
         {"matchLabels": {"k8s:io.kubernetes.pod.namespace": "kube-system", "k8s-app": "kube-dns"}}
     ],
@@ -24,6 +26,8 @@ _TO_DNS = {
         }
     ],
 }
+_TO_ONE_NAME = copy.deepcopy(_TO_DNS)
+_TO_ONE_NAME["toPorts"][0]["rules"] = {"dns": [{"matchName": "intern.example.org"}]}
 _GET_ONLY = {
     "fromEndpoints": [{}],
     "toPorts": [
@@ -87,8 +91,16 @@ WORKLOAD_FAULTS = (
           *_added(policy("fault-request", _TIER_WEB, ingress=[_GET_ONLY])), "",
           "CRN-652", "production",
           "pod/production/nginx-ingress pod/production/web-app:8080 --http 'POST /other'"),
+    Fault("dns-denied", "NAMESPACE", "a policy that lets the web tier ask for one name alone",
+          *_added(policy("fault-dns", _TIER_WEB, egress=[_TO_ONE_NAME])), "",
+          "CRN-752", "production", "pod/production/web-app shop.example.org:443"),
+    Fault("policy-disabled", "NAMESPACE", "a policy that an annotation keeps out of force",
+          *_added(policy("fault-disabled", _DATABASE, ingress=[{"fromEndpoints": [{}]}],
+                         annotations={"policy.cilium.io/disabled": "true"})), "",
+          "CRN-604", "production"),
     Fault("name-not-learnt", "NAMESPACE", "a rule by name, and nobody has asked for the name",
           *_added(policy("fault-names", _TIER_WEB, egress=[
               _TO_DNS, {"toFQDNs": [{"matchName": "shop.example.org"}]}])), "",
-          "CRN-753", "production"),
+          "CRN-753", "production", "pod/production/web-app shop.example.org:443",
+          "a server of the cluster's DNS that knows the name"),
 )  # fmt: skip

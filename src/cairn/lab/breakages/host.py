@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from cairn.lab import control
 from cairn.lab.breakages import wire
@@ -180,11 +180,22 @@ def _signal_container(lab: Lab, node: str, container: str, number: signal.Signal
 
 def container_pid(lab: Lab, node: str, container: str) -> int:
     """Return the process of a container of Cairn's own pods on a node; raises LabError."""
+    for name, pid in _containers(lab, node):
+        if name == container:
+            return pid
+    raise LabError(f"no container {container!r} of Cairn runs on {node}")
+
+
+def container_pids(lab: Lab, node: str) -> list[int]:
+    """Return the processes of all containers of Cairn's own pods on a node."""
+    return [pid for _, pid in _containers(lab, node)]
+
+
+def _containers(lab: Lab, node: str) -> Iterator[tuple[str, int]]:
     for path in lab.run.glob("pods/kube-system/*.json"):
         record = json.loads(path.read_text())
-        if record["node"] == node and container in record["pids"]:
-            return int(record["pids"][container])
-    raise LabError(f"no container {container!r} of Cairn runs on {node}")
+        if record["node"] == node:
+            yield from record["pids"].items()
 
 
 def descendants(pid: int) -> list[int]:

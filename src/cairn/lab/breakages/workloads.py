@@ -83,12 +83,20 @@ def overlapping_pool(_: str) -> Sequence[Made]:
     return [(POOLS, _object("cilium.io/v2alpha1", kind, "", "fault-overlap", spec))]
 
 
-def policy(name: str, selector: dict[str, str], **sections: Any) -> Callable[[str], Sequence[Made]]:
+def policy(
+    name: str,
+    selector: dict[str, str],
+    *,
+    annotations: dict[str, str] | None = None,
+    **sections: Any,
+) -> Callable[[str], Sequence[Made]]:
     """Return what makes a CiliumNetworkPolicy for the pods with these labels."""
 
     def made(namespace: str) -> Sequence[Made]:
         spec = {"endpointSelector": {"matchLabels": selector}, **sections}
         obj = _object("cilium.io/v2", "CiliumNetworkPolicy", namespace, name, spec)
+        if annotations:
+            obj["metadata"]["annotations"] = annotations
         return [(NETWORK_POLICY_KINDS[1], obj)]
 
     return made
