@@ -6,6 +6,7 @@
 
 The server and the load run on the other cores; how many queries one core would take is told by
 the processor time that the proxy used for them, so that a busy machine does not change it much.
+The same with somebody who is told of every lookup, as the agent is for flows: on against off.
 Steering is nftables' here, as in the proxy's tests; under tc it costs less.
 
 Units       queries a second
@@ -20,16 +21,19 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "netns"))
 
 from dns_bed import SERVER4, DnsBed, dns_bed
-from row import Row, compare, take_turns
+from row import Aim, Row, compare, take_turns
 
 from cairn.dns import Message, Question, Type, parse_name
+from cairn.dns.lookup import Lost, read_lookup
 from cairn.dns.message import write_message
 from cairn.linux import namespace
 
@@ -41,6 +45,8 @@ DIRECT = 5300
 """A port of the server that nothing is steered from."""
 SELECTORS = 100
 AIM = 5000
+FEED_AIM = Aim(1.5)
+"""A record is made and written for each query."""
 ANSWER = b"\xc0\x0c\0\1\0\1\0\0\0\x1e\0\4\xc6\x33"
 
 
@@ -74,6 +80,11 @@ def measure(bed: DnsBed, queries: int, rounds: int) -> list[Row]:
             return rate
 
         pairs = take_turns(through, lambda: load(sock, DIRECT, messages, queries), rounds)
+        told = take_turns(
+            lambda: told_of(bed, sock, messages, queries),
+            lambda: cost_us(bed, lambda: load(sock, 53, messages, queries), queries),
+            rounds,
+        )
     core = statistics.median(per_core)
     return [
         compare("DNS through the proxy", "queries/s", pairs, "a pod with policy by names"),
@@ -81,7 +92,59 @@ def measure(bed: DnsBed, queries: int, rounds: int) -> list[Row]:
             "the same, on one core", core, "queries/s", "what the proxy's own time allows",
             aim=f"≥ {AIM:,}", met=core >= AIM,
         ),
+        compare(
+            "a query while lookups are told", "us", told,
+            "the proxy's processor time, with flows of lookups against without", FEED_AIM,
+        ),
     ]  # fmt: skip
+
+
+def told_of(bed: DnsBed, sock: socket.socket, messages: list[bytes], queries: int) -> float:
+    """Return what a query costs the proxy, in us, while somebody is told of each lookup."""
+    over, seen = multiprocessing.Event(), multiprocessing.Value("q", 0)
+    watcher = multiprocessing.Process(
+        target=watch, args=(bed.run / "dns.sock", over, seen), daemon=True
+    )
+    watcher.start()
+    try:
+        while not seen.value:  # until it is told of something
+            load(sock, 53, messages, 1)
+        before = seen.value
+        spent = cost_us(bed, lambda: load(sock, 53, messages, queries), queries)
+        end = time.monotonic() + 10
+        while seen.value < before + queries and time.monotonic() < end:
+            time.sleep(0.01)
+        if seen.value < before + queries:
+            raise RuntimeError(f"told of {seen.value - before:,} lookups, of {queries:,}")
+        return spent
+    finally:
+        over.set()
+        watcher.join(5)
+
+
+def watch(path: Path, over: Any, seen: Any) -> None:
+    """Be told of lookups, and count them, and those that the proxy says it could not tell."""
+    with socket.socket(socket.AF_UNIX) as feed:
+        feed.connect(str(path))
+        feed.sendall(json.dumps({"watch": "lookups"}).encode() + b"\n")
+        feed.settimeout(0.2)
+        rest = b""
+        while not over.is_set():
+            try:
+                *lines, rest = (rest + feed.recv(1 << 16)).split(b"\n")
+            except TimeoutError:
+                continue
+            for line in lines:
+                if not line.startswith(b'{"event"'):
+                    found = read_lookup(line)
+                    seen.value += found.lost if isinstance(found, Lost) else 1
+
+
+def cost_us(bed: DnsBed, what: Callable[[], object], queries: int) -> float:
+    """Return the processor time that the proxy spends on each query, in us."""
+    before = processor_s(bed.child)
+    what()
+    return (processor_s(bed.child) - before) / queries * 1e6
 
 
 def load(sock: socket.socket, port: int, messages: list[bytes], count: int) -> float:

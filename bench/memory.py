@@ -24,14 +24,19 @@ def run() -> list[Row]:
     root = unified_root() / f"cairn-{lab.name}"
     pids = {int(pid) for procs in root.rglob("cgroup.procs") for pid in procs.read_text().split()}
     rss: dict[str, list[float]] = defaultdict(list)
+    own: list[float] = []
     whole = 0.0
     for pid in pids:
         held = memory_of(pid)
         if held:
             rss[part_of(pid)].append(held[0])
             whole += held[1]
+            if part_of(pid) == "agent":
+                own.append(held[2])
     assert "agent" in rss, f"no agent among {len(pids)} processes in {root}"
     rows = [row_of(part, rss[part]) for part in PARTS if part in rss]
+    text = "not shared with any other process: beside the libraries' pages and the event ring's"
+    rows.insert(1, Row("of it the agent's alone", max(own), "MiB", text))
     return [*rows, Row("whole lab, memory", whole, "MiB", f"PSS of {len(pids)} processes")]
 
 
@@ -44,14 +49,15 @@ def row_of(part: str, values: list[float]) -> Row:
     return Row(name, most, "MiB", f"RSS, the most of {len(values)}; median {middle:.0f}")
 
 
-def memory_of(pid: int) -> tuple[float, float] | None:
-    """Return RSS and PSS of a process; None if it has ended."""
+def memory_of(pid: int) -> tuple[float, float, float] | None:
+    """Return RSS, PSS and what is its own alone, of a process; None if it has ended."""
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
     kib = {line.split(":")[0]: int(line.split()[1]) for line in text.splitlines()[1:]}
-    return kib["Rss"] / 1024, kib["Pss"] / 1024
+    own = kib["Private_Dirty"] + kib["Private_Clean"]
+    return kib["Rss"] / 1024, kib["Pss"] / 1024, own / 1024
 
 
 def part_of(pid: int) -> str:

@@ -9,8 +9,10 @@ import time
 import running
 from row import Row, at_most, compare, percentile, take_turns
 
-ROUNDS = 9
+ROUNDS = 10
 AIM_MS = 2000.0
+IDLE_MS = 1500.0
+"""What the slowest should take where nothing else runs."""
 WALKS = {
     "a client behind the router to the address": ("client-1", running.VIP),
     "a pod to a Service": ("production/web-app", "production/database"),
@@ -29,8 +31,10 @@ def run() -> list[Row]:
         rows.append(
             compare(f"cairn why, {what}", "ms", pairs, "beside kubectl get svc, process and all")
         )
-        slowest = percentile([subject for subject, _ in pairs], 95)
-        rows.append(at_most(f"the slowest of {ROUNDS}", slowest, "ms", AIM_MS, "the aim"))
+        took = [subject for subject, _ in pairs]
+        usual = percentile(took, 50)
+        rows.append(at_most("its median", usual, "ms", AIM_MS, "the aim"))
+        rows.append(at_most(f"the slowest of {ROUNDS}", max(took), "ms", IDLE_MS, "of an idle lab"))
     return rows
 
 

@@ -16,7 +16,7 @@ from cairn.abi.structs import BackendCounters
 from cairn.agent.metrics import MOST_BACKENDS, MetricsServer, NodeMetrics
 from cairn.agent.upkeep import Upkeep
 from cairn.net import parse_address
-from cairn.observe.lb_view import BackendName
+from cairn.observe.lb_rows import BackendName
 
 pytestmark = pytest.mark.bpf
 

@@ -33,7 +33,7 @@ from cairn.drive.http_page import Page, serve_pages
 from cairn.libbpf import BpfError, Map
 from cairn.net import Address
 from cairn.observe.expiry import Phase
-from cairn.observe.lb_view import BackendName
+from cairn.observe.lb_rows import BackendName
 
 PORT = 9962
 RETRY_S = 30.0

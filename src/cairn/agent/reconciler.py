@@ -39,7 +39,7 @@ from cairn.kube.metadata import Key
 from cairn.libbpf import BpfError, Map
 from cairn.net import L4Address
 from cairn.netlink.iproute import NetlinkError
-from cairn.observe.lb_view import BackendName, name_of
+from cairn.observe.lb_rows import BackendName, name_of
 
 RETRY_S = 2.0
 RESYNC_S = 30.0

@@ -26,8 +26,8 @@ from cairn.diagnose.lb_merge import Names
 from cairn.drive.kube_client import ApiError
 from cairn.drive.kubeconfig import NoAccess
 from cairn.net import Address, parse_address
-from cairn.observe.connection_view import Filter
-from cairn.observe.lb_view import HERE, TableRow
+from cairn.observe.connection_rows import Filter
+from cairn.observe.lb_rows import HERE, TableRow
 
 OK, FAILED = 0, 1
 PINS = Path("/sys/fs/bpf/cairn")

@@ -19,16 +19,10 @@ from cairn.abi.records import CONNECTION, TUPLE
 from cairn.abi.structs import ServiceFlag
 from cairn.libbpf import BpfError, Map
 from cairn.net import Address
-from cairn.observe.connection_view import ConnectionRow, Filter, collect
-from cairn.observe.lb_view import (
-    BackendRow,
-    FrontendRow,
-    TableRow,
-    backend_rows,
-    frontend_rows,
-    matching,
-    table_row,
-)
+from cairn.observe.connection_rows import ConnectionRow, Filter
+from cairn.observe.connection_view import collect
+from cairn.observe.lb_rows import BackendRow, FrontendRow, TableRow
+from cairn.observe.lb_view import backend_rows, frontend_rows, matching, table_row
 
 
 class NoMaps(Exception):

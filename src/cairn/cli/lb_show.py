@@ -17,7 +17,7 @@ from cairn.diagnose.lb_merge import (
     merge_backends,
     merge_frontends,
 )
-from cairn.observe.lb_view import BackendRow, FrontendRow, TableRow, name_of
+from cairn.observe.lb_rows import BackendRow, FrontendRow, TableRow, name_of
 
 ByNode = Mapping[str, Any]
 

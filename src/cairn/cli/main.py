@@ -9,11 +9,13 @@ Invariants  Exit status 0: it holds; 1: it does not; 2: wrong usage. Errors are 
             error, never a traceback, unless CAIRN_TRACEBACK is set.
 """
 
+import gc
 import importlib
 import os
 import sys
 import traceback
 from dataclasses import dataclass
+from typing import Any
 
 from cairn import __version__
 
@@ -99,9 +101,18 @@ def overview() -> str:
     return "\n".join(lines)
 
 
+def _load(command: Command) -> Any:
+    """Return the command's module. What modules make stays: nobody need look for garbage in it."""
+    gc.disable()
+    module = importlib.import_module(command.module)
+    gc.freeze()
+    gc.enable()
+    return module
+
+
 def _run(command: Command, argv: list[str]) -> int:
     try:
-        return int(importlib.import_module(command.module).main(argv) or OK)
+        return int(_load(command).main(argv) or OK)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

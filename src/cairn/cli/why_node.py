@@ -24,7 +24,7 @@ from cairn.desired.proxy import ADMIN, BOOTSTRAP
 from cairn.diagnose.doctor.sessions import FLAPS, LONGER
 from cairn.diagnose.why.parts import NodePart, Peer, SeenFlow
 from cairn.net import parse_address
-from cairn.observe.connection_view import Filter
+from cairn.observe.connection_rows import Filter
 
 RUN, PINS = Path("/run/cairn"), Path("/sys/fs/bpf/cairn")
 WAIT_S = 0.6

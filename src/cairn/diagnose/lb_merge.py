@@ -15,7 +15,7 @@ from cairn.kube.endpoint_slice import EndpointSlice
 from cairn.kube.metadata import Key
 from cairn.kube.node import NodeFacts
 from cairn.kube.service import Service
-from cairn.observe.lb_view import ACTIVE, DRAINING, HERE, BackendRow, FrontendRow, TableRow, name_of
+from cairn.observe.lb_rows import ACTIVE, DRAINING, HERE, BackendRow, FrontendRow, TableRow, name_of
 
 _EJECTED = {DRAINING: "ejected", ACTIVE: "ejected, but no other is left"}
 

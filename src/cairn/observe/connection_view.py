@@ -8,55 +8,19 @@ Cost        rows are made for what the filter lets through, and only as many as 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cairn.abi.address import read_address, write_address
 from cairn.abi.structs import ConnectionFlag, Direction, State
-from cairn.net import Address, Protocol
+from cairn.net import Protocol
+from cairn.observe.connection_rows import ConnectionRow, Filter
 from cairn.observe.expiry import NS_PER_S, identities
-from cairn.observe.lb_view import name_of
+from cairn.observe.lb_rows import name_of
 
 Records = NDArray[np.void]
 STATES = {State.NEW: "new", State.ESTABLISHED: "established", State.CLOSING: "closing"}
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which connections are wanted; None: any."""
-
-    vip: Address | None = None
-    """Of this frontend address."""
-    client: Address | None = None
-    """Of this client."""
-    backend: Address | None = None
-    """At this backend."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionRow:
-    """One connection."""
-
-    protocol: str
-    client: str
-    frontend: str
-    backend: str
-    state: str
-    """new, established, closing; of UDP: unanswered, answered."""
-    handed_over: bool
-    """Whether this node only passes it on: another node serves it and knows its answers."""
-    age_s: int
-    """Since its first packet."""
-    idle_s: int
-    """Since its last, of either side."""
-    packets: int
-    """From the client."""
-    octets: int
-    answer_packets: int
-    """From the backend; 0 for one handed over, whose answers do not pass here."""
-    answer_octets: int
 
 
 class Connections:

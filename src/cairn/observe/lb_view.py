@@ -2,8 +2,6 @@
 
     entries of services, service_slots, backends, backend_counters, nodes, Maglev tables  ->  rows
 
-Shapes      every row is a frozen dataclass of texts and numbers: JSON as it stands
-Units       ages in seconds
 Not here    connections (connection_view.py); names of Services, which the maps do not know
             (diagnose.lb_names)
 """
@@ -11,7 +9,6 @@ Not here    connections (connection_view.py); names of Services, which the maps 
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +17,16 @@ from cairn.abi import structs
 from cairn.abi.structs import BackendFlag, ServiceFlag
 from cairn.net import Address, L4Address, Protocol
 from cairn.observe.flow_hash import hash_client, hash_flow, slot_of
-
-HERE = "here"
-"""Stands for the node whose maps were read."""
-ACTIVE, DRAINING, UNUSED = "active", "draining", "unused"
+from cairn.observe.lb_rows import (
+    ACTIVE,
+    DRAINING,
+    HERE,
+    UNUSED,
+    BackendRow,
+    FrontendRow,
+    TableRow,
+    name_of,
+)
 
 Entries = Iterable[tuple[bytes, bytes]]
 
@@ -33,71 +36,6 @@ WORDS = {
     ServiceFlag.SOCKET_LOCAL: "socket-local",
     ServiceFlag.SOURCE_RANGES: "source-ranges",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class FrontendRow:
-    """One address and port at which a Service is reached."""
-
-    address: str
-    """0.0.0.0 or ::, where node ports listen, is every node's."""
-    port: int
-    protocol: str
-    ready: int
-    """Backends that take new connections."""
-    local: int
-    """Those of them on this node."""
-    flags: tuple[str, ...]
-    """What the Service asks for: affinity, local, socket-local, source-ranges."""
-    affinity_s: int
-    """How long an idle client keeps its backend; 0 without affinity."""
-
-
-@dataclass(frozen=True, slots=True)
-class BackendRow:
-    """One place that serves connections."""
-
-    address: str
-    port: int
-    node: str
-    """Address of its node; `here` for this one; empty if no node of Cairn has it."""
-    state: str
-    """active; draining: keeps what it has; unused: no frontend chooses it."""
-    frontends: tuple[str, ...]
-    """Those that choose it for new connections."""
-    opened: int
-    """Connections that began, as this node served them."""
-    answered: int
-    """Of these: answered."""
-    refused: int
-    """Of these: refused by a reset."""
-    reset: int
-    """Of these: reset by the backend later."""
-
-
-@dataclass(frozen=True, slots=True)
-class BackendName:
-    """What people call a backend."""
-
-    address: str
-    """Address and port."""
-    service: str
-    """Services that use it, as namespace/name, with commas."""
-
-
-@dataclass(frozen=True, slots=True)
-class TableRow:
-    """One Maglev table."""
-
-    frontend: str
-    size: int
-    """Slots."""
-    digest: str
-    """Equal on nodes that choose alike."""
-    shares: dict[str, int]
-    """Slots by backend."""
-    chosen: str
-    """The backend of the client that was asked about; empty if none was."""
 
 
 def frontend_rows(services: Entries) -> list[FrontendRow]:
@@ -217,11 +155,6 @@ def _frontend(octets: bytes) -> L4Address:
 
 def _name(backend: structs.Backend | None, number: int) -> str:
     return f"backend {number}" if backend is None else name_of(backend.address, backend.port)
-
-
-def name_of(address: Address | str, port: int) -> str:
-    """Return an address with a port as people write it: IPv6 in brackets."""
-    return f"[{address}]:{port}" if ":" in str(address) else f"{address}:{port}"
 
 
 def _number(octets: bytes) -> int:

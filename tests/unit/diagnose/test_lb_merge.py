@@ -4,7 +4,7 @@ from cairn.desired.load_balancer import Backend, Frontend, Kind
 from cairn.diagnose.lb_merge import Names, differing, merge_backends, merge_frontends, names_of
 from cairn.kube.node import NodeFacts
 from cairn.net import L4Address, Protocol, parse_address
-from cairn.observe.lb_view import HERE, BackendRow, FrontendRow, TableRow
+from cairn.observe.lb_rows import HERE, BackendRow, FrontendRow, TableRow
 
 FRONTEND = "192.0.2.100:80/TCP"
 POD = L4Address(parse_address("10.244.2.5"), Protocol.TCP, 8080)

@@ -7,7 +7,8 @@ from connections import CLIENT, NOW_NS, POD, VIP, Flow
 from cairn.abi.records import CONNECTION, TUPLE
 from cairn.abi.structs import State
 from cairn.net import Protocol, parse_address
-from cairn.observe.connection_view import ConnectionRow, Filter, collect
+from cairn.observe.connection_rows import ConnectionRow, Filter
+from cairn.observe.connection_view import collect
 
 SIX = parse_address("2001:db8::7")
 

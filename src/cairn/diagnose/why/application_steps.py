@@ -12,7 +12,7 @@ from cairn.diagnose.why.question import Question, Role
 from cairn.diagnose.why.service_steps import wrong_target_port
 from cairn.diagnose.why.step import Step, broken, found, ok, skipped, unknown, warn
 from cairn.net import Protocol, parse_address
-from cairn.observe.lb_view import name_of
+from cairn.observe.lb_rows import name_of
 
 REFUSED = "refused"
 PAYLOAD_BYTES = 1472

@@ -24,7 +24,7 @@ from cairn.diagnose.why.question import Question, Role
 from cairn.diagnose.why.step import Step, broken, found, ok, skipped, unknown, warn
 from cairn.kube.node import ejections_of
 from cairn.net import L4Address
-from cairn.observe.lb_view import name_of
+from cairn.observe.lb_rows import name_of
 
 
 def concerned(asked: Question, facts: Facts) -> list[str]:

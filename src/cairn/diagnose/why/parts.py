@@ -10,7 +10,7 @@ Not here    Asking (cli.why_collect, cli.why_node).
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cairn.observe.connection_view import ConnectionRow
+from cairn.observe.connection_rows import ConnectionRow
 
 
 @dataclass(frozen=True, slots=True)
