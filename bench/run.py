@@ -25,6 +25,8 @@ import ecmp
 import flood
 import flow_events
 import flow_history
+import flow_query
+import flow_rate
 import ipam
 import l7
 import lab_up
@@ -53,6 +55,8 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "uplink": uplink.run,
     "policy": policy.run,
     "flow-events": flow_events.run,
+    "flow-query": flow_query.run,
+    "flow-rate": flow_rate.run,
     "maglev": maglev.run,
     "metrics_scrape": metrics_scrape.run,
     "ecmp": ecmp.run,

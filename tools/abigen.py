@@ -49,6 +49,7 @@ MODULES = (
     "policy",
     "rate",
     "service",
+    "trace",
     "types",
 )
 

@@ -18,6 +18,7 @@
 #include <cairn/policy.h>
 #include <cairn/rate.h>
 #include <cairn/service.h>
+#include <cairn/trace.h>
 
 #define CAIRN_MAP(name, map_type, entries, key_type, value_type, flags)                            \
 	struct {                                                                                   \
@@ -78,14 +79,18 @@ CAIRN_MAP(policy_buckets, BPF_MAP_TYPE_LRU_HASH, 16384, struct cairn_rate_key, s
 	  0);
 
 /* How many events of a drop reason, or of another kind, this CPU has told in the present interval, and
- * how many it has not told since the last. Kinds lie behind the reasons. */
+ * how many it has not told since the last. Kinds lie behind the reasons, the kernel's own reasons behind
+ * the kinds. */
 struct event_gate {
 	__u64 since_ns;
 	__u32 count;
 	__u32 suppressed;
 };
-#define EVENT_GATES (CAIRN_VERDICT_SPACE + 16)
+#define EVENT_KINDS 16
+#define EVENT_GATES (CAIRN_VERDICT_SPACE + EVENT_KINDS + CAIRN_KERNEL_REASONS)
 CAIRN_MAP(event_gates, BPF_MAP_TYPE_PERCPU_ARRAY, EVENT_GATES, __u32, struct event_gate, 0);
+
+CAIRN_MAP(trace_filters, BPF_MAP_TYPE_ARRAY, CAIRN_TRACE_ROWS, __u32, struct cairn_trace_filter, 0);
 
 /* How often something was done in the present second, on this CPU. */
 struct limit {

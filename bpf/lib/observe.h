@@ -11,6 +11,43 @@
 #define TCX_NEXT -1
 #define TCX_DROP 2
 
+/* What a trace knows of the packet that this CPU judges; no program interrupts another. */
+struct trace_note {
+	struct packet before;
+	struct packet after;
+	__u32 verdict; /* cairn_verdict, as counted; CAIRN_PASS if nothing was */
+	__u32 rule;
+	bool read;
+	bool read_after;
+	bool matched;
+};
+CAIRN_MAP(trace_notes, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct trace_note, 0);
+
+static __always_inline bool tracing(void)
+{
+	return cairn_config.flags & CAIRN_CONFIG_TRACE;
+}
+
+/* Returns NULL never, as the verifier cannot know. */
+static __always_inline struct trace_note *trace_note_now(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&trace_notes, &zero);
+}
+
+static __always_inline void trace_note_verdict(enum cairn_point point, enum cairn_verdict verdict)
+{
+	struct trace_note *note;
+
+	/* A socket's program runs where a packet's may interrupt it. */
+	if (!tracing() || point == CAIRN_POINT_SOCKET || verdict == CAIRN_EVENT_LOST)
+		return;
+	note = trace_note_now();
+	if (note)
+		note->verdict = verdict;
+}
+
 static __always_inline void count(enum cairn_point point, enum cairn_verdict verdict, __u32 octets)
 {
 	__u32 index = point * CAIRN_VERDICT_SPACE + verdict;
@@ -20,6 +57,7 @@ static __always_inline void count(enum cairn_point point, enum cairn_verdict ver
 		metric->packets++;
 		metric->octets += octets;
 	}
+	trace_note_verdict(point, verdict);
 }
 
 static __always_inline bool events_on(void)
@@ -33,18 +71,16 @@ static __always_inline __u32 event_gate_of(enum cairn_event_kind kind, __u32 ver
 	return kind == CAIRN_EVENT_KIND_DROP ? verdict : CAIRN_VERDICT_SPACE + kind;
 }
 
-/* Room in the ring for an event, with what is known of all; NULL if its kind has told enough on this CPU,
- * or the ring is full. What was not told is counted in the next that is.
+/* Room in the ring for an event, with what is known of all; NULL if @most of those that are counted with
+ * it have been told on this CPU, or the ring is full. What was not told is counted in the next that is.
  *
+ * @index  its gate
  * @place  point << 8 | verdict
  */
-static __always_inline struct cairn_event *event_begin(enum cairn_event_kind kind, __u32 place,
-						       __u32 octets)
+static __always_inline struct cairn_event *event_begin_at(__u32 index, __u32 most,
+							  enum cairn_event_kind kind, __u32 place,
+							  __u32 octets)
 {
-	__u32 index = event_gate_of(kind, place & 0xff);
-	__u32 most = kind == CAIRN_EVENT_KIND_DROP || kind == CAIRN_EVENT_KIND_AUDITED
-			     ? cairn_config.drop_events
-			     : cairn_config.connection_events;
 	struct event_gate *gate = bpf_map_lookup_elem(&event_gates, &index);
 	__u64 now = bpf_ktime_get_ns();
 	struct cairn_event *event;
@@ -76,6 +112,18 @@ static __always_inline struct cairn_event *event_begin(enum cairn_event_kind kin
 	return event;
 }
 
+/* Likewise, of a kind that has a gate of its own. */
+static __always_inline struct cairn_event *event_begin(enum cairn_event_kind kind, __u32 place,
+						       __u32 octets)
+{
+	__u32 most = kind == CAIRN_EVENT_KIND_DROP || kind == CAIRN_EVENT_KIND_AUDITED ||
+				     kind == CAIRN_EVENT_KIND_PACKET
+			     ? cairn_config.drop_events
+			     : cairn_config.connection_events;
+
+	return event_begin_at(event_gate_of(kind, place & 0xff), most, kind, place, octets);
+}
+
 static __always_inline void event_of_packet(struct cairn_event *event, const struct packet *p)
 {
 	event->source = p->tuple.source;
@@ -101,6 +149,12 @@ __noinline int observe_packet(struct packet *p, __u32 place, __u32 ifindex, __u3
 
 	if (!p)
 		return 0;
+	if (tracing()) {
+		struct trace_note *note = trace_note_now();
+
+		if (note)
+			note->rule = rule;
+	}
 	event = event_begin(CAIRN_EVENT_KIND_DROP, place, octets);
 	if (!event)
 		return 0;

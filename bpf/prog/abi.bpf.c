@@ -15,6 +15,7 @@
 #include <cairn/policy.h>
 #include <cairn/rate.h>
 #include <cairn/service.h>
+#include <cairn/trace.h>
 
 #define EXPORT(kind, name) kind cairn_##name abi_##name SEC(".data.abi")
 
@@ -56,10 +57,13 @@ EXPORT(struct, rule_counters);
 EXPORT(struct, policy_state);
 EXPORT(struct, rate_at);
 EXPORT(struct, policy_rate);
+EXPORT(struct, trace_filter);
 EXPORT(enum, verdict);
 EXPORT(enum, point);
 EXPORT(enum, event_kind);
 EXPORT(enum, event_flag);
+EXPORT(enum, netns);
+EXPORT(enum, kernel_telling);
 EXPORT(enum, direction);
 EXPORT(enum, state);
 EXPORT(enum, connection_flag);

@@ -10,6 +10,7 @@
  */
 #include "../lib/identity.h"
 #include "../lib/overlay.h"
+#include "../lib/trace.h"
 
 #define HERE CAIRN_POINT_HOST
 
@@ -38,8 +39,7 @@ static __always_inline bool is_multicast(const struct cairn_addr *address)
 	return (address->word[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000);
 }
 
-SEC("tc")
-int overlay_egress(struct __sk_buff *skb)
+static __always_inline int decide(struct __sk_buff *skb)
 {
 	struct packet p = {};
 	struct cairn_node *node = NULL;
@@ -55,6 +55,13 @@ int overlay_egress(struct __sk_buff *skb)
 	if (overlay_address(skb, node) < 0)
 		return drop(skb, &p, HERE, CAIRN_DROP_TUNNEL_FAILED);
 	return forward(skb, HERE, CAIRN_TO_TUNNEL, TCX_NEXT);
+}
+
+SEC("tc")
+int overlay_egress(struct __sk_buff *skb)
+{
+	trace_begin(skb);
+	return trace_end(skb, HERE, decide(skb));
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -10,6 +10,7 @@
  * Nobody asks by ARP or ND here: the device has neither.
  */
 #include "../lib/serve.h"
+#include "../lib/trace.h"
 
 #define HERE CAIRN_POINT_OVERLAY
 
@@ -28,8 +29,7 @@ static __always_inline bool came_from_node(struct __sk_buff *skb)
 	return key.tunnel_id == OVERLAY_VNI && bpf_map_lookup_elem(&tunnels, &sender);
 }
 
-SEC("tc")
-int overlay_ingress(struct __sk_buff *skb)
+static __always_inline int decide(struct __sk_buff *skb)
 {
 	struct packet p = {};
 	enum cairn_verdict verdict = CAIRN_DROP_TUNNEL;
@@ -56,6 +56,13 @@ int overlay_ingress(struct __sk_buff *skb)
 	if (pod)
 		return enter_pod(skb, &p, HERE, pod);
 	return enter_node(skb, &p, HERE);
+}
+
+SEC("tc")
+int overlay_ingress(struct __sk_buff *skb)
+{
+	trace_begin(skb);
+	return trace_end(skb, HERE, decide(skb));
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -11,6 +11,7 @@
  *                                                        where packets come in can a socket be given one
  */
 #include "../lib/host.h"
+#include "../lib/trace.h"
 
 #define HERE CAIRN_POINT_HOST
 
@@ -34,8 +35,7 @@ static __always_inline int turn_back(struct __sk_buff *skb)
 	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
 }
 
-SEC("tc")
-int pod_egress(struct __sk_buff *skb)
+static __always_inline int decide(struct __sk_buff *skb)
 {
 	struct cairn_endpoint *pod, *source;
 	struct packet p = {};
@@ -70,6 +70,13 @@ int pod_egress(struct __sk_buff *skb)
 	if (verdict == CAIRN_TO_PROXY)
 		return turn_back(skb);
 	return verdict == CAIRN_PASS ? TCX_NEXT : police_drop(skb, &p, w, verdict);
+}
+
+SEC("tc")
+int pod_egress(struct __sk_buff *skb)
+{
+	trace_begin(skb);
+	return trace_end(skb, HERE, decide(skb));
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

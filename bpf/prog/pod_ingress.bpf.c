@@ -21,6 +21,7 @@
 #include "../lib/ping.h"
 #include "../lib/refuse.h"
 #include "../lib/reply.h"
+#include "../lib/trace.h"
 
 #define HERE CAIRN_POINT_POD
 
@@ -171,8 +172,7 @@ static __always_inline int take_back(struct __sk_buff *skb, struct packet *p)
 	return police(skb, p, w, &action) ? drop(skb, p, HERE, CAIRN_DROP_PROXY_GONE) : action;
 }
 
-SEC("tc")
-int pod_ingress(struct __sk_buff *skb)
+static __always_inline int decide(struct __sk_buff *skb)
 {
 	struct packet p = {};
 	struct cairn_endpoint *sender = NULL, *pod;
@@ -203,6 +203,13 @@ int pod_ingress(struct __sk_buff *skb)
 	if (is_inside(skb, &p, pod, &action))
 		return action;
 	return verdict == CAIRN_REPLY ? send_reply(skb) : send_outside(skb, &p);
+}
+
+SEC("tc")
+int pod_ingress(struct __sk_buff *skb)
+{
+	trace_begin(skb);
+	return trace_end(skb, HERE, decide(skb));
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -11,6 +11,7 @@
  */
 #include "../lib/reply.h"
 #include "../lib/serve.h"
+#include "../lib/trace.h"
 
 #define HERE CAIRN_POINT_HOST
 
@@ -47,8 +48,7 @@ static __always_inline bool is_proxy_answer(const struct packet *p)
 	       bpf_map_lookup_elem(&endpoints, &p->tuple.source);
 }
 
-SEC("tc")
-int uplink_egress(struct __sk_buff *skb)
+static __always_inline int decide(struct __sk_buff *skb)
 {
 	struct packet p = {};
 	enum cairn_verdict verdict;
@@ -73,6 +73,13 @@ int uplink_egress(struct __sk_buff *skb)
 	    !bpf_map_lookup_elem(&vips, &p.tuple.destination))
 		return drop(skb, &p, HERE, CAIRN_DROP_NO_ADDRESS);
 	return TCX_NEXT;
+}
+
+SEC("tc")
+int uplink_egress(struct __sk_buff *skb)
+{
+	trace_begin(skb);
+	return trace_end(skb, HERE, decide(skb));
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -22,6 +22,7 @@
  * so does everything else but the Ethernet header.
  */
 #include "../lib/serve.h"
+#include "../lib/trace.h"
 
 #define HERE CAIRN_POINT_UPLINK
 
@@ -49,8 +50,7 @@ static __always_inline bool is_for_another(struct __sk_buff *skb)
 	return false;
 }
 
-SEC("tc")
-int uplink_ingress(struct __sk_buff *skb)
+static __always_inline int decide(struct __sk_buff *skb)
 {
 	struct packet p = {};
 
@@ -88,6 +88,13 @@ int uplink_ingress(struct __sk_buff *skb)
 	if (is_free_address(&p.tuple.destination))
 		return refuse(skb, &p, HERE, CAIRN_DROP_NO_ADDRESS, REFUSED_ADDRESS);
 	return enter_node(skb, &p, HERE);
+}
+
+SEC("tc")
+int uplink_ingress(struct __sk_buff *skb)
+{
+	trace_begin(skb);
+	return trace_end(skb, HERE, decide(skb));
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -14,6 +14,11 @@ from cairn.kube.policy.mark import marks_of
 PREFIX = "192.168.1.100/32"
 NOW_AT = 1000.0
 YEAR_S = 365 * 86_400.0
+DNS = {
+    "kind": "Service",
+    "metadata": {"name": "kube-dns", "namespace": "kube-system"},
+    "spec": {"type": "ClusterIP", "ports": [{"port": 53, "protocol": "UDP"}]},
+}
 POLICY = {
     "kind": "CiliumNetworkPolicy",
     "apiVersion": "cilium.io/v2",
@@ -192,7 +197,7 @@ def healthy() -> dict[str, Any]:
             "objects": {
                 "Node": [node_object(n, a) for n, a in nodes.items()],
                 "Pod": [web, *agents, operator],
-                "Service": [service],
+                "Service": [service, DNS],
                 "EndpointSlice": [slices],
                 "CiliumLoadBalancerIPPool": [pool],
                 "CiliumNode": cilium_nodes,

@@ -13,6 +13,7 @@ import pytest
 
 from cairn.abi.records import EVENT
 from cairn.abi.structs import Config
+from cairn.apply.program_state import program_states
 from cairn.libbpf import (
     AttachType,
     BpfError,
@@ -197,6 +198,21 @@ def test_a_pinned_link_is_updated_in_place_and_remade_when_dead(bpffs: Path) -> 
             link = namespace.call_in(name, attach, first, AttachType.TCX_INGRESS, 1, pin)
             assert (link.program_id, link.target) == (first.id, 1)
             link.close()
+
+
+def test_a_program_that_is_not_ours_is_named(bpffs: Path) -> None:
+    name = f"ct-{os.getpid()}-{secrets.token_hex(3)}"
+    hooks = {"empty": AttachType.TCX_INGRESS, "uplink_ingress": AttachType.TCX_EGRESS}
+    with load_object(OBJECTS / "empty.o") as loaded, namespace.temporary(name):
+        program = loaded.programs["empty"]
+        for pin, hook in hooks.items():
+            namespace.call_in(name, attach, program, hook, 1, bpffs / "links" / pin).close()
+        with Link.open_pinned(bpffs / "links" / "empty") as link:
+            assert link.program_name == "empty"
+        states = program_states(bpffs)
+        assert all(state.attached for state in states)
+        found = {state.name: state.program for state in states}
+        assert found == {"empty": "", "uplink_ingress": "empty"}
 
 
 def test_a_cgroup_link_is_updated_in_place(bpffs: Path) -> None:

@@ -87,7 +87,7 @@ async def test_what_packets_did(trial: Trial, tmp_path: Path) -> None:
     assert page["cairn_packets_total", ("uplink", "HANDED_OVER")] == 1
     assert page["cairn_octets_total", ("uplink", "TO_BACKEND")] > 40
     assert page["cairn_map_entries", ("conntrack",)] == 3
-    assert page["cairn_map_max_entries", ("conntrack",)] == 1024
+    assert page["cairn_map_max_entries", ("refuses", "conntrack")] == 1024
     assert page["cairn_connections", ("opening",)] == 1
     assert page["cairn_connections", ("datagrams",)] == 1
     assert page["cairn_backend_opened_total", (f"10.244.1.{LOCAL_ID}:8080", "default/web")] == 1

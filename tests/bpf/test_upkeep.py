@@ -103,6 +103,30 @@ def test_a_map_far_from_full_is_counted_seldom(maps: dict[str, Map]) -> None:
     assert [fill.entries for fill in usage.refresh()] == [13], "while it fills, often"
 
 
+def test_a_write_that_was_refused_has_all_maps_counted(maps: dict[str, Map]) -> None:
+    refused = [False]
+    upkeep = Upkeep(maps, lambda _: None, lambda: refused[0])
+
+    def backends() -> int:
+        upkeep.once()
+        return next(fill.entries for fill in upkeep.fills if fill.name == "backends")
+
+    def put_backends(first: int) -> None:
+        for number in range(first, first + 4):
+            maps["backends"].update(number.to_bytes(4, "little"), bytes(24))
+
+    assert backends() == 1
+    put_backends(2)
+    assert backends() == 1, "not yet"
+    refused[0] = True
+    assert backends() == 5
+    refused[0] = False
+    put_backends(6)
+    assert backends() == 9, "how it is afterwards"
+    put_backends(10)
+    assert backends() == 9
+
+
 def test_more_entries_than_one_batch_brings() -> None:
     with Map.create(MapShape(MapType.HASH, 4, 4, 9000, 1), "many") as many:
         keys = b"".join(number.to_bytes(4, "little") for number in range(5000))

@@ -103,12 +103,19 @@ class XdpTrial:
 
 @contextlib.contextmanager
 def beside(
-    node: trial.Trial, *, hand_over: bool = True, entries_per_s: int = 0, events: bool = False
+    node: trial.Trial,
+    *,
+    hand_over: bool = True,
+    entries_per_s: int = 0,
+    events: bool = False,
+    trace: bool = False,
 ) -> Iterator[XdpTrial]:
     """Load the XDP program on the node's maps."""
     flags = ConfigFlag.XDP_HAND_OVER if hand_over else ConfigFlag(0)
     if events:
         flags |= ConfigFlag.EVENTS
+    if trace:
+        flags |= ConfigFlag.TRACE
     config = Config(
         ip_address(trial.NODE), ip_address(trial.NODE6), trial.LOOPBACK, flags,
         entries_per_s, trial.UPLINK, 1_000, 20_000, 0,

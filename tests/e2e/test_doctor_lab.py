@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import pytest
-from lab_run import LabRun, wait_for
+from lab_run import PYTHON, VIP, LabRun, wait_for
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
 
@@ -58,6 +58,34 @@ def test_selector_without_pods_is_named_first(lab: LabRun) -> None:
     finally:
         choose("web-app")
     wait_for("the doctor to find nothing", lambda: heavy(lab) == [], within_s=30)
+
+
+FORGET = """
+import sys
+from pathlib import Path
+from cairn.abi.address import write_address
+from cairn.libbpf import Map
+from cairn.net import parse_address
+name, address = sys.argv[1:]
+with Map.open_pinned(Path("/sys/fs/bpf/cairn") / name) as table:
+    table.delete(write_address(parse_address(address)))
+"""
+
+
+def test_maps_that_somebody_changed_are_named_and_the_mend_works(lab: LabRun) -> None:
+    pods = lab.get("pods", "-l", "app=web-app")["items"]
+    (pod,) = [one for one in pods if one["spec"]["nodeName"] == "node-2"]
+    forget = (PYTHON, "-c", FORGET)
+    lab.on("node-2", *forget, "vips", VIP)
+    lab.on("node-2", *forget, "endpoints", pod["status"]["podIP"])
+    said = doctor(lab)["findings"]
+    drifted = {f["code"]: f for f in said if f["code"] in ("CRN-405", "CRN-406")}
+    assert {f["subject"] for f in drifted.values()} == {"node node-2"}
+    assert VIP in drifted["CRN-405"]["cause"]
+    assert f"default/{pod['metadata']['name']}" in drifted["CRN-406"]["cause"]
+    command = drifted["CRN-405"]["mend"].partition(" (")[0]
+    lab.kubectl(*command.split()[1:])
+    wait_for("the doctor to find nothing", lambda: heavy(lab) == [], within_s=40)
 
 
 def test_page_is_printed(lab: LabRun) -> None:

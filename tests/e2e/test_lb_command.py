@@ -163,7 +163,7 @@ def test_metrics_of_a_node(lab: LabRun) -> None:
     lab.web()
     for name in (
         'cairn_packets_total{point="uplink",verdict="PASS"}',
-        'cairn_map_max_entries{map="conntrack"}',
+        'cairn_map_max_entries{full="refuses",map="conntrack"}',
         'cairn_map_entries{map="services"}',
         'cairn_program_attached{program="uplink_ingress"}',
         "process_resident_memory_bytes",

@@ -68,6 +68,15 @@ def test_a_probe_is_told_from_what_would_be_allowed(lab: LabRun) -> None:
     assert "it connects" in said["probe"]
     assert "would be allowed" in said["policy"] or "would be" in said["policy"]
     assert said["connections"].startswith("seen:"), said["connections"]
+    wait_for("the flow of the probe", lambda: _flows(lab, "client-1", VIP))
+
+
+def _flows(lab: LabRun, *words: str, what: str = "forwarded", works: bool = True) -> str:
+    """Return what was seen, once that is said."""
+    found = why(lab, *words, works=works)
+    told = next(one["evidence"] for one in found["steps"] if one["name"] == "flows")
+    assert "CRN-653" not in codes(found)
+    return told if told.startswith("was seen: ") and what in told else ""
 
 
 def test_a_client_of_the_nodes_subnet_asks_by_arp(lab: LabRun) -> None:
@@ -115,6 +124,13 @@ def test_a_policy_that_denies_is_the_cause_with_its_rule(lab: LabRun, denied: st
         lambda: _failed(lab, "production/web-app", "production/database", "--probe"),
     )
     assert codes(probed)[0] == "CRN-651"
+    seen = wait_for(
+        "the flow that was dropped",
+        lambda: _flows(
+            lab, "production/web-app", "production/database", what="dropped at", works=False
+        ),
+    )
+    assert f"by policy {denied}" in seen
     allowed = why(lab, "production/nginx-ingress", "production/database")
     assert codes(allowed) == []
 

@@ -7,6 +7,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,6 +144,34 @@ def test_exec_in_a_pod_that_is_not_there(bed: KubeletBed) -> None:
 def test_lab_record_names_the_processes(bed: KubeletBed) -> None:
     record = bed.lab.pod_record("default", "box").read_text()
     assert '"pids": {"main": ' in record
+
+
+FORWARD = """
+import sys
+from kubernetes import client, config
+from kubernetes.stream import portforward
+
+config.load_kube_config(sys.argv[1])
+api = client.CoreV1Api()
+for port in (8080, 81):
+    forward = portforward(api.connect_get_namespaced_pod_portforward, "web", "default",
+                          ports=str(port))
+    socket = forward.socket(port)
+    socket.setblocking(True)
+    socket.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+    answer = b""
+    while part := socket.recv(4096):
+        answer += part
+    print(port, b"pod: web" in answer, forward.error(port))
+"""
+"""By the Kubernetes project's own Python client, which speaks v4.channel.k8s.io."""
+
+
+def test_port_forward_by_channels_of_a_websocket(bed: KubeletBed) -> None:
+    done = bed.run(sys.executable, "-c", FORWARD, str(bed.kubeconfig))
+    lines = done.stdout.splitlines()
+    assert lines[0] == "8080 True None", done.stderr
+    assert lines[1].startswith("81 False port 81 of the pod: ")
 
 
 def on_terminal(bed: KubeletBed, tool: str, typed: bytes) -> tuple[str, int]:

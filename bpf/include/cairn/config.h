@@ -11,6 +11,7 @@
 enum cairn_config_flag {
 	CAIRN_CONFIG_XDP_HAND_OVER = 1, /* the XDP program hands over itself; else it only drops */
 	CAIRN_CONFIG_EVENTS = 2, /* connections of every pod become events, policy or not */
+	CAIRN_CONFIG_TRACE = 4, /* packets that fit a row of `trace_filters` become events */
 };
 
 struct cairn_config {

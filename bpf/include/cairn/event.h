@@ -3,6 +3,8 @@
  *
  * map             type          key                       value
  * metrics         PERCPU_ARRAY  __u32 point*128 + verdict  cairn_metric
+ * watched_netns   HASH          __u32 inode of a network  __u32 cairn_netns
+ *                               namespace
  * events          RINGBUF       -                         cairn_event records
  *
  * Every packet that a program saw is counted under exactly one verdict of
@@ -24,10 +26,26 @@ enum cairn_point {
 	CAIRN_POINT_HOST = 3, /* leaving the node's own stack, over the uplink or into a pod */
 	CAIRN_POINT_OVERLAY = 4, /* arriving through the overlay */
 	CAIRN_POINT_XDP = 5, /* arriving on the uplink, before the kernel makes a packet of it */
+	CAIRN_POINT_KERNEL = 6, /* anywhere in the kernel's own network stack, of the node or a pod */
 };
 
-#define CAIRN_POINTS 6
+#define CAIRN_POINTS 7
 #define CAIRN_VERDICT_SPACE 128
+#define CAIRN_KERNEL_REASONS 256
+
+/* Whose network namespace it is; drops of the kernel in others are not ours to tell. */
+enum cairn_netns {
+	CAIRN_NETNS_NODE = 1,
+	CAIRN_NETNS_POD = 2,
+};
+
+/* What is done about a drop of the kernel, by its reason. */
+enum cairn_kernel_telling {
+	CAIRN_KERNEL_IGNORED = 0,
+	CAIRN_KERNEL_TOLD = 1,
+	CAIRN_KERNEL_TOLD_BUT_PONG = 2, /* but of an echo reply, which raw sockets got a copy of */
+	CAIRN_KERNEL_TOLD_ON_ITS_WAY = 3, /* unless it had reached TCP or UDP, which say no why in health */
+};
 
 struct cairn_metric {
 	__u64 packets;
@@ -62,12 +80,12 @@ struct cairn_event {
 	__u64 time_ns; /* CLOCK_MONOTONIC */
 	struct cairn_addr source;
 	struct cairn_addr destination;
-	struct cairn_addr translated; /* what the destination becomes; :: if nothing */
+	struct cairn_addr translated; /* what the destination becomes, of PACKET with REPLY the source; :: if nothing */
 	__u64 packets; /* CLOSED: as its opener sent them */
 	__u64 octets;
 	__u64 packets_back;
 	__u64 octets_back;
-	__u32 ifindex; /* where the program is attached */
+	__u32 ifindex; /* where the program is attached; of KERNEL_DROP where it was, 0 in a pod */
 	__u32 length; /* octets of the packet; a GSO packet counts whole */
 	__u32 suppressed; /* events of this kind and reason not told before this one, on this CPU */
 	__u32 rule; /* key of `policy_rules` that decided; 0: not a matter of policy */
@@ -76,7 +94,7 @@ struct cairn_event {
 	__be16 source_port;
 	__be16 destination_port;
 	__be16 translated_port;
-	__u16 kernel_reason; /* enum skb_drop_reason of this kernel */
+	__u16 kernel_reason; /* enum skb_drop_reason of this kernel; 255: one beyond */
 	__u8 protocol;
 	__u8 verdict; /* cairn_verdict */
 	__u8 point; /* cairn_point */

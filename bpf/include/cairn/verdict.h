@@ -58,7 +58,8 @@
 	X(DROP_POLICY_DEFAULT, 65, "a policy isolates the pod, and no rule allows it")              \
 	X(DROP_POLICY_PENDING, 66, "the pod's policy is not in force yet: it is closed until then") \
 	X(DROP_PROXY_GONE, 67, "a policy wants the content judged, but the proxy does not listen")  \
-	X(DROP_POLICY_RATE, 68, "the source opens connections faster than a policy allows")
+	X(DROP_POLICY_RATE, 68, "the source opens connections faster than a policy allows")         \
+	X(DROP_KERNEL, 69, "dropped by the kernel itself, for a reason of its own")
 
 enum cairn_verdict {
 #define CAIRN_VERDICT_ENUM(name, value, text) CAIRN_##name = value,

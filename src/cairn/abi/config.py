@@ -24,6 +24,8 @@ class ConfigFlag(IntFlag):
     """The XDP program hands over itself; else it only drops."""
     EVENTS = 2
     """Connections of every pod become events, policy or not."""
+    TRACE = 4
+    """Packets that fit a row of `trace_filters` become events."""
 
 
 @dataclass(frozen=True, slots=True)

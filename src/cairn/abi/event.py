@@ -16,8 +16,9 @@ from typing import ClassVar, Self
 from cairn.abi.address import read_address, write_address
 from cairn.net import Address
 
-POINTS = 6
+POINTS = 7
 VERDICT_SPACE = 128
+KERNEL_REASONS = 256
 
 
 class Point(IntEnum):
@@ -35,6 +36,8 @@ class Point(IntEnum):
     """Arriving through the overlay."""
     XDP = 5
     """Arriving on the uplink, before the kernel makes a packet of it."""
+    KERNEL = 6
+    """Anywhere in the kernel's own network stack, of the node or a pod."""
 
 
 class EventKind(IntEnum):
@@ -75,6 +78,24 @@ class EventFlag(IntFlag):
     """Nothing is known of who opened it."""
 
 
+class Netns(IntEnum):
+    """enum cairn_netns."""
+
+    NODE = 1
+    POD = 2
+
+
+class KernelTelling(IntEnum):
+    """enum cairn_kernel_telling."""
+
+    IGNORED = 0
+    TOLD = 1
+    TOLD_BUT_PONG = 2
+    """But of an echo reply, which raw sockets got a copy of."""
+    TOLD_ON_ITS_WAY = 3
+    """Unless it had reached TCP or UDP, which say no why in health."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """struct cairn_event."""
@@ -84,14 +105,14 @@ class Event:
     source: Address
     destination: Address
     translated: Address
-    """What the destination becomes; :: if nothing."""
+    """What the destination becomes, of PACKET with REPLY the source; :: if nothing."""
     packets: int
     """CLOSED: as its opener sent them."""
     octets: int
     packets_back: int
     octets_back: int
     ifindex: int
-    """Where the program is attached."""
+    """Where the program is attached; of KERNEL_DROP where it was, 0 in a pod."""
     length: int
     """Octets of the packet; a GSO packet counts whole."""
     suppressed: int
@@ -105,7 +126,7 @@ class Event:
     destination_port: int
     translated_port: int
     kernel_reason: int
-    """Enum skb_drop_reason of this kernel."""
+    """Enum skb_drop_reason of this kernel; 255: one beyond."""
     protocol: int
     verdict: int
     """Of `Verdict`."""

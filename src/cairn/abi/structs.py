@@ -25,12 +25,15 @@ from cairn.abi.endpoint import (
     EndpointFlag,
 )
 from cairn.abi.event import (
+    KERNEL_REASONS,
     POINTS,
     VERDICT_SPACE,
     Event,
     EventFlag,
     EventKind,
+    KernelTelling,
     Metric,
+    Netns,
     Point,
 )
 from cairn.abi.flow import (
@@ -90,11 +93,16 @@ from cairn.abi.service import (
     Vip,
     VipFlag,
 )
+from cairn.abi.trace import (
+    TRACE_ROWS,
+    TraceFilter,
+)
 from cairn.abi.types import (
     Mac,
 )
 
 __all__ = [
+    "KERNEL_REASONS",
     "MAGLEV_SIZE",
     "MAGLEV_SMALL_SIZE",
     "MARK_EGRESS_PROXY",
@@ -105,6 +113,7 @@ __all__ = [
     "NAME_PAGES",
     "NAME_SELECTORS",
     "POINTS",
+    "TRACE_ROWS",
     "VERDICT_SPACE",
     "Affinity",
     "AffinityKey",
@@ -127,10 +136,12 @@ __all__ = [
     "Fragment",
     "FragmentKey",
     "Identity",
+    "KernelTelling",
     "Mac",
     "Metric",
     "NameKey",
     "NamePage",
+    "Netns",
     "Node",
     "NodeFlag",
     "Point",
@@ -160,6 +171,7 @@ __all__ = [
     "SocketOrigin",
     "SourceRange",
     "State",
+    "TraceFilter",
     "Tuple",
     "Vip",
     "VipFlag",

@@ -62,6 +62,7 @@ class Verdict(IntEnum):
     DROP_POLICY_PENDING = 66
     DROP_PROXY_GONE = 67
     DROP_POLICY_RATE = 68
+    DROP_KERNEL = 69
 
     @property
     def is_drop(self) -> bool:
@@ -124,4 +125,5 @@ TEXTS: dict[Verdict, str] = {
     Verdict.DROP_POLICY_PENDING: "the pod's policy is not in force yet: it is closed until then",
     Verdict.DROP_PROXY_GONE: "a policy wants the content judged, but the proxy does not listen",
     Verdict.DROP_POLICY_RATE: "the source opens connections faster than a policy allows",
+    Verdict.DROP_KERNEL: "dropped by the kernel itself, for a reason of its own",
 }

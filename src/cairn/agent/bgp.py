@@ -38,6 +38,8 @@ from cairn.net import Address
 
 RECONNECT_S = 0.5
 REFRESH_S = 5.0
+ANSWER_S = 2 * REFRESH_S
+"""A speaker that says nothing for so long, asked every REFRESH_S, hangs."""
 SETTLE_S = 0.05
 SECRETS_NAMESPACE = "kube-system"
 LINE_LIMIT_BYTES = 64 << 20
@@ -135,9 +137,6 @@ class BgpLink:
             self._tell.set()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if not self._reachable:
-            log.info("BGP speaker is back on %s", self._socket)
-        self._reachable = True
         self._told_state = False
         self._tell.set()
         writer.write(b'{"watch":true}\n')
@@ -157,10 +156,22 @@ class BgpLink:
 
     async def _hear_loop(self, reader: asyncio.StreamReader) -> None:
         try:
-            while line := await reader.readline():
+            while line := await self._line(reader):
                 self._hear(msgspec.json.decode(line))
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise Garbled(f"cannot read what it says: {error!r}") from error
+
+    async def _line(self, reader: asyncio.StreamReader) -> bytes:
+        """Return the next line, empty at the end; raises OSError if none comes in time."""
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                line = await reader.readline()
+        except TimeoutError:
+            raise OSError(f"it has not answered for {ANSWER_S:.0f} s") from None
+        if line and not self._reachable:
+            log.info("BGP speaker is back on %s", self._socket)
+            self._reachable = True
+        return line
 
     async def _tell_loop(self, writer: asyncio.StreamWriter) -> None:
         while True:

@@ -63,6 +63,8 @@ class CniServer:
         on_delete: Callable[[PodEndpoint], None],
         admit: Callable[[PodEndpoint], Awaitable[None]],
         report: Callable[[], Any] = dict,
+        flows: Callable[[Mapping[str, Any]], dict[str, Any]] = dict,
+        trace: Callable[[Mapping[str, Any], asyncio.StreamWriter], Awaitable[None]] | None = None,
     ) -> None:
         """Three are called in a thread: `on_create` before a pod's link passes anything, `on_add`
         once it is wired, `on_delete` before it is unwired. `admit` returns when the pod's policy
@@ -76,6 +78,8 @@ class CniServer:
         self._on_delete = on_delete
         self._admit = admit
         self._report = report
+        self._flows = flows
+        self._trace = trace
         self._turn = asyncio.Lock()
 
     async def serve(self, path: Path) -> asyncio.Server:
@@ -87,7 +91,12 @@ class CniServer:
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             line = await reader.readline()
-            reply = await self._reply(_call(line))
+            call = _call(line)
+            if call.get("command") == "TRACE" and self._trace is not None:  # not CNI's either
+                await self._until_gone(reader, self._trace(call, writer))
+                writer.close()
+                return
+            reply = await self._reply(call)
         except (ValueError, OSError) as error:
             reply = _error(CODE_INVALID, f"unreadable CNI call: {error}")
         try:
@@ -98,6 +107,19 @@ class CniServer:
         finally:
             writer.close()
 
+    async def _until_gone(self, reader: asyncio.StreamReader, work: Awaitable[None]) -> None:
+        """Work until it is done, or the caller has gone."""
+        doing = asyncio.ensure_future(work)
+        gone = asyncio.ensure_future(reader.read())
+        try:
+            await asyncio.wait((doing, gone), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (doing, gone):
+                task.cancel()
+            for result in await asyncio.gather(doing, gone, return_exceptions=True):
+                if isinstance(result, Exception):
+                    log.warning("a trace ended: %s", result)
+
     async def _reply(self, call: Mapping[str, Any]) -> dict[str, Any]:
         handlers = {"ADD": self._add, "DEL": self._delete, "CHECK": self._check, "GC": self._gc}
         command = str(call.get("command"))
@@ -105,6 +127,8 @@ class CniServer:
             return {"result": {}}
         if command == "REPORT":  # not CNI's: `cairn report` asks how the agent is
             return self._told()
+        if command == "FLOWS":  # nor is this: `cairn why` asks what was seen
+            return self._flows(call)
         handler = handlers.get(command)
         if handler is None:
             return _error(CODE_INVALID, f"unknown CNI command {command!r}")

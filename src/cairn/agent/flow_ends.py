@@ -14,7 +14,7 @@ from cairn.flow.address import read_octets
 from cairn.flow.columns import Decision, End
 from cairn.kube.metadata import Key
 from cairn.kube.node import NodeFacts
-from cairn.kube.policy.rule import Direction, RuleRef
+from cairn.kube.policy.rule import Direction, PolicyRef, RuleRef
 from cairn.kube.service import Service
 from cairn.net import Address
 from cairn.observe.flow_records import Known
@@ -104,13 +104,18 @@ class FlowEnds:
 def decision_of(ref: RuleRef) -> Decision:
     """Return what a rule is called in flows."""
     policy = ref.policy
-    labels = (
+    egress = ref.path.startswith(Direction.EGRESS.value)
+    labels = labels_of_policy(policy)
+    return Decision(policy.kind, policy.namespace, policy.name, ref.path, egress, labels)
+
+
+def labels_of_policy(policy: PolicyRef) -> tuple[str, ...]:
+    """Return the labels that name a policy."""
+    return (
         f"k8s:io.cilium.k8s.policy.derived-from={policy.kind}",
         f"k8s:io.cilium.k8s.policy.name={policy.name}",
         *((f"k8s:io.cilium.k8s.policy.namespace={policy.namespace}",) if policy.namespace else ()),
     )
-    egress = ref.path.startswith(Direction.EGRESS.value)
-    return Decision(policy.kind, policy.namespace, policy.name, ref.path, egress, labels)
 
 
 def _label(key: str, value: str) -> str:

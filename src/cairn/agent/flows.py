@@ -3,17 +3,20 @@
     ring buffer, access log, DNS proxy  ->  FlowRecords  ->  FlowFeed, drop log, counts
 
 Start       at once: what the ring holds from before is told with the names of now
-Invariants  The ring is emptied every PAUSE_S, and sooner when it wakes us. What it had no room for
+Invariants  The ring is emptied every PAUSE_S, and sooner when much comes: at half its room it could
+            wait for a busy processor no longer. What it had no room for
             the data plane counts; each second these become flows of kind LOST.
             One failure to read ends nothing: it is said once and tried again.
-Cost        0.3 us an event, besides reading the ring (bench/flow_query.py)
+Cost        0.3 us an event (bench/flow_query.py); 0.9 us from the ring to a relay's socket, with
+            reading, counting and serving it (bench/flow_rate.py)
 """
 
 import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +30,12 @@ from cairn.agent.flow_ends import FlowEnds
 from cairn.agent.flow_feed import FlowFeed
 from cairn.agent.flow_names import LearntNames
 from cairn.agent.lookup_watch import watch_lookups
+from cairn.agent.tracer import Tracer
+from cairn.apply.kernel_watch import KernelWatch
+from cairn.desired.endpoint import PodEndpoint
 from cairn.dns.lookup import Lookup
 from cairn.flow.address import Records
-from cairn.flow.columns import Batch
+from cairn.flow.columns import Batch, FlowKind
 from cairn.libbpf import BpfError, Map
 from cairn.libbpf.ring import Ring
 from cairn.observe.access_log import Line
@@ -37,6 +43,9 @@ from cairn.observe.flow_records import FlowRecords
 from cairn.observe.flow_requests import Made, of_lookups, of_requests
 
 PAUSE_S = 0.1
+SHORTEST_S = 0.02
+AT_ONCE = 4096
+"""Events that a pause should bring, at the most: an eighth of the ring."""
 LOOK_S = 1.0
 """Between looks at what was lost, at Services, nodes and interfaces."""
 CAPACITY = 65_536
@@ -57,11 +66,16 @@ class Flows:
         *,
         drops: DropLog,
         capacity: int,
+        kernel: KernelWatch,
     ) -> None:
         self.feed = FlowFeed(capacity)
         """Where they go."""
         self.counts = FlowCounts()
         """What they came to."""
+        self.kernel = kernel
+        """What tells of drops by the kernel itself."""
+        self.tracer = Tracer(maps, lambda: self.counts.lost.total())
+        """What shows single packets to whoever asks."""
         self._metrics = maps["metrics"]
         self._ring = Ring(maps["events"], EVENT)
         self._records = records
@@ -69,7 +83,14 @@ class Flows:
         self._names = names
         self._drops = drops
         self._lost: dict[int, int] = {}
+        self._drained = 0
         self._said = ""
+
+    def start(self, pods: Iterable[PodEndpoint]) -> None:
+        """Have the kernel's own drops told too, of this node and these pods."""
+        self.tracer.forget()
+        self.kernel.start(pods)
+        self._records.name_kernel_reasons(self.kernel.names)
 
     async def run(self, dns_socket: Path) -> None:
         """Read until cancelled."""
@@ -81,7 +102,9 @@ class Flows:
 
     def drain(self) -> int:
         """Take what the ring holds; return how many events that were. Raises BpfError."""
+        self._drained = 0
         events = self._ring.drain()
+        self._drained = len(events)
         if len(events):
             self.take_events(events)
         return len(events)
@@ -91,7 +114,12 @@ class Flows:
         self._drops.put(events)
         now_ns = time.monotonic_ns()
         offset_ns = time.time_ns() - now_ns
-        self._put(self._records.of_events(events, offset_ns=offset_ns, now_ns=now_ns))
+        batch = self._records.of_events(events, offset_ns=offset_ns, now_ns=now_ns)
+        # What a trace asked for is no flow: what became of its connection is told besides.
+        flows = batch.records["kind"] != FlowKind.PACKET
+        kept = batch if flows.all() else replace(batch, records=batch.records[flows])
+        self._put(kept)
+        self.tracer.put(batch.records, self.feed.store.dictionaries)
 
     def take_requests(self, lines: Collection[Line]) -> None:
         """Take what the HTTP proxy judged."""
@@ -136,15 +164,17 @@ class Flows:
         arrived = asyncio.Event()
         loop = asyncio.get_running_loop()
         loop.add_reader(self._ring.fd, arrived.set)
+        pause_s = PAUSE_S
         try:
             while True:
                 self._try(self.drain)
+                pause_s = next_pause_s(pause_s, self._drained)
                 arrived.clear()
                 # The ring wakes us for the first record after we have caught up; the pause lets
                 # others follow it, so that they are read together.
                 await arrived.wait()
                 loop.remove_reader(self._ring.fd)
-                await asyncio.sleep(PAUSE_S)
+                await asyncio.sleep(pause_s)
                 loop.add_reader(self._ring.fd, arrived.set)
         finally:
             loop.remove_reader(self._ring.fd)
@@ -161,6 +191,11 @@ class Flows:
             if str(error) != self._said:
                 log.error("flows are not whole: %s; trying again", error)
             self._said = str(error)
+
+
+def next_pause_s(pause_s: float, count: int) -> float:
+    """Return how long to wait after a pause that brought so many events."""
+    return min(PAUSE_S, max(SHORTEST_S, pause_s * AT_ONCE / max(count, 1)))
 
 
 def lost_events(metrics: Map) -> dict[int, int]:

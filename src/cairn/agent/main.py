@@ -17,20 +17,21 @@ from cairn.agent.cluster import Cluster
 from cairn.agent.cni_config import write_cni_config
 from cairn.agent.cni_server import CniServer, is_whole
 from cairn.agent.dead_sockets import DeadSockets
-from cairn.agent.drop_log import DropLog
 from cairn.agent.early_drops import EarlyDrops
 from cairn.agent.endpoint_publisher import EndpointPublisher
 from cairn.agent.endpoint_store import EndpointStore
-from cairn.agent.flow_ends import FlowEnds, Sources, decision_of
 from cairn.agent.flow_metrics import FlowMetrics
-from cairn.agent.flow_names import LearntNames
+from cairn.agent.flow_parts import FlowSources, make_flows
+from cairn.agent.flow_question import FlowQuestion
 from cairn.agent.flow_server import serve_flows
 from cairn.agent.flows import Flows
+from cairn.agent.happenings import Happenings
 from cairn.agent.host_guard import HostGuard
 from cairn.agent.l2 import L2
 from cairn.agent.metrics import MetricsServer, NodeMetrics
 from cairn.agent.node_metrics import AgentMetrics
 from cairn.agent.node_record import NodeRecord, wait_for_node
+from cairn.agent.observed_node import ObservedNode
 from cairn.agent.options import Options, parse
 from cairn.agent.path_proof import PathProof
 from cairn.agent.policies import Policies
@@ -50,14 +51,11 @@ from cairn.desired.endpoint import PodEndpoint
 from cairn.drive.daemon import collect_once, run_daemon
 from cairn.drive.event_recorder import EventRecorder
 from cairn.drive.kube_client import Client
-from cairn.flow.address import Records
-from cairn.flow.columns import Decision
 from cairn.kube.metadata import Key
 from cairn.kube.node import Node, NodeFacts
 from cairn.libbpf import BpfError, probe
 from cairn.linux import memory
 from cairn.netlink.link_watch import watch_interface
-from cairn.observe.flow_records import FlowRecords
 from cairn.observe.map_fill import Notice
 
 log = logging.getLogger("agent")
@@ -114,8 +112,8 @@ class Agent:
         self._l2 = L2(client, self._cluster.services, facts, uplink, options.run / "speaker.sock")
         self._mtu_bytes = uplink.mtu_bytes
         self._recorder = EventRecorder(client, "cairn-agent")
-        hook = XdpHook(self._data_plane, uplink, RevisionMap(maps))
-        self._early = EarlyDrops(maps, hook, options.xdp)
+        self._hook = XdpHook(self._data_plane, uplink, RevisionMap(maps))
+        self._early = EarlyDrops(maps, self._hook, options.xdp)
         self._serving = Serving(
             client,
             self._cluster,
@@ -139,12 +137,12 @@ class Agent:
         self._l2.on_change = self._reconciler.elect_again
         self._reconciler.vips.on_answered = self._l2.answer
         self._policies = self._make_policies()
+        self._happenings = Happenings(self._policies)
         self._publisher = EndpointPublisher(client, node, self._policies.of_endpoint)
         self._guard = self._make_guard()
         self._rates = self._make_rates()
-        self._policies.keeper.before_compile = self._guard.look
         self._policies.keeper.on_written = self._policies_written
-        self._upkeep = Upkeep(maps, self._tell)
+        self._upkeep = Upkeep(maps, self._tell, self._is_refused)
         self._flows = self._make_flows()
         self._metrics = self._make_metrics()
 
@@ -161,7 +159,7 @@ class Agent:
         )
 
     def _make_guard(self) -> HostGuard:
-        return HostGuard(
+        guard = HostGuard(
             self._node.name,
             self._policies.engine,
             self._cluster,
@@ -169,6 +167,8 @@ class Agent:
             policies=self._policies.about_node,
             on_change=self._policies.keeper.look_again,
         )
+        self._policies.keeper.before_compile = guard.look
+        return guard
 
     def _make_rates(self) -> PolicyRates:
         return PolicyRates(
@@ -183,27 +183,15 @@ class Agent:
         )
 
     def _make_flows(self) -> Flows:
-        policies, names = self._policies, LearntNames()
-        sources = Sources(policies.engine, self._cluster.services, self._cluster.nodes, names.of)
-        ends = FlowEnds(sources)
-
-        def decision(number: int) -> Decision | None:
-            ref = policies.rules.ref(number)
-            return None if ref is None else decision_of(ref)
-
-        flows = Flows(
-            self._data_plane.maps,
-            FlowRecords(self._node.name, ends.known, decision),
-            ends,
-            names,
-            drops=DropLog(policies.names),
-            capacity=self._options.flows,
-        )
-        policies.requests.on_requests = flows.take_requests
-        if self._options.events:
-            loop = asyncio.get_running_loop()
-            self._upkeep.on_closed = lambda events: _hand(loop, flows.take_events, events)
+        sources = FlowSources(self._data_plane, self._policies, self._cluster, self._upkeep)
+        flows = make_flows(sources, self._node.name, self._options)
+        flows.tracer.switch = self._switch_trace
         return flows
+
+    def _switch_trace(self, on: bool) -> None:
+        self._data_plane.trace(on=on)
+        self._hook.reload()
+        self._flows.kernel.reload()
 
     def _make_metrics(self) -> MetricsServer:
         maps, upkeep = self._data_plane.maps, self._upkeep
@@ -211,7 +199,7 @@ class Agent:
         node = NodeMetrics(maps, self._options.bpf, upkeep, self._reconciler.name_backends)
         own = AgentMetrics(self._cluster, self._reconciler, self._policies.keeper, self._bgp)
         store = self._flows.feed.store
-        flows = FlowMetrics(self._flows.counts, store.__len__)
+        flows = FlowMetrics(self._flows.counts, store.__len__, self._flows.kernel.name)
         return MetricsServer(
             (node, PolicyMetrics(maps, self._policies), own, flows),
             self._uplink.addresses,
@@ -256,7 +244,10 @@ class Agent:
             tasks.create_task(self._metrics.run())
             tasks.create_task(self._sockets.run(self._reconciler.serves))
             tasks.create_task(self._flows.run(self._options.run / "dns.sock"))
-            tasks.create_task(serve_flows(self._flows.feed))
+            node = ObservedNode(
+                self._node.name, self._flows.feed, self._happenings.events, self._cluster.nodes
+            )
+            tasks.create_task(serve_flows(node, self._options.run, self._options.flows_tls))
             log.info("ready")
 
     async def _fill(self, tasks: asyncio.TaskGroup) -> None:
@@ -275,6 +266,10 @@ class Agent:
             clock() - read,
         )
 
+    def _is_refused(self) -> bool:
+        """Return whether something is not in the maps that should be."""
+        return not self._reconciler.healthy or bool(self._policies.maps.failed)
+
     def _tell(self, notice: Notice) -> None:
         name, uid = self._node.name, self._node.metadata.uid
         about = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "uid": uid}}
@@ -290,11 +285,19 @@ class Agent:
             self._store,
             self._node.pod_networks,
             mtu_bytes=lambda: self._mtu_bytes,
-            on_create=self._data_plane.attach_pod,
+            on_create=self._attach_pod,
             on_add=self._add_pod,
             on_delete=partial(self._delete_pod, asyncio.get_running_loop()),
             admit=self._policies.admit,
-            report=SelfReport(self._cluster, self._reconciler, self._policies, self._serving),
+            report=SelfReport(
+                self._cluster,
+                self._reconciler,
+                self._policies,
+                self._serving,
+                self._flows,
+            ),
+            flows=FlowQuestion(self._flows.feed.store),
+            trace=self._flows.tracer.serve,
         )
         socket = self._options.run / "agent.sock"
         server = await cni.serve(socket)
@@ -323,6 +326,7 @@ class Agent:
                 pod_link.disconnect(endpoint.host_ifname)
                 self._store.remove(endpoint)
         self._data_plane.take_over(self._store)
+        self._flows.start(self._store)
 
     def _look_again(self, record: NodeRecord) -> Callable[[], None]:
         def look() -> None:
@@ -346,18 +350,18 @@ class Agent:
                     failed.append(f"pod {endpoint.namespace}/{endpoint.pod}: {error}")
         return failed
 
+    def _attach_pod(self, endpoint: PodEndpoint) -> None:
+        self._data_plane.attach_pod(endpoint)
+        self._flows.kernel.add(endpoint)
+
     def _add_pod(self, endpoint: PodEndpoint) -> None:
         pod_link.set_mtu(endpoint, self._mtu_bytes)  # it may have changed since it was wired
+        self._happenings.wired(endpoint)
         self._publisher.changed.set()
 
     def _delete_pod(self, loop: asyncio.AbstractEventLoop, endpoint: PodEndpoint) -> None:
         self._data_plane.detach_pod(endpoint)
+        self._happenings.wired(endpoint, gone=True)
+        self._flows.kernel.remove(endpoint)
         self._policies.unwire_from(loop, endpoint)
         self._publisher.changed.set()
-
-
-def _hand(
-    loop: asyncio.AbstractEventLoop, take: Callable[[Records], None], events: Records
-) -> None:
-    """Have the loop's thread take some events."""
-    loop.call_soon_threadsafe(take, events)

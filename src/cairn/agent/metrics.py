@@ -96,10 +96,11 @@ class NodeMetrics(Collector):
 
     def _maps(self) -> Iterator[Family]:
         used = GaugeMetricFamily("cairn_map_entries", "Entries that a map holds", labels=("map",))
-        most = GaugeMetricFamily("cairn_map_max_entries", "Entries that fit", labels=("map",))
+        labels = ("map", "full")
+        most = GaugeMetricFamily("cairn_map_max_entries", "Entries that fit", labels=labels)
         for fill in self._upkeep.fills:
             used.add_metric((fill.name,), fill.entries)
-            most.add_metric((fill.name,), fill.capacity)
+            most.add_metric((fill.name, "evicts" if fill.evicts else "refuses"), fill.capacity)
         yield from (used, most)
 
     def _connections(self) -> Iterator[Family]:

@@ -13,12 +13,18 @@ from cairn.agent.flows import CAPACITY, LARGEST
 from cairn.agent.metrics import PORT
 from cairn.apply.data_plane import FIXED_MAPS
 from cairn.compile.xdp_form import Wish
+from cairn.hubble.tls import ServerFiles
 
 MAP_ENTRIES = (16, 1 << 24)
 """The fewest and the most entries that a map may be told to hold."""
 RING = "events"
 RING_BYTES = (1 << 16, 1 << 28)
 """The smallest and the largest ring of events."""
+FLOWS_TLS = {
+    "--flows-tls-cert": "certificate of the port that flows are asked at: TLS",
+    "--flows-tls-key": "its key",
+    "--flows-tls-client-ca": "authorities of those who may ask there: mTLS",
+}
 SWITCH = {"on": True, "off": False}
 
 
@@ -37,6 +43,7 @@ class Options:
     xdp: Wish = Wish.AUTO
     flows: int = CAPACITY
     events: bool = True
+    flows_tls: ServerFiles | None = None
 
 
 def parse(argv: list[str]) -> Options:
@@ -63,19 +70,14 @@ def parse(argv: list[str]) -> Options:
                         default=os.environ.get("CAIRN_EVENTS") or "on",
                         help="whether every pod's connections become flows, or only what is "
                         "dropped or audited; default: $CAIRN_EVENTS, else on")  # fmt: skip
+    for option, help_text in FLOWS_TLS.items():
+        parser.add_argument(option, default="", metavar="FILE", help=help_text)
     found = parser.parse_args(argv)
+    tls = _flows_tls(parser, found)
     if found.events not in SWITCH:
         parser.error(f"CAIRN_EVENTS: {found.events!r} is neither on nor off")
     if not found.node:
         parser.error("which node is this? set NODE_NAME or pass --node")
-    sizes = found.map_size
-    if sizes is None:
-        try:
-            sizes = [
-                map_size(word) for word in os.environ.get("CAIRN_MAP_SIZES", "").split(",") if word
-            ]
-        except argparse.ArgumentTypeError as error:
-            parser.error(f"CAIRN_MAP_SIZES: {error}")
     return Options(
         found.node,
         found.kubeconfig,
@@ -84,11 +86,36 @@ def parse(argv: list[str]) -> Options:
         found.cgroup,
         found.cni,
         found.metrics,
-        dict(sizes),
+        _map_sizes(parser, found.map_size),
         Wish(found.xdp),
         found.flows,
         SWITCH[found.events],
+        tls,
     )
+
+
+def _map_sizes(
+    parser: argparse.ArgumentParser, asked: list[tuple[str, int]] | None
+) -> dict[str, int]:
+    """Return how much maps hold; leaves with status 2 on what the environment says wrong."""
+    if asked is not None:
+        return dict(asked)
+    words = os.environ.get("CAIRN_MAP_SIZES", "").split(",")
+    try:
+        return dict(map_size(word) for word in words if word)
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"CAIRN_MAP_SIZES: {error}")
+
+
+def _flows_tls(parser: argparse.ArgumentParser, found: argparse.Namespace) -> ServerFiles | None:
+    """Return the files for TLS; leaves with status 2 if they do not go together."""
+    if bool(found.flows_tls_cert) != bool(found.flows_tls_key):
+        parser.error("--flows-tls-cert and --flows-tls-key belong together")
+    if found.flows_tls_client_ca and not found.flows_tls_cert:
+        parser.error("--flows-tls-client-ca needs --flows-tls-cert and --flows-tls-key")
+    if not found.flows_tls_cert:
+        return None
+    return ServerFiles(found.flows_tls_cert, found.flows_tls_key, found.flows_tls_client_ca)
 
 
 def map_size(text: str) -> tuple[str, int]:

@@ -45,7 +45,7 @@ class PathProof:
 
     def __init__(self, data_plane: DataPlane, uplink: Uplink) -> None:
         self._maps = data_plane.maps
-        self._program = data_plane.program(PROGRAM)
+        self._data_plane = data_plane
         self._uplink = uplink
 
     def prove(self, where: L4Address, frontend: Frontend, here: Collection[Backend]) -> str:
@@ -61,7 +61,8 @@ class PathProof:
 
     def _prove(self, where: L4Address, source: Address, targets: set[tuple[Address, int]]) -> str:
         packet = spell_packet(source, where, self._uplink.mac)
-        run = self._program.run_packet(packet, ifindex=self._uplink.ifindex, mark=MARK_PROOF)
+        program = self._data_plane.program(PROGRAM)
+        run = program.run_packet(packet, ifindex=self._uplink.ifindex, mark=MARK_PROOF)
         self._clean(source, where, targets)
         reached = _destination(run.packet, where.address.version)
         if reached in targets and run.verdict in (REDIRECTED, LEFT_TO_STACK):

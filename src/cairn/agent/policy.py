@@ -77,6 +77,8 @@ class PolicyKeeper:
         """Called when objects have changed, before what follows from them is compiled."""
         self.on_written: Callable[[], None] = lambda: None
         """Called when what changed has been written."""
+        self.on_applied: Callable[[PolicyChange], None] = lambda _: None
+        """Called when a piece of what changed has been written."""
         self.took = Histogram()
         """From news of policies, pods and names until the maps say so."""
         redirects.on_served = self._served
@@ -192,6 +194,7 @@ class PolicyKeeper:
         failed: list[str] = []
         for change in self._pieces():
             failed += self._maps.apply(change)
+            self.on_applied(change)
             if self._subjects or self._networks:
                 await asyncio.sleep(0)
         self._report(failed)

@@ -77,6 +77,8 @@ class PolicyCluster:
         """Set when there is something to hand over."""
         self.moved_networks: set[Network] = set()
         """Networks of pods that came or went since somebody emptied this."""
+        self.on_policies: Callable[[tuple[Policy, ...], tuple[Policy, ...]], None] = lambda *_: None
+        """Called with what an object's policies were, and are."""
         self._pod_networks: dict[str, tuple[Network, ...]] = {}
         self._own = own
         self._engine = engine
@@ -249,13 +251,15 @@ class PolicyCluster:
     def _take(self, what: ObjectKey, policies: tuple[Policy, ...]) -> None:
         """Have these policies of an object in force, and no others."""
         now = {policy.ref for policy in policies}
-        for policy in self.policies.pop(what, ()):
+        before = self.policies.pop(what, ())
+        for policy in before:
             if policy.ref not in now:
                 self._engine.drop_policy(policy.ref)
         for policy in policies:
             self._engine.put_policy(policy)
         if policies:
             self.policies[what] = policies
+        self.on_policies(before, policies)
 
 
 def _about(what: ObjectKey, obj: RawObject | None = None) -> dict[str, Any]:

@@ -14,6 +14,8 @@ import msgspec
 
 from cairn import __version__
 from cairn.agent.cluster import Cluster
+from cairn.agent.flow_question import LATELY_S, recent_drops
+from cairn.agent.flows import Flows
 from cairn.agent.policies import Policies
 from cairn.agent.reconciler import Reconciler
 from cairn.agent.serving import Serving
@@ -25,30 +27,41 @@ class SelfReport:
     """Answers for one agent."""
 
     def __init__(
-        self, cluster: Cluster, reconciler: Reconciler, policies: Policies, serving: Serving
+        self,
+        cluster: Cluster,
+        reconciler: Reconciler,
+        policies: Policies,
+        serving: Serving,
+        flows: Flows,
     ) -> None:
         self._cluster = cluster
         self._reconciler = reconciler
         self._policies = policies
         self._serving = serving
+        self._flows = flows
         self._started_at = time.time()
 
     def __call__(self) -> Any:
         """Return the facts, as values that JSON has."""
         rules = self._reconciler
+        failures = {what: tuple(sorted(lines)) for what, lines in rules.failures.items()}
+        if state := self._flows.kernel.state:
+            failures["kernel drops"] = (state,)
         return msgspec.to_builtins(
             AgentFact(
                 version=__version__,
                 started_at=self._started_at,
                 healthy=rules.healthy,
                 reason=rules.broken,
-                failures={what: tuple(sorted(lines)) for what, lines in rules.failures.items()},
+                failures=failures,
                 watches=self._cluster.watches(),
                 answered=tuple(sorted(map(str, rules.vips.answered))),
                 unproven={str(key): text for key, text in self._serving.unproven.items()},
                 policy_waiting=len(self._policies.maps.waiting),
                 policy_marks=self._policies.cluster.marks(),
                 troubles=tuple(self._troubles()),
+                drops=recent_drops(self._flows.feed.store),
+                drops_window_s=LATELY_S,
                 drift=tuple(
                     Drift("service", str(where), what)
                     for where, what in find_drift(rules.maps, rules.written())

@@ -78,4 +78,6 @@ def _query(raw: str) -> str:
     for name, value in list(pairs):
         if name in _RENAMED and value in ("true", "1"):
             pairs.append((_RENAMED[name], "1"))
+        elif name == "ports":
+            pairs.append(("port", value))
     return urlencode(pairs)

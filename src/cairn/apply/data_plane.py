@@ -13,7 +13,8 @@ Not here    What the maps hold (apply.load_balancer, apply.peers).
 
 import logging
 import os
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -23,7 +24,7 @@ from cairn.abi.address import write_address
 from cairn.abi.structs import ConfigFlag, EndpointFlag, Identity
 from cairn.apply.uplink import Uplink
 from cairn.desired.endpoint import PodEndpoint
-from cairn.libbpf import AttachType, BpfError, Map, Object, Program, attach, load_object
+from cairn.libbpf import AttachType, BpfError, Link, Map, Object, Program, attach, load_object
 from cairn.net import parse_address, parse_mac
 
 EVENT_INTERVAL_NS = 100_000_000
@@ -52,7 +53,16 @@ SOCKET_HOOKS = {
     "socket_getpeername6": AttachType.CGROUP_GETPEERNAME6,
 }
 FIXED_MAPS = frozenset(
-    {"metrics", "overlay", "event_gates", "entry_limit", "refusal_limit", "policing"}
+    {
+        "metrics",
+        "overlay",
+        "event_gates",
+        "entry_limit",
+        "refusal_limit",
+        "policing",
+        "trace_filters",
+        "trace_notes",
+    }
 )
 """Maps whose size belongs to the programs."""
 OVERLAY_HOOKS = {
@@ -64,7 +74,8 @@ POD_HOOKS = {
     "pod_egress": AttachType.TCX_EGRESS,
     "pod_ingress": AttachType.TCX_INGRESS,
 }
-OBJECTS = (*UPLINK_HOOKS, *POD_HOOKS, "socket")
+SOCKET = "socket"
+OBJECTS = (*UPLINK_HOOKS, *POD_HOOKS, SOCKET)
 _ZERO = bytes(4)
 _NO_FLAGS = ConfigFlag(0)
 
@@ -91,12 +102,17 @@ class DataPlane:
             for loaded in objects.values()
             for name, program in loaded.programs.items()
         }
+        self._variants = {False: self._programs}
+        self._objects = set(objects)
+        self.turn = threading.RLock()
+        """Held while programs are put at hooks, so that none gets one that has had its day."""
         self._pins = pins
         self.links = pins / "links"
         """Where the links are pinned."""
         self._uplink = uplink
         self._sizes = sizes
-        self._flags = flags
+        self.flags = flags
+        """What the programs are loaded with."""
 
     @classmethod
     def load(
@@ -148,13 +164,37 @@ class DataPlane:
 
         They are loaded when first needed: most clusters lie on one subnet.
         """
-        if OVERLAY_HOOKS.keys() - self._programs.keys():
-            found = _load(OVERLAY_HOOKS, self._pins, self._uplink, self._sizes, self._flags)
-            for loaded in found.values():
-                self._programs |= loaded.programs
+        with self.turn:
+            if OVERLAY_HOOKS.keys() - self._programs.keys():
+                self._add(OVERLAY_HOOKS)
         for name, hook in OVERLAY_HOOKS.items():
             self._attach(name, hook, ifindex, name)
         self.maps["overlay"].update(_ZERO, ifindex.to_bytes(4, "little"))
+
+    def _add(self, names: Iterable[str]) -> None:
+        for name, loaded in _load(names, self._pins, self._uplink, self._sizes, self.flags).items():
+            self._programs.update(loaded.programs)
+            self._objects.add(name)
+
+    def trace(self, *, on: bool) -> None:
+        """Have programs at every hook that tell of the packets that `trace_filters` asks for, or
+        those that do not.
+
+        Both kinds are kept once they are loaded, so that they can be exchanged at once.
+        """
+        with self.turn:
+            self._programs = self._variants.setdefault(on, dict(self._sockets()))
+            self.flags = self.flags | ConfigFlag.TRACE if on else self.flags & ~ConfigFlag.TRACE
+            self._add(self._objects - self._programs.keys() - {SOCKET})
+            for pin in self.links.glob("*"):
+                name = program_at(pin.name)
+                if name in self._programs:
+                    with Link.open_pinned(pin) as link:
+                        link.update(self._programs[name])
+
+    def _sockets(self) -> Iterator[tuple[str, Program]]:
+        """Yield the programs that see no packets: the same for both."""
+        return ((name, self._programs[name]) for name in SOCKET_HOOKS)
 
     def detach_overlay(self) -> None:
         """Let no program send to the VXLAN device any more, and take those away that are there."""
@@ -176,7 +216,7 @@ class DataPlane:
         the maps that are its own.
         """
         own = {**(self._sizes or {}), **sizes}
-        return _load((name,), self._pins, self._uplink, own, flags | self._flags, sections)[name]
+        return _load((name,), self._pins, self._uplink, own, flags | self.flags, sections)[name]
 
     def attach_pod(self, endpoint: PodEndpoint) -> None:
         """Police and forward what the pod sends, and make the pod reachable.
@@ -230,7 +270,8 @@ class DataPlane:
                 self.maps["endpoints"].delete(key)
 
     def _attach(self, name: str, hook: AttachType, target: int, pin: str) -> None:
-        attach(self._programs[name], hook, target, self.links / pin).close()
+        with self.turn:
+            attach(self._programs[name], hook, target, self.links / pin).close()
 
 
 def _load(
@@ -265,6 +306,13 @@ def _load(
                 log.warning("map %s: %s", change.name, change.reason)
             objects[name] = loaded
     return objects
+
+
+def program_at(pin: str) -> str:
+    """Return the name of the program that a link's pin stands for."""
+    if pin.startswith("pod-egress-"):
+        return "pod_egress"
+    return "pod_ingress" if pin.startswith("pod-") else pin
 
 
 def _pod_pins(endpoint: PodEndpoint) -> tuple[str, str]:

@@ -41,12 +41,12 @@ class MapUsage:
         self.fills: dict[str, Fill] = {}
         """By map name; those counted elsewhere are written by whoever counts them."""
 
-    def refresh(self) -> list[Fill]:
-        """Count the maps whose time has come and return them; raises BpfError."""
+    def refresh(self, *, anew: bool = False) -> list[Fill]:
+        """Count the maps whose time has come, or all, and return them; raises BpfError."""
         found = []
         for name, table in self._maps.items():
             start = self._clock()
-            if start < self._due_s.get(name, 0):
+            if not anew and start < self._due_s.get(name, 0):
                 continue
             fill = Fill(name, count(table), table.shape.max_entries, _evicts(table))
             self.fills[name] = fill

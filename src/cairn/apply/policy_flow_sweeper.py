@@ -35,7 +35,7 @@ class FlowsSwept:
 
 
 def sweep_flows(
-    table: Map, now_ns: int, on_closed: Callable[[Records], None] | None = None
+    table: Map, now_ns: int, on_closed: Callable[[Records], object] | None = None
 ) -> FlowsSwept:
     """Walk `policy_flows` once and delete what has expired; raises BpfError.
 

@@ -11,6 +11,9 @@ from pathlib import Path
 from cairn.libbpf import BpfError, Link
 
 POD_PREFIX = "pod-"
+POD_PROGRAMS = ("pod_ingress", "pod_egress")
+NAME_LENGTH = 15
+"""Of a program, as the kernel keeps it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,8 @@ class ProgramState:
     name: str
     """The pin's name: what the program is, and for a pod's the interface."""
     attached: bool
+    program: str = ""
+    """Name of what runs, if it is not Cairn's program for this hook."""
 
     @property
     def is_pods(self) -> bool:
@@ -35,6 +40,14 @@ def program_states(pins: Path) -> list[ProgramState]:
 def _state(pin: Path) -> ProgramState:
     try:
         with Link.open_pinned(pin) as link:
-            return ProgramState(pin.name, bool(link.target))
+            name = link.program_name
+            other = "" if _is_ours(pin.name, name) else name
+            return ProgramState(pin.name, bool(link.target), other)
     except BpfError:
         return ProgramState(pin.name, attached=False)
+
+
+def _is_ours(pin: str, name: str) -> bool:
+    if pin.startswith(POD_PREFIX):
+        return name in POD_PROGRAMS
+    return name == pin[:NAME_LENGTH]

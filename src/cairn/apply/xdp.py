@@ -64,7 +64,8 @@ class XdpHook:
         self.uplink = uplink
         """Where it is."""
         self._revision = revision
-        self._loaded: tuple[bool, Program] | None = None
+        self._loaded: dict[tuple[bool, ConfigFlag], Program] = {}
+        self._hand_over = False
         self.state = ""
         """How it is, for people; empty until `apply`."""
 
@@ -81,6 +82,16 @@ class XdpHook:
             log.info("XDP on %s: %s", self.uplink.name, self.state)
         return failed
 
+    def reload(self) -> None:
+        """Put the program that the data plane's flags ask for in the place of the one that runs.
+
+        Raises BpfError.
+        """
+        with self._data_plane.turn:
+            for mode in FLAGS:
+                if self._pin(mode).exists():
+                    self._put(mode, hand_over=self._hand_over and mode == NATIVE)
+
     def _attach(self, form: Form) -> str:
         state = f"{NATIVE}, {'drops and hand-over' if form.hand_over else 'drops only'}"
         why = form.why
@@ -96,9 +107,11 @@ class XdpHook:
         return f"{state} ({why})"
 
     def _put(self, mode: str, *, hand_over: bool) -> None:
-        program = self._program(hand_over=hand_over)
-        pin, flags = self._pin(mode), FLAGS[mode]
-        attach(program, AttachType.XDP, self.uplink.ifindex, pin, flags=flags).close()
+        with self._data_plane.turn:
+            program = self._program(hand_over=hand_over)
+            pin, flags = self._pin(mode), FLAGS[mode]
+            attach(program, AttachType.XDP, self.uplink.ifindex, pin, flags=flags).close()
+            self._hand_over = hand_over
 
     def _detach(self, form: Form) -> str:
         self._revision.set(RevisionFlag.RATES_BEFORE, on=False)
@@ -110,7 +123,8 @@ class XdpHook:
         return self._data_plane.links / f"{NAME}_{mode}"
 
     def _program(self, *, hand_over: bool) -> Program:
-        if self._loaded is None or self._loaded[0] != hand_over:
+        key = (hand_over, self._data_plane.flags)
+        if key not in self._loaded:
             lines = _lines() if hand_over else 0
             numbers = (lines, round(log2(ticks_per_s())))
             loaded = self._data_plane.load_beside(
@@ -119,8 +133,8 @@ class XdpHook:
                 sections={".rodata.flows": b"".join(n.to_bytes(4, byteorder) for n in numbers)},
                 sizes={"flows": max(1, lines * (os.cpu_count() or 1))},
             )
-            self._loaded = hand_over, loaded.programs[NAME]
-        return self._loaded[1]
+            self._loaded[key] = loaded.programs[NAME]
+        return self._loaded[key]
 
 
 def _lines() -> int:

@@ -58,7 +58,7 @@ async def ask_agents(
 
     Raises ApiError if the API server does not answer, NoAgent if no agent runs there.
     """
-    agents = await _agents(client, node)
+    agents = await agents_of(client, node)
     argv = ["cairn", *words, "-o", "json"]
     chosen = dict(list(agents.items())[:1]) if one else agents
     said = await asyncio.gather(*(_ask(client, agent, argv) for agent in chosen.values()))
@@ -71,7 +71,8 @@ async def ask_agents(
     return answers
 
 
-async def _agents(client: Client, node: str | None) -> dict[str, Agent]:
+async def agents_of(client: Client, node: str | None) -> dict[str, Agent]:
+    """Return the agents of `node`, or of all, by node; raises ApiError, NoAgent."""
     pods, _ = await client.list(PODS, label_selector=AGENTS)
     found = {name: _agent(pod) for pod in pods if (name := _running_on(pod))}
     if node is not None:

@@ -15,14 +15,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from cairn.cli.facts import collect_facts
+from cairn.cli.facts import collect_facts, unreached
 from cairn.cli.render import FORMS, make_console, show_table, spell
-from cairn.diagnose.doctor.causes import Ranked
+from cairn.diagnose.doctor.bench import Bench
+from cairn.diagnose.doctor.causes import Ranked, rank
+from cairn.diagnose.doctor.certificates import check_certificates
 from cairn.diagnose.doctor.table import AREAS, Looked, examine, is_healthy, ranked
 from cairn.diagnose.facts import Facts
 from cairn.diagnose.finding import Weight, plain
 from cairn.diagnose.findings import KINDS, UnknownKind, kind_of
-from cairn.drive.kube_client import ApiError
+from cairn.drive.kube_client import ApiError, Unreachable
 from cairn.drive.kubeconfig import NoAccess
 
 OK, FAILED, USAGE = 0, 1, 2
@@ -46,7 +48,9 @@ def main(argv: list[str]) -> int:
         return USAGE
     except (ApiError, NoAccess) as error:
         print(f"cairn doctor: {error}", file=sys.stderr)
-        return FAILED
+        if not isinstance(error, Unreachable):
+            return FAILED
+        return _look_at_certificates(options)
     looked = examine(facts, options.area or ())
     found = [one for one in ranked(looked) if not only or one.finding.kind in only]
     if options.output == "table":
@@ -54,6 +58,21 @@ def main(argv: list[str]) -> int:
     else:
         print(spell(_plain(facts, looked, found), options.output), end="")
     return OK if is_healthy(one.finding for one in found) else FAILED
+
+
+def _look_at_certificates(options: argparse.Namespace) -> int:
+    """Tell whether certificates keep us from the API server; return that it cannot be asked."""
+    facts = unreached(options.kubeconfig)
+    bench = Bench()
+    check_certificates(facts, bench)
+    found = rank(bench.findings)
+    if found and options.output == "table":
+        console = make_console()
+        for one in found:
+            show_finding(console, one)
+    elif found:
+        print(spell(_plain(facts, (), found), options.output), end="")
+    return FAILED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,25 +121,31 @@ def _plain(facts: Facts, looked: Sequence[Looked], found: Sequence[Ranked]) -> d
     }
 
 
+def show_finding(console: Console, ranked_one: Ranked) -> None:
+    """Print one finding: its cause, and unless it is a note, what was seen and what mends it."""
+    finding, follows = ranked_one.finding, ranked_one.follows
+    colour = COLOURS[finding.kind.weight]
+    weight = finding.kind.weight.name.lower()
+    console.print(
+        f"[{colour}]{weight}[/] [bold]{finding.kind.code} {escape(finding.subject)}[/]: "
+        f"{escape(finding.cause)}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if finding.kind.weight is Weight.NOTE:
+        return
+    for line in finding.evidence:
+        console.print(f"  seen: {escape(line)}", highlight=False, soft_wrap=True)
+    if follows is not None:
+        first = f"{follows.kind.code} {follows.subject}"
+        console.print(f"  first: {escape(first)}: it explains this", highlight=False)
+    console.print(f"  mend: {escape(finding.mend)}", highlight=False, soft_wrap=True)
+
+
 def show(console: Console, facts: Facts, looked: Sequence[Looked], found: Sequence[Ranked]) -> None:
     """Print findings by weight, then what was checked."""
-    for finding, follows in ((one.finding, one.follows) for one in found):
-        colour = COLOURS[finding.kind.weight]
-        weight = finding.kind.weight.name.lower()
-        console.print(
-            f"[{colour}]{weight}[/] [bold]{finding.kind.code} {escape(finding.subject)}[/]: "
-            f"{escape(finding.cause)}",
-            highlight=False,
-            soft_wrap=True,
-        )
-        if finding.kind.weight is Weight.NOTE:
-            continue
-        for line in finding.evidence:
-            console.print(f"  seen: {escape(line)}", highlight=False, soft_wrap=True)
-        if follows is not None:
-            first = f"{follows.kind.code} {follows.subject}"
-            console.print(f"  first: {escape(first)}: it explains this", highlight=False)
-        console.print(f"  mend: {escape(finding.mend)}", highlight=False, soft_wrap=True)
+    for one in found:
+        show_finding(console, one)
     rows = []
     for area in AREAS:
         of = [one for one in looked if one.check.area == area]

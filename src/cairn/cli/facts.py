@@ -25,6 +25,7 @@ from cairn.cli.router_facts import ask_router, lab_of
 from cairn.diagnose.facts import Cluster, Facts, NodeReport, RouterReport
 from cairn.diagnose.process_facts import CertificateFact
 from cairn.drive.kube_client import ApiError, Client
+from cairn.drive.kubeconfig import find_access
 from cairn.drive.pod_exec import exec_in_pod
 from cairn.kube.metadata import Key, Object, key_of
 from cairn.kube.node import Node
@@ -56,11 +57,10 @@ async def collect_facts(kubeconfig: str | None, router: str | None = None) -> Fa
         now_at = clock[0] if clock else 0.0
         cluster = Cluster(by_kind([*objects, *settings]), client.url, now_at)
         listed_s = time.monotonic() - started
-        (nodes, unasked, asked_at), relay, certificates = await asyncio.gather(
-            ask_nodes(client, cluster),
-            ask_relay(client, own_pods(cluster, RELAY)),
-            gather(client, cluster, chosen),
+        (nodes, unasked, asked_at), certificates = await asyncio.gather(
+            ask_nodes(client, cluster), gather(client, cluster, chosen)
         )
+        relay = await ask_relay(client, own_pods(cluster, RELAY), nodes.values())
         asked_s = time.monotonic() - started - listed_s
         report, router_at = await asking
     asked_at["router"] = router_at
@@ -102,13 +102,25 @@ async def gather(
         except ApiError as error:
             return [CertificateFact(f"Secret {name}", error=error.message)]
 
-    showing = asyncio.create_task(asyncio.to_thread(of_server, client.url))
+    meeting = asyncio.create_task(asyncio.to_thread(of_meeting, client.url, kubeconfig))
     secrets = await asyncio.gather(*map(read, sorted(names)))
-    server = await showing
+    return (*await meeting, *chain.from_iterable(secrets))
+
+
+def of_meeting(url: str, kubeconfig: str | None) -> tuple[CertificateFact, ...]:
+    """Return the certificates by which API server and asker trust each other, or do not."""
+    server = of_server(url)
     path = kubeconfig or os.environ.get("KUBECONFIG")
-    own = list(of_kubeconfig(Path(path))) if path else []
-    shown = [server] if server else []
-    return (*shown, *own, *chain.from_iterable(secrets))
+    own = of_kubeconfig(Path(path)) if path else ()
+    return (*((server,) if server else ()), *own)
+
+
+def unreached(kubeconfig: str | None) -> Facts:
+    """Return what can be known of a cluster whose API server gives no answer; raises NoAccess."""
+    chosen = kubeconfig or lab_kubeconfig()
+    access = find_access(chosen)
+    certificates = of_meeting(access.url, chosen)
+    return Facts(Cluster(server=access.url), certificates=certificates, now_at=time.time())
 
 
 def own_pods(cluster: Cluster, app: str) -> list[Object]:
@@ -157,7 +169,7 @@ async def ask_nodes(
         for server in servers:
             argv += ["--dns", server]
         for page in pages.get(name, ()):
-            argv += ["--version-of", page]
+            argv += ["--page", page]
         try:
             async with asyncio.timeout(PATIENCE_S):
                 reports[name] = await _report(client, pods[name], argv)

@@ -12,7 +12,8 @@ import time
 
 from cairn.cli.durations import duration
 from cairn.cli.flows_show import FORMS, show_answer, show_status
-from cairn.cli.relay_reach import LOOK, add_reach, answer_exec, reach
+from cairn.cli.relay_pod import LOOK
+from cairn.cli.relay_reach import add_reach, answer_exec, reach
 from cairn.drive.kube_client import ApiError
 from cairn.drive.kubeconfig import NoAccess
 from cairn.flow.record import read_time

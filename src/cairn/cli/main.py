@@ -49,7 +49,10 @@ COMMANDS = (
         "doctor", "cairn.cli.doctor", "check the whole system: what is wrong, and how to mend it"
     ),
     Command("report", "cairn.cli.report", "what this node knows of itself, as JSON, for doctor"),
+    Command("trace", "cairn.cli.trace", "packets as they pass the nodes, each at each place"),
+    Command("trace-node", "cairn.cli.trace_node", "what one node says to `cairn trace`"),
     Command("flows", "cairn.cli.flows", "the history of all flows: who, whom, what was dropped"),
+    Command("hubble", "cairn.cli.hubble", "flows as they happen: observe, status, list, enable"),
     Command("lint", "cairn.cli.lint", "what manifests mean otherwise than their author may think"),
     Command("lab", "cairn.lab.main", "the home lab on this machine: up, down, status, exec, fault"),
     Command(

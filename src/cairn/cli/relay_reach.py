@@ -13,19 +13,16 @@ import os
 import msgspec
 
 from cairn.cli.cluster_objects import connect
+from cairn.cli.relay_pod import LOOK, running_relays
 from cairn.drive.kube_client import Client
 from cairn.drive.pod_exec import exec_in_pod
 from cairn.kube.metadata import Key, key_of
-from cairn.kube.resource import PODS
 from cairn.relay.history.question import Question
 from cairn.relay.history_client import Answer, Keys, NoHistory, ask, ask_status
 
-RELAYS = "k8s-app=hubble-relay"
-"""Label of the relay's pods."""
 CONTAINER = "relay"
 HERE = "localhost:4245"
 """Where the relay answers inside its pod."""
-LOOK = f"kubectl get pods --all-namespaces -l {RELAYS} -o wide"
 _QUESTION = msgspec.json.Decoder(Question | None)
 _ANSWER = msgspec.json.Decoder(Answer)
 
@@ -76,11 +73,10 @@ async def _through_api(kubeconfig: str | None, question: Question | None) -> Ans
     spelt = msgspec.json.encode(question).decode()
     argv = ["cairn", "flows", "--server", HERE, "--question", spelt]
     async with connect(kubeconfig) as client:
-        pods, _ = await client.list(PODS, label_selector=RELAYS)
-        running = [key_of(pod) for pod in pods if _runs(pod)]
+        running = await running_relays(client)
         if not running:
             raise NoHistory(f"no relay runs in this cluster: {LOOK}")
-        return await _exec(client, running[0], argv)
+        return await _exec(client, key_of(running[0]), argv)
 
 
 async def _exec(client: Client, pod: Key, argv: list[str]) -> Answer:
@@ -91,11 +87,3 @@ async def _exec(client: Client, pod: Key, argv: list[str]) -> Answer:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         why = said[-1] if said else f"exit status {done.code}"
         raise NoHistory(f"the relay {pod} gave no answer: {why}") from None
-
-
-def _runs(pod: dict[str, object]) -> bool:
-    status = pod.get("status")
-    metadata = pod.get("metadata")
-    if not isinstance(status, dict) or not isinstance(metadata, dict):
-        return False
-    return status.get("phase") == "Running" and not metadata.get("deletionTimestamp")

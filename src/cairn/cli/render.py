@@ -35,8 +35,12 @@ def lab_kubeconfig() -> str | None:
 
 
 def make_console() -> Console:
-    """Return where tables go: a pipe has no width, and what is cut cannot be found by grep."""
-    return Console() if sys.stdout.isatty() else Console(width=PIPE_COLUMNS)
+    """Return where tables go: a pipe has no width, and what is cut cannot be found by grep.
+
+    No word between colons becomes a picture: it is part of an IPv6 address.
+    """
+    width = None if sys.stdout.isatty() else PIPE_COLUMNS
+    return Console(width=width, emoji=False)
 
 
 def show_table(

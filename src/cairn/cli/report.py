@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -27,12 +28,13 @@ from cairn.cli.report_kernel import (
     read_routes,
     read_settings,
 )
+from cairn.cli.report_pages import read_pages
 from cairn.cli.report_paths import Probes
 from cairn.cli.report_ports import with_port_answers
 from cairn.cli.report_sockets import ask_agent, ask_proxies, ask_speaker, read_endpoints
-from cairn.cli.report_versions import read_versions
 from cairn.diagnose.facts import Link, NodeReport
 from cairn.diagnose.process_facts import SpeakerFact
+from cairn.libbpf import probe
 from cairn.linux.clock_state import clock_synchronised
 from cairn.netlink.socket import RouteSocket
 
@@ -58,8 +60,8 @@ def _parse(argv: list[str]) -> argparse.Namespace:
                         help="probe the way to it; may be repeated")  # fmt: skip
     parser.add_argument("--dns", action="append", default=[], metavar="ADDRESS",
                         help="ask this DNS server; may be repeated")  # fmt: skip
-    parser.add_argument("--version-of", action="append", default=[], metavar="NAME=ADDRESS:PORT",
-                        help="ask this page of metrics for its version")  # fmt: skip
+    parser.add_argument("--page", action="append", default=[], metavar="NAME=ADDRESS:PORT",
+                        help="read this page of metrics; may be repeated")  # fmt: skip
     parser.add_argument("-o", "--output", choices=("json",), default="json")
     return parser.parse_args(argv)
 
@@ -71,25 +73,19 @@ def make_report(options: argparse.Namespace, kernel: RouteSocket) -> NodeReport:
     uplink = _uplink(links, options.address)
     speaker = ask_speaker(options.run / "speaker.sock")
     peers = _peers(options.peer, speaker)
-    try:
-        mtu_bytes = uplink.mtu_bytes if uplink else 1500
-        probes = Probes(peers, tuple(options.dns), mtu_bytes)
-    except OSError as error:
-        errors.append(f"probes: {error}")
-        probes = None
+    probes = _probes(peers, tuple(options.dns), uplink, errors)
     total, free = read_memory()
     drops, lost = read_drops(options.bpf, errors)
-    rest = {
+    rest: dict[str, Any] = {
         "agent": ask_agent(options.run / "agent.sock"),
         "maps": read_maps(options.bpf, errors),
         "hooks": read_hooks(options.bpf),
         "proxies": ask_proxies(options.run),
         "vips": read_vips(options.bpf, errors),
         "wired": read_wired(options.bpf, errors),
-        "certificates": own_certificates(),
-        "versions": read_versions(options.version_of),
         "routes": read_routes(kernel, links),
     }
+    pages = read_pages(options.page)
     paths, dns = probes.collect() if probes else ((), ())
     return NodeReport(
         options.node,
@@ -97,6 +93,7 @@ def make_report(options: argparse.Namespace, kernel: RouteSocket) -> NodeReport:
         now_at=time.time(),
         clock_synchronised=clock_synchronised(),
         kernel=os.uname().release,
+        missing=tuple(one.sentence for one in probe(options.bpf.parent)),
         memory_total_bytes=total,
         memory_free_bytes=free,
         speaker=with_port_answers(speaker),
@@ -111,8 +108,21 @@ def make_report(options: argparse.Namespace, kernel: RouteSocket) -> NodeReport:
         paths=paths,
         dns=dns,
         errors=tuple(errors),
-        **rest,  # type: ignore[arg-type]
+        certificates=(*own_certificates(), *pages.certificates),
+        versions=pages.versions,
+        history=pages.history,
+        **rest,
     )
+
+
+def _probes(
+    peers: list[tuple[str, str]], servers: tuple[str, ...], uplink: Link | None, errors: list[str]
+) -> Probes | None:
+    try:
+        return Probes(peers, servers, uplink.mtu_bytes if uplink else 1500)
+    except OSError as error:
+        errors.append(f"probes: {error}")
+        return None
 
 
 def _peers(words: list[str], speaker: SpeakerFact) -> list[tuple[str, str]]:

@@ -22,7 +22,7 @@ MOST_COUNTED = 2_000_000
 
 def read_hooks(pins: Path) -> tuple[Hook, ...]:
     """Return every pinned link, and whether its program runs."""
-    return tuple(Hook(state.name, state.attached) for state in program_states(pins))
+    return tuple(Hook(state.name, state.attached, state.program) for state in program_states(pins))
 
 
 def read_maps(pins: Path, errors: list[str]) -> tuple[MapFact, ...]:

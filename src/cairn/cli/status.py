@@ -13,6 +13,7 @@ from itertools import chain
 from rich.console import Console
 from rich.markup import escape
 
+from cairn.cli.relay_pod import relay_state
 from cairn.cli.render import lab_kubeconfig, make_console, show_table, spell
 from cairn.diagnose.overview import Inventory, Overview, Problem, compile_overview
 from cairn.diagnose.policies import PolicyCounts
@@ -67,10 +68,11 @@ def main(argv: list[str]) -> int:
         print(f"cairn status: {error}", file=sys.stderr)
         return FAILED
     overview = compile_overview(inventory)
+    relay = relay_state(inventory.pods)
     if options.output == "table":
-        _show(make_console(), url, overview)
+        _show(make_console(), url, overview, relay)
     else:
-        plain = asdict(overview) | {"healthy": overview.healthy}
+        plain = asdict(overview) | {"hubble_relay": relay, "healthy": overview.healthy}
         print(spell(plain, options.output), end="")
     return OK if overview.healthy else FAILED
 
@@ -103,7 +105,7 @@ async def _fetch(kubeconfig: str | None) -> tuple[str, Inventory]:
         return client.url, inventory
 
 
-def _show(console: Console, url: str, overview: Overview) -> None:
+def _show(console: Console, url: str, overview: Overview, relay: str) -> None:
     ready = sum(row.ready for row in overview.nodes)
     console.print(f"[bold]Cairn[/] at {url}: {ready} of {len(overview.nodes)} nodes ready")
     show_table(
@@ -139,6 +141,8 @@ def _show(console: Console, url: str, overview: Overview) -> None:
         [(p.name, p.blocks, p.used, p.total) for p in overview.pools],
     )
     _policies(console, overview.policies)
+    colour = "green" if relay == "ready" else "yellow"
+    console.print(f"\n[bold]Hubble relay[/]: [{colour}]{escape(relay)}[/]", highlight=False)
     _problems(console, overview)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from cairn.cli.cluster_objects import POLICY_INPUTS, fetch
+from cairn.cli.why_flows import flows_question, seen
 from cairn.cli.why_lab import lab_hosts, read_host, read_lab_router, read_router_socket
 from cairn.cli.why_lookup import in_hosts_file, look_up, servers_of
 from cairn.cli.why_probe import probe
@@ -94,6 +95,7 @@ async def collect(client: Client, asked: Asked, lab: Lab | None) -> tuple[Questi
         lookup = said[source.node].lookup
         target = replace(target, addresses=_parsed(lookup))
         question = make_question(world, source, target, asked.target, asked.request)
+    flows, flows_why, reach_s = seen(said, silent)
     return question, Facts(
         world,
         said,
@@ -104,7 +106,9 @@ async def collect(client: Client, asked: Asked, lab: Lab | None) -> tuple[Questi
         host_why,
         lookup,
         tried,
-        flows_why="recorded flows are not asked",
+        flows,
+        flows_why,
+        reach_s,
     )
 
 
@@ -153,6 +157,7 @@ def _for_node(question: Question, facts: Facts, name: str) -> NodeQuestion:
         (*others, *dict.fromkeys(peers)),
         question.target.name if asks else "",
         str(server) if asks else "",
+        flows_question(question, facts),
     )
 
 

@@ -19,10 +19,10 @@ import msgspec
 from cairn.cli.lb_node import NoMaps, PinnedMaps
 from cairn.cli.why_lookup import look_up
 from cairn.cli.why_neighbours import neighbours_here, way_to
-from cairn.cli.why_question import NodeQuestion
+from cairn.cli.why_question import FlowsQuestion, NodeQuestion
 from cairn.desired.proxy import ADMIN, BOOTSTRAP
 from cairn.diagnose.doctor.sessions import FLAPS, LONGER
-from cairn.diagnose.why.parts import NodePart, Peer
+from cairn.diagnose.why.parts import NodePart, Peer, SeenFlow
 from cairn.net import parse_address
 from cairn.observe.connection_view import Filter
 
@@ -95,8 +95,9 @@ def _parse(text: str) -> Any:
 
 async def _wait(asked: NodeQuestion, run: Path) -> dict[str, Any]:
     """Ask everything that answers over a socket, all at once."""
-    agent, speaker, dns, proxy, *tried = await asyncio.gather(
+    agent, flows, speaker, dns, proxy, *tried = await asyncio.gather(
         _line(run / "agent.sock", {"command": "STATUS"}),
+        _flows(run / "agent.sock", asked.flows),
         _line(run / "speaker.sock", {"get": "state"}),
         _line(run / "dns.sock", {"get": "names"}),
         _envoy(run / "proxy"),
@@ -105,6 +106,7 @@ async def _wait(asked: NodeQuestion, run: Path) -> dict[str, Any]:
     peers = speaker.get("peers") or () if isinstance(speaker, dict) else ()
     routes = speaker.get("routes") or () if isinstance(speaker, dict) else ()
     return {
+        **flows,
         "agent": agent if isinstance(agent, str) else "",
         "speaker": speaker if isinstance(speaker, str) else "",
         "dns": dns if isinstance(dns, str) else "",
@@ -119,6 +121,18 @@ async def _wait(asked: NodeQuestion, run: Path) -> dict[str, Any]:
             if one.get("was_up") and one.get("state") != "up"
         ),
     }
+
+
+async def _flows(path: Path, asked: FlowsQuestion) -> dict[str, Any]:
+    """Return the flows that the agent remembers; nothing if it cannot tell."""
+    if not asked.clients:
+        return {}
+    said = await _line(path, {"command": "FLOWS", **msgspec.to_builtins(asked)})
+    try:
+        flows = msgspec.convert(said["flows"], tuple[SeenFlow, ...])
+        return {"flows": flows, "flows_reach_s": float(said["reaches_s"])}
+    except (LookupError, TypeError, ValueError):
+        return {}
 
 
 def _learnt(said: dict[str, Any]) -> dict[str, tuple[str, ...]]:
@@ -165,7 +179,7 @@ async def connect(place: str, wait_s: float = WAIT_S) -> str:
     return ""
 
 
-async def _line(path: Path, request: dict[str, str]) -> Any:
+async def _line(path: Path, request: dict[str, Any]) -> Any:
     """Return the JSON that a daemon answers with, or a text: why it does not."""
 
     async def ask() -> Any:

@@ -85,6 +85,8 @@ class Hook(msgspec.Struct, frozen=True):
     name: str
     """Its pin."""
     attached: bool
+    program: str = ""
+    """Name of what runs there, if it is not Cairn's program."""
 
 
 class Balanced(msgspec.Struct, frozen=True):
@@ -158,6 +160,8 @@ class NodeReport(msgspec.Struct, frozen=True):
     clock_synchronised: bool | None = None
     """What the kernel says of it; None: it does not say."""
     kernel: str = ""
+    missing: tuple[str, ...] = ()
+    """What its kernel lacks for the data plane, a sentence each."""
     uptime_s: float = 0
     memory_total_bytes: int = 0
     memory_free_bytes: int = 0
@@ -187,6 +191,8 @@ class NodeReport(msgspec.Struct, frozen=True):
     """Addresses of its map of pods, and whether each is closed; None: it cannot be read."""
     versions: dict[str, str] = {}
     """Of other processes of Cairn that run there, by name."""
+    history: dict[str, float] = {}
+    """Figures of the relay's page of metrics, if it runs there and keeps a history."""
     errors: tuple[str, ...] = ()
     """What could not be read, one line each."""
 

@@ -139,6 +139,10 @@ class AgentFact(msgspec.Struct, frozen=True):
     """What of the policies is not in force, in sentences."""
     ejected: dict[str, str] = {}
     """Backends found dead, and why."""
+    drops: dict[str, int] = {}
+    """Flows that were dropped lately for want of something, by reason."""
+    drops_window_s: float = 0
+    """How long ago lately is."""
     xdp: str = ""
     drift: tuple[Drift, ...] = ()
 

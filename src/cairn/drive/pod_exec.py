@@ -2,12 +2,14 @@
 
     pod, container, argv  ->  exit status and what it wrote
 
-Invariants  Nothing is sent to the command's standard input.
+Invariants  Nothing is sent to the command's standard input, which is there only while its output
+            is read as it comes.
             Whatever the other side answers, only ApiError is raised.
 Standards   Kubernetes remote command protocol v4.channel.k8s.io and v5, over WebSocket (RFC 6455)
 """
 
 import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,11 +50,44 @@ async def exec_in_pod(
         ):
             return await _collect(client, socket)
     except aiohttp.WSServerHandshakeError as error:
-        said = {403: "you may not create pods/exec", 404: "it is gone"}.get(error.status)
-        text = f"exec in pod {pod}: {said or f'HTTP status {error.status}'}"
-        raise ApiError(error.status, "", text) from error
+        raise _refused(pod, error) from error
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise Unreachable(client.url, error) from error
+
+
+async def stream_from_pod(
+    client: Client, pod: Key, container: str, argv: list[str]
+) -> AsyncGenerator[bytes, None]:
+    """Run `argv` and yield what it writes, line by line, until it ends.
+
+    Its standard input ends when this is closed: a command that reads it knows then that nobody
+    listens any more. Raises ApiError if it cannot be run, or did not end well.
+    """
+    query = [("command", word) for word in argv]
+    query += [("container", container), ("stdout", "true"), ("stderr", "true"), ("stdin", "true")]
+    path = PODS.path(pod.namespace, pod.name, "exec")
+    rest = {STDOUT: b"", STDERR: b"", ERROR: b""}
+    try:
+        async with client.websocket(path, query, PROTOCOLS) as socket:
+            async for message in socket:
+                if message.type is not aiohttp.WSMsgType.BINARY or not message.data:
+                    continue
+                channel = message.data[0]
+                if channel not in rest:
+                    continue
+                rest[channel] += message.data[1:]
+                if channel == STDOUT:
+                    *lines, rest[STDOUT] = rest[STDOUT].split(b"\n")
+                    for line in lines:
+                        yield line
+    except aiohttp.WSServerHandshakeError as error:
+        raise _refused(pod, error) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise Unreachable(client.url, error) from error
+    code = _exit_code(client, rest[ERROR]) if rest[ERROR] else 0
+    if code:
+        said = rest[STDERR].decode(errors="replace").strip().splitlines()
+        raise ApiError(500, "Failed", said[-1] if said else f"exit status {code}")
 
 
 async def _collect(client: Client, socket: aiohttp.ClientWebSocketResponse) -> Completed:
@@ -66,6 +101,11 @@ async def _collect(client: Client, socket: aiohttp.ClientWebSocketResponse) -> C
             raise ApiError(500, "TooLarge", f"a command wrote over {MAX_OUTPUT_BYTES} octets")
     code = _exit_code(client, bytes(output[ERROR]))
     return Completed(code, bytes(output[STDOUT]), bytes(output[STDERR]))
+
+
+def _refused(pod: Key, error: aiohttp.WSServerHandshakeError) -> ApiError:
+    said = {403: "you may not create pods/exec", 404: "it is gone"}.get(error.status)
+    return ApiError(error.status, "", f"exec in pod {pod}: {said or f'HTTP status {error.status}'}")
 
 
 def _exit_code(client: Client, said: bytes) -> int:

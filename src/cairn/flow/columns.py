@@ -14,8 +14,10 @@ Invariants  The dtype only grows at its end: what was stored stays readable.
 
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 FLOW = np.dtype(
     [
@@ -195,6 +197,9 @@ class Dictionaries:
     """Labels of the nodes that have any, by the keys of `nodes`; as those of ends."""
     interfaces: dict[int, str] = field(default_factory=dict)
     """Names of network interfaces, by `interface_key` of the node's key and the index."""
+    kernel_reasons: dict[int, str] = field(default_factory=dict)
+    """What the nodes' kernels call their reasons to drop, by `interface_key` of the node's key and
+    the number: another kernel numbers them otherwise."""
 
     def update(self, added: "Dictionaries") -> None:
         """Take another's entries too."""
@@ -204,11 +209,19 @@ class Dictionaries:
         self.nodes.update(added.nodes)
         self.node_labels.update(added.node_labels)
         self.interfaces.update(added.interfaces)
+        self.kernel_reasons.update(added.kernel_reasons)
 
 
 def interface_key(node: int, ifindex: int) -> int:
-    """Return the key of an interface in `Dictionaries.interfaces`."""
+    """Return the key of a node's interface, or of another number that is the node's own."""
     return node << 32 | ifindex
+
+
+def interface_keys(
+    nodes: npt.NDArray[np.integer[Any]], numbers: npt.NDArray[np.integer[Any]]
+) -> npt.NDArray[np.uint64]:
+    """Return `interface_key` of many."""
+    return nodes.astype(np.uint64) << np.uint64(32) | numbers.astype(np.uint64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ Standards   Cilium api/v1/flow/flow.proto, enum DropReason: the nearest one; wha
 import numpy as np
 
 FIRST_DROP = 32
-KERNEL_DROP_TEXT = "dropped by the kernel itself"
 
 HUBBLE_NAMES: dict[int, str] = {
     0: "DROP_REASON_UNKNOWN",
@@ -79,6 +78,7 @@ ROWS: tuple[tuple[int, int, str], ...] = (
     (66, 165, "the pod's policy is not in force yet: it is closed until then"),
     (67, 179, "a policy wants the content judged, but the proxy does not listen"),
     (68, 162, "the source opens connections faster than a policy allows"),
+    (69, 0, "dropped by the kernel itself, for a reason of its own"),
 )
 """Verdict, Hubble's number, what happened in words."""
 

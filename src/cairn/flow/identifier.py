@@ -56,7 +56,8 @@ def identifiers(records: Records, nodes: Mapping[int, str]) -> Identifiers:
 
 def spell(high: int, low: int) -> str:
     """Return a UUID's text."""
-    return str(uuid.UUID(int=high << 64 | low))
+    front, back = f"{high:016x}", f"{low:016x}"
+    return f"{front[:8]}-{front[8:12]}-{front[12:]}-{back[:4]}-{back[4:]}"
 
 
 def parse(text: str) -> tuple[int, int]:

@@ -102,7 +102,9 @@ def _flow(raw: Mapping[str, Any]) -> Flow:
     protocol, source_port, port = _layer4(raw["l4"])
     source, destination = raw.get("source") or {}, raw.get("destination") or {}
     layer7 = raw.get("l7") or {}
-    request = layer7.get("http") if layer7.get("type", "REQUEST") == "REQUEST" else None
+    # A response that flows back repeats its request; ours tells both at once, the client first.
+    repeated = layer7.get("type") == "RESPONSE" and raw.get("is_reply")
+    request = None if repeated else layer7.get("http")
     return Flow(
         time=read_time(str(raw["time"])),
         verdict=str(raw.get("verdict") or "FORWARDED"),

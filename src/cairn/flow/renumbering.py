@@ -69,6 +69,7 @@ class Numberings:
         self._next_detail = 1
         self._node_labels: dict[int, tuple[str, ...]] = {}
         self._interfaces: dict[int, str] = {}
+        self._kernel_reasons: dict[int, str] = {}
 
     def detail(self, value: Detail) -> int:
         """Return a new key: no two flows share a detail."""
@@ -85,6 +86,10 @@ class Numberings:
         """Tell the name of an interface."""
         self._interfaces[interface_key(node, ifindex)] = name
 
+    def name_kernel_reason(self, node: int, number: int, name: str) -> None:
+        """Tell what the kernel of a node calls a reason to drop."""
+        self._kernel_reasons[interface_key(node, number)] = name
+
     def take(self) -> tuple[Dictionaries, Floors]:
         """Return what a batch adds, and its floors; what is full is forgotten after it."""
         added = Dictionaries(
@@ -94,9 +99,11 @@ class Numberings:
             nodes=self.nodes.take_added(),
             node_labels=self._node_labels,
             interfaces=self._interfaces,
+            kernel_reasons=self._kernel_reasons,
         )
         floors = Floors(self.ends.floor, self.decisions.floor)
-        self._details, self._node_labels, self._interfaces = {}, {}, {}
+        self._details, self._node_labels = {}, {}
+        self._interfaces, self._kernel_reasons = {}, {}
         self.ends.forget_if_full()
         self.decisions.forget_if_full()
         return added, floors
@@ -132,6 +139,10 @@ class Renumbering:
             node, ifindex = key >> 32, key & 0xFFFF_FFFF
             if node in nodes:
                 ours.name_interface(nodes[node], ifindex, name)
+        for key, name in batch.added.kernel_reasons.items():
+            node, number = key >> 32, key & 0xFFFF_FFFF
+            if node in nodes:
+                ours.name_kernel_reason(nodes[node], number, name)
         added, floors = ours.take()
         return replace(batch, records=records, added=added, floors=floors)
 

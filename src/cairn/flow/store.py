@@ -1,6 +1,6 @@
 """The last N flows, in order of arrival.
 
-    Batch  ->  FlowStore  ->  since(sequence), find(mask): arrays of FLOW
+    Batch  ->  FlowStore  ->  since(sequence), find(mask): arrays of FLOW; search(mask): sequences
 
 Shapes      A ring over one array: flow number `s` (its sequence) stands at s % capacity.
 Invariants  `first_sequence` .. `next_sequence` - 1 are stored; a reader who asks for older ones is
@@ -17,10 +17,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from cairn.flow.columns import FLOW, Batch, Dictionaries, Floors
+from cairn.flow.columns import FLOW, Batch, Dictionaries, Floors, FlowKind
 
 Records = np.ndarray[tuple[int], np.dtype[np.void]]
+Sequences = npt.NDArray[np.int64]
 Selects = Callable[[Records], np.ndarray[tuple[int], np.dtype[np.bool_]]]
 BLOCK = 4096
 """Flows that share one note of their earliest and latest time, and are looked through at once."""
@@ -45,6 +47,15 @@ class Found(NamedTuple):
     """A copy, oldest first."""
     next_sequence: int
     """Where to go on for what comes later."""
+
+
+class Taken(NamedTuple):
+    """Flows that were asked for by sequence."""
+
+    records: Records
+    """Copies, oldest first."""
+    missed: int
+    """How many of them are gone: the oldest."""
 
 
 class FlowStore:
@@ -126,43 +137,58 @@ class FlowStore:
         last: int = 0,
         since_ns: int = 0,
         until_ns: int = EVER,
-        sequence: int = 0,
     ) -> Found:
         """Return flows that `mask` holds for and whose time is since_ns to until_ns, both ends in.
 
-        first, last: no more than so many, from the oldest on or up to the newest; 0: all. From
-        `sequence` on.
+        first, last: no more than so many, from the oldest on or up to the newest; 0: all. What was
+        lost (kind LOST) is found too and does not count.
         """
-        most = first or last
-        blocks = list(self._blocks(max(sequence, self.first_sequence), since_ns, until_ns))
-        found: list[Records] = []
-        count = 0
-        for block in reversed(blocks) if last and not first else blocks:
+        found = self.search(mask, first=first, last=last, since_ns=since_ns, until_ns=until_ns)
+        return Found(self.take(found).records, self.next_sequence)
+
+    def search(
+        self,
+        mask: Selects,
+        *,
+        first: int = 0,
+        last: int = 0,
+        since_ns: int = 0,
+        until_ns: int = EVER,
+    ) -> Sequences:
+        """Return the sequences of what `find` finds: 8 octets a flow instead of 152."""
+        most, backwards = first or last, bool(last and not first)
+        blocks = list(self._blocks(self.first_sequence, since_ns, until_ns))
+        found: list[Sequences] = []
+        left = most
+        for begin, block in reversed(blocks) if backwards else blocks:
             keep = mask(block)
             if since_ns or until_ns != EVER:
                 keep &= (block["time_ns"] >= since_ns) & (block["time_ns"] <= until_ns)
-            chosen = block[keep]
-            if len(chosen):
-                found.append(chosen)
-            count += len(chosen)
-            if most and count >= most:
+            chosen = np.flatnonzero(keep)
+            if most:
+                chosen = _cut(block, chosen, left, backwards=backwards)
+                left -= int(np.count_nonzero(block["kind"][chosen] != FlowKind.LOST))
+            found.append(chosen + begin)
+            if most and left <= 0:
                 break
-        if last and not first:
+        if backwards:
             found.reverse()
-        records: Records = np.concatenate(found) if found else np.zeros(0, FLOW)
-        if most:
-            records = records[:first] if first else records[-last:]
-        return Found(records, self.next_sequence)
+        return np.concatenate(found) if found else np.zeros(0, np.int64)
 
-    def _blocks(self, sequence: int, since_ns: int, until_ns: int) -> Iterator[Records]:
-        """Yield arrays that together hold all flows of that time, and few others."""
+    def take(self, sequences: Sequences) -> Taken:
+        """Return copies of some flows, in order, and how many of them are gone."""
+        gone = int(np.searchsorted(sequences, self.first_sequence))
+        return Taken(self._ring[sequences[gone:] % self.capacity], gone)
+
+    def _blocks(self, sequence: int, since_ns: int, until_ns: int) -> Iterator[tuple[int, Records]]:
+        """Yield arrays that together hold all flows of that time, with their first sequences."""
         while sequence < self.next_sequence:
             at = sequence % self.capacity
             block = at // BLOCK
             stop = min((block + 1) * BLOCK, self.capacity)
             end = min(sequence + stop - at, self.next_sequence)
             if self._times.may_hold(block, since_ns, until_ns):
-                yield self._ring[at : at + end - sequence]
+                yield sequence, self._ring[at : at + end - sequence]
             sequence = end
 
     def _put(self, at: int, records: Records) -> None:
@@ -185,6 +211,14 @@ class FlowStore:
         for key in [key for key in entries if key < floor and key not in used]:
             del entries[key]
         self._sweep_at[name] = 2 * len(entries) + SPARE
+
+
+def _cut(block: Records, chosen: Sequences, most: int, *, backwards: bool) -> Sequences:
+    """Return the first (or last) chosen that hold `most` flows; LOST ones do not count."""
+    counted = np.flatnonzero(block["kind"][chosen] != FlowKind.LOST)
+    if len(counted) < most or not most:
+        return chosen
+    return chosen[counted[-most] :] if backwards else chosen[: counted[most - 1] + 1]
 
 
 class _Times:

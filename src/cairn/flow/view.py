@@ -8,6 +8,7 @@ Cost        20 us a flow: for what is shown, not for what is stored
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from cairn.flow import drop_reason, record
 from cairn.flow.address import Records, read_octets
@@ -135,7 +136,7 @@ def rows(records: Records, dictionaries: Dictionaries) -> Iterator[FlowRow]:
             destination_identity=flow["destination_identity"],
             decision=dictionaries.decisions.get(flow["decision"]),
             detail=dictionaries.details.get(flow["detail"]),
-            reason=_reason(flow["kind"], verdict, flow["reason"]),
+            reason=_reason(flow, dictionaries),
             node=dictionaries.nodes.get(flow["node"], ""),
             interface=dictionaries.interfaces.get(interface_key(flow["node"], flow["ifindex"]), ""),
             packets=flow["packets"],
@@ -196,12 +197,19 @@ def _direction(flags: int) -> Direction:
     return Direction.EGRESS if flags & FlowFlag.FROM_POD else Direction.UNKNOWN
 
 
-def _reason(kind: int, verdict: int, reason: int) -> str:
-    if verdict != FlowVerdict.DROPPED:
+def _reason(flow: dict[str, Any], dictionaries: Dictionaries) -> str:
+    if flow["verdict"] != FlowVerdict.DROPPED:
         return ""
-    if kind == FlowKind.KERNEL_DROP:
-        return drop_reason.KERNEL_DROP_TEXT
-    return drop_reason.TEXTS.get(reason, f"reason {reason}, which this version does not know")
+    if flow["kind"] == FlowKind.KERNEL_DROP:
+        return kernel_text(flow["node"], flow["kernel_reason"], dictionaries)
+    number = flow["reason"]
+    return drop_reason.TEXTS.get(number, f"reason {number}, which this version does not know")
+
+
+def kernel_text(node: int, number: int, dictionaries: Dictionaries) -> str:
+    """Return why the kernel of a node (its key) dropped a packet, with the kernel's own word."""
+    name = dictionaries.kernel_reasons.get(interface_key(node, number))
+    return f"kernel: {name or f'reason {number}'}"
 
 
 def _recorded_end(end: End, identity: int) -> record.FlowEnd:

@@ -68,6 +68,7 @@ class _Message(msgspec.Struct, array_like=True):
     requests: dict[int, HttpDetail]
     lookups: dict[int, DnsDetail]
     server_names: dict[int, TlsDetail]
+    kernel_reasons: dict[int, str] = {}
 
 
 _MESSAGE = msgspec.msgpack.Decoder(_Message)
@@ -103,6 +104,7 @@ def write_piece(piece: Piece) -> bytes:
             _of_kind(added.details, HttpDetail),
             _of_kind(added.details, DnsDetail),
             _of_kind(added.details, TlsDetail),
+            added.kernel_reasons,
         )
     )
 
@@ -118,6 +120,7 @@ def read_piece(octets: bytes) -> Piece:
         nodes=said.nodes,
         node_labels=said.node_labels,
         interfaces=said.interfaces,
+        kernel_reasons=said.kernel_reasons,
     )
     batch = Batch(_records(said.records, said.record_bytes), added, said.floors)
     return Piece(said.store, said.next_sequence, said.missed, batch)

@@ -16,13 +16,20 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 COMPILED = "_proto/hubble.binpb"
 
 
+def files_of_ours() -> list[Any]:
+    """Return the files' descriptors, each after those it imports.
+
+    Raises FileNotFoundError where proto/ was not compiled.
+    """
+    compiled = files("cairn.hubble").joinpath(COMPILED)
+    return list(descriptor_pb2.FileDescriptorSet.FromString(compiled.read_bytes()).file)
+
+
 @cache
 def pool() -> Any:
     """Return the pool; raises FileNotFoundError where proto/ was not compiled."""
-    compiled = files("cairn.hubble").joinpath(COMPILED)
-    described = descriptor_pb2.FileDescriptorSet.FromString(compiled.read_bytes())
     made = descriptor_pool.DescriptorPool()
-    for file in described.file:
+    for file in files_of_ours():
         made.Add(file)
     return made
 

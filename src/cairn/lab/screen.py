@@ -20,7 +20,7 @@ class Screen:
     """Standard output, with a clock that starts at the first line."""
 
     def __init__(self) -> None:
-        self.console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+        self.console = Console(file=sys.stdout, highlight=False, soft_wrap=True, emoji=False)
         if not self.console.is_terminal:
             self.console.width = _WIDE
         self._began = time.monotonic()

@@ -12,7 +12,7 @@ Not here    what the maps mean (abi), what should be in them (compile, apply)
 """
 
 from cairn.libbpf.error import BpfError
-from cairn.libbpf.link import Link, attach, detach_pinned
+from cairn.libbpf.link import Link, attach, attach_tracepoint, detach_pinned
 from cairn.libbpf.object import MapChange, Object, load_object
 from cairn.libbpf.probe import Missing, probe
 from cairn.libbpf.program import Program, TrialRun
@@ -33,6 +33,7 @@ __all__ = [
     "TrialRun",
     "UpdateFlag",
     "attach",
+    "attach_tracepoint",
     "detach_pinned",
     "load_object",
     "possible_cpus",

@@ -28,7 +28,9 @@ from cairn.libbpf.syscall import (
 
 _GONE = frozenset({errno.ENOLINK, errno.ENODEV})
 _INFO_BYTES = 64
+_PROGRAM_INFO_BYTES, _NAME_AT = 80, 64
 _ITER_BYTES = 1 << 16
+_RAW_TRACEPOINT = 1
 
 
 class Link:
@@ -106,8 +108,23 @@ class Link:
         return int(struct.unpack_from("<III", self._info())[2])
 
     @property
+    def program_name(self) -> str:
+        """The name of the program that runs, as the kernel keeps it: cut to 15 characters."""
+        attributes = struct.pack("<II", self.program_id, 0)
+        fd = call(Command.PROG_GET_FD_BY_ID, attributes, "open the program of a link")
+        try:
+            info = object_info(fd, _PROGRAM_INFO_BYTES, "read program info")
+        finally:
+            os.close(fd)
+        return info[_NAME_AT : _NAME_AT + 16].partition(b"\0")[0].decode(errors="replace")
+
+    @property
     def target(self) -> int:
-        """The interface index of a tcx or XDP link, 0 if it is gone; the id of a cgroup."""
+        """The interface index of a tcx or XDP link, 0 if it is gone; the id of a cgroup; of a
+        tracepoint, which never goes, 1.
+        """
+        if self._kind() == _RAW_TRACEPOINT:
+            return 1
         form = "<I" if self._kind() in (6, 11) else "<Q"
         return int(struct.unpack_from(form, self._info(), 16)[0])
 
@@ -141,6 +158,22 @@ def attach(
         pin.unlink()
         old.close()
     link = Link.create(program, hook, target, flags=flags)
+    if pin is not None:
+        pin.parent.mkdir(parents=True, exist_ok=True)
+        link.pin(pin)
+    return link
+
+
+def attach_tracepoint(program: Program, pin: Path | None = None) -> Link:
+    """Return a link that runs `program` at the tracepoint that it was made for.
+
+    The kernel exchanges no program there: the pinned link goes first, so that never two tell the
+    same; what happens meanwhile goes untold.
+    """
+    if pin is not None and pin.exists():
+        with Link.open_pinned(pin):  # its last descriptor ends it now; the pin alone in a while
+            pin.unlink()
+    link = Link.create(program, AttachType.TRACE_RAW_TP, 0)
     if pin is not None:
         pin.parent.mkdir(parents=True, exist_ok=True)
         link.pin(pin)

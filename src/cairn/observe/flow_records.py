@@ -9,8 +9,8 @@ Units       `time_ns`: CLOCK_MONOTONIC in, since 1970 out
 Cost        0.3 us an event in batches of thousands, with storing it (bench/flow_query.py)
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from cairn.abi.event import EventKind
 from cairn.abi.verdicts import FIRST_DROP
 from cairn.flow.address import Records, halves
-from cairn.flow.columns import FLOW, Batch, Decision, End, FlowKind, FlowVerdict
+from cairn.flow.columns import FLOW, Batch, Decision, End, FlowFlag, FlowKind, FlowVerdict
 from cairn.flow.renumbering import Numberings
 
 REFRESH_NS = 1_000_000_000
@@ -29,6 +29,7 @@ _SAME = (
     *("source_port", "destination_port", "translated_port", "kernel_reason"),
     *("protocol", "kind", "point", "tcp_flags", "flags", "icmp_type", "icmp_code"),
 )
+_PROXIED = (FlowKind.HTTP, FlowKind.DNS, FlowKind.TLS)
 _VERDICTS = np.full(256, FlowVerdict.UNKNOWN, np.uint8)
 for _kind, _verdict in {
     EventKind.DROP: FlowVerdict.DROPPED,
@@ -58,14 +59,35 @@ Rule = Callable[[int], Decision | None]
 """Tells which rule has a number."""
 
 
+class Asked(NamedTuple):
+    """What a proxy was given."""
+
+    subject: int
+    """Identity whose rules are applied."""
+    peer: bytes
+    """Address of the other end, in 16 octets."""
+    protocol: int
+    """IANA protocol number."""
+    port: int
+    """Of the destination."""
+    ingress: bool
+    """Whether the subject is the destination."""
+
+
+Judge = Callable[[Asked], Decision | None]
+"""Tells which rule gives a connection to a proxy."""
+
+
 class FlowRecords:
     """Makes one node's flows."""
 
-    def __init__(self, node: str, who: Who, rule: Rule) -> None:
+    def __init__(self, node: str, who: Who, rule: Rule, judge: Judge) -> None:
         self.numberings = Numberings()
         self._node = node
         self._who = who
         self._rule = rule
+        self._judge = judge
+        self._judged: dict[Asked, Decision | None] = {}
         self._ends: dict[bytes, tuple[int, int]] = {}
         self._stale_at_ns = 0
         self._epoch = -1
@@ -99,8 +121,9 @@ class FlowRecords:
 
     def finish(self, records: Records, now_ns: int) -> Batch:
         """Return the batch of records that have addresses and details, but no names yet."""
-        if now_ns >= self._stale_at_ns or len(self._ends) > MOST_CACHED:
+        if now_ns >= self._stale_at_ns or len(self._ends) + len(self._judged) > MOST_CACHED:
             self._ends.clear()
+            self._judged.clear()
             self._stale_at_ns = now_ns + REFRESH_NS
         if self._epoch != self.numberings.ends.epoch:
             self._epoch = self.numberings.ends.epoch
@@ -110,6 +133,8 @@ class FlowRecords:
             records[f"{side}_end"] = keys
             unknown = records[f"{side}_identity"] == 0
             records[f"{side}_identity"][unknown] = identities[unknown]
+        for at in np.flatnonzero(np.isin(records["kind"], _PROXIED)):
+            records["decision"][at] = self._judgement(records[at])
         return self._batch(records)
 
     def name_interface(self, ifindex: int, name: str) -> None:
@@ -118,6 +143,12 @@ class FlowRecords:
             self._interfaces[ifindex] = name
             node = self.numberings.nodes.key(self._node)
             self.numberings.name_interface(node, ifindex, name)
+
+    def name_kernel_reasons(self, names: Mapping[int, str]) -> None:
+        """Take what this node's kernel calls its reasons to drop."""
+        node = self.numberings.nodes.key(self._node)
+        for number, name in names.items():
+            self.numberings.name_kernel_reason(node, number, name)
 
     def _batch(self, records: Records) -> Batch:
         records["node"] = self.numberings.nodes.key(self._node)
@@ -133,6 +164,22 @@ class FlowRecords:
 
     def _decision(self, rule: int) -> int:
         found = self._rule(rule) if rule else None
+        return 0 if found is None else self.numberings.decisions.key(found)
+
+    def _judgement(self, record: Any) -> int:
+        """Return the key of the rule by which a proxy has a request."""
+        ingress = bool(record["flags"] & FlowFlag.TO_POD)
+        subject, peer = ("destination", "source") if ingress else ("source", "destination")
+        asked = Asked(
+            int(record[f"{subject}_identity"]),
+            record[peer].tobytes(),
+            int(record["protocol"]),
+            int(record["destination_port"]),
+            ingress,
+        )
+        if asked not in self._judged:
+            self._judged[asked] = self._judge(asked)
+        found = self._judged[asked]
         return 0 if found is None else self.numberings.decisions.key(found)
 
     def _look_up(

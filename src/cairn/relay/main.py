@@ -1,6 +1,6 @@
 """`cairn relay`: the flows of all nodes together, and their history.
 
-arguments, API server, agents  ->  the history's gRPC API, on one port with what else is served
+arguments, API server, agents  ->  Hubble's gRPC API and the history's, on one port
 """
 
 import argparse
@@ -16,11 +16,14 @@ from cairn.drive.daemon import run_daemon
 from cairn.drive.kube_client import Client
 from cairn.drive.metrics_page import serve_metrics
 from cairn.flow.store import FlowStore
+from cairn.hubble.server import OPTIONS, hubble_handlers
+from cairn.hubble.tls import ClientFiles, ServerFiles, server_credentials
 from cairn.relay.history.keeper import History
 from cairn.relay.history.state import Rules
 from cairn.relay.history_service import history_handler
 from cairn.relay.metrics import families
 from cairn.relay.nodes import follow_nodes
+from cairn.relay.observed import ObservedRelay
 from cairn.relay.relay import Relay
 
 log = logging.getLogger(__name__)
@@ -38,10 +41,15 @@ class Tls:
     certificate: str
     """Shown to clients."""
     key: str
+    """Of the certificate."""
     clients: str
     """Authorities of clients that may ask; empty: any."""
     agents: str
     """Authorities of the agents; empty: they are asked without TLS."""
+    own: str = ""
+    """Shown to agents."""
+    own_key: str = ""
+    """Of that certificate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,8 @@ def main(argv: list[str]) -> int:
     add("--tls-key", default="", metavar="FILE", help="its key")
     add("--tls-client-ca", default="", metavar="FILE", help="authorities of clients: mTLS")
     add("--tls-agent-ca", default="", metavar="FILE", help="authorities of agents that use TLS")
+    add("--tls-agent-cert", default="", metavar="FILE", help="certificate that agents are shown")
+    add("--tls-agent-key", default="", metavar="FILE", help="its key")
     add("--metrics", type=int, default=0, metavar="PORT",
         help="of GET /metrics (usual: 9966; default: none)")  # fmt: skip
     add("--verbose", action="store_true", help="log details")
@@ -79,11 +89,22 @@ def main(argv: list[str]) -> int:
         parser.error("--tls-cert and --tls-key belong together")
     if args.tls_client_ca and not args.tls_cert:
         parser.error("--tls-client-ca needs --tls-cert and --tls-key")
+    if bool(args.tls_agent_cert) != bool(args.tls_agent_key):
+        parser.error("--tls-agent-cert and --tls-agent-key belong together")
+    if args.tls_agent_cert and not args.tls_agent_ca:
+        parser.error("--tls-agent-cert needs --tls-agent-ca")
     history = None
     if args.history:
         rules = Rules(keep_days=args.keep_days, keep_bytes=args.keep_bytes)
         history = History(args.history, rules)
-    tls = Tls(args.tls_cert, args.tls_key, args.tls_client_ca, args.tls_agent_ca)
+    tls = Tls(
+        args.tls_cert,
+        args.tls_key,
+        args.tls_client_ca,
+        args.tls_agent_ca,
+        args.tls_agent_cert,
+        args.tls_agent_key,
+    )
     return run_daemon(
         "cairn relay",
         _run(
@@ -99,9 +120,17 @@ async def _run(
     if history is not None:
         await history.open()
     grown = asyncio.Event()
-    relay = Relay(store, history, on_grown=grown.set, credentials=_agent_credentials(served.tls))
-    server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
-    server.add_generic_rpc_handlers((history_handler(history),))
+    tls = served.tls
+    relay = Relay(
+        store,
+        history,
+        on_grown=grown.set,
+        on_state=lambda _state: grown.set(),
+        agents=ClientFiles(tls.agents, tls.own, tls.own_key) if tls.agents else None,
+    )
+    server = grpc.aio.server(options=OPTIONS)
+    handlers = hubble_handlers(ObservedRelay(relay, grown))
+    server.add_generic_rpc_handlers((history_handler(history), *handlers))
     bind(server, served.listen, served.tls)
     await server.start()
     secure = " by TLS" if served.tls.certificate else ""
@@ -111,7 +140,8 @@ async def _run(
             if history is not None:
                 group.create_task(history.run())
             group.create_task(relay.run())
-            group.create_task(serve_metrics(lambda: families(relay, history), served.metrics))
+            own = served.tls.certificate
+            group.create_task(serve_metrics(lambda: families(relay, history, own), served.metrics))
             group.create_task(follow_nodes(client, relay.on_node, relay.on_gone))
     finally:
         await server.stop(GRACE_S)
@@ -123,7 +153,8 @@ def bind(server: grpc.aio.Server, listen: str, tls: Tls) -> int:
     """Have the server listen, by TLS if there are keys; return its port. Raises OSError."""
     try:
         if tls.certificate:
-            bound = server.add_secure_port(listen, _server_credentials(tls))
+            files = ServerFiles(tls.certificate, tls.key, tls.clients)
+            bound = server.add_secure_port(listen, server_credentials(files))
         else:
             bound = server.add_insecure_port(listen)
     except RuntimeError:
@@ -131,16 +162,6 @@ def bind(server: grpc.aio.Server, listen: str, tls: Tls) -> int:
     if not bound:
         raise OSError(f"{listen} cannot be listened at: is it taken? choose another with --listen")
     return int(bound)
-
-
-def _server_credentials(tls: Tls) -> grpc.ServerCredentials:
-    pair = (Path(tls.key).read_bytes(), Path(tls.certificate).read_bytes())
-    authorities = Path(tls.clients).read_bytes() if tls.clients else None
-    return grpc.ssl_server_credentials([pair], authorities, bool(authorities))
-
-
-def _agent_credentials(tls: Tls) -> grpc.ChannelCredentials | None:
-    return grpc.ssl_channel_credentials(Path(tls.agents).read_bytes()) if tls.agents else None
 
 
 def _count(text: str) -> int:

@@ -1,17 +1,21 @@
-"""The relay's metrics: nodes, flows, what was missed, the history.
+"""The relay's metrics: nodes, flows, what was missed, the history, its certificate.
 
-Relay, History  ->  families of drive.metrics_text
+Relay, History, a certificate's file  ->  families of drive.metrics_text
 """
 
+import contextlib
 from collections.abc import Iterator
+from pathlib import Path
+
+from cryptography import x509
 
 from cairn.drive.metrics_text import Family, common, counter, gauge, number
 from cairn.relay.history.keeper import History
 from cairn.relay.relay import Relay
 
 
-def families(relay: Relay, history: History | None) -> Iterator[Family]:
-    """Yield every family."""
+def families(relay: Relay, history: History | None, certificate: str) -> Iterator[Family]:
+    """Yield every family; `certificate`: the file that clients are shown, empty for none."""
     yield from common("relay")
     states = relay.states
     yield gauge(
@@ -33,6 +37,12 @@ def families(relay: Relay, history: History | None) -> Iterator[Family]:
         "node",
     )
     yield number("cairn_relay_flows_held", "Flows in memory", len(relay.store))
+    yield gauge(
+        "cairn_relay_certificate_expiry_timestamp_seconds",
+        "When the certificate that clients are shown ends",
+        _ends(certificate),
+        "certificate",
+    )
     if history is not None:
         yield from _history(history)
 
@@ -58,3 +68,12 @@ def _history(history: History) -> Iterator[Family]:
     yield number(
         "cairn_relay_history_removed_flows_total", "Flows that retention took", status.removed
     )
+
+
+def _ends(certificate: str) -> dict[tuple[str, ...], float]:
+    """Return when it ends, as it stands in the file now; what cannot be read has no series."""
+    with contextlib.suppress(OSError, ValueError):
+        if certificate:
+            found = x509.load_pem_x509_certificate(Path(certificate).read_bytes())
+            return {("server",): found.not_valid_after_utc.timestamp()}
+    return {}

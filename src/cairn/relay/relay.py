@@ -15,6 +15,7 @@ from collections.abc import Callable
 from cairn.flow.columns import Batch, Dictionaries
 from cairn.flow.renumbering import Numberings, Renumbering
 from cairn.flow.store import FlowStore
+from cairn.hubble.tls import ClientFiles
 from cairn.relay.history.keeper import History
 from cairn.relay.merge import Merger, Taken
 from cairn.relay.position import Position, Positions
@@ -34,13 +35,14 @@ class Relay:
         *,
         on_grown: Callable[[], None],
         on_state: Callable[[State], None] = lambda _state: None,
-        credentials: object = None,
+        agents: ClientFiles | None = None,
     ) -> None:
         self.store = store
         self._history = history
         self._on_grown = on_grown
         self._on_state = on_state
-        self._credentials = credentials
+        self.agents = agents
+        """By which files agents are asked by TLS; None: without."""
         self._numberings = Numberings()
         self._merger = Merger()
         self._positions: Positions = dict(history.positions) if history is not None else {}
@@ -69,7 +71,7 @@ class Relay:
             on_batch=on_batch,
             on_missed=lambda count: self._missed(name, count),
             on_state=self._on_state,
-            credentials=self._credentials,
+            files=self.agents,
             begin=self._positions.get(name, BEGIN),
         )
         self._sources[name] = (source, asyncio.create_task(source.run()))

@@ -19,6 +19,7 @@ import numpy as np
 
 from cairn.flow.columns import FLOW, Batch, FlowKind
 from cairn.hubble.columns_wire import METHOD, Piece, Start, read_piece, write_start
+from cairn.hubble.tls import SERVER_NAME, ClientFiles, channel_credentials
 from cairn.relay.position import Position
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,10 @@ KEEPALIVE = (
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
+    # A follower sends nothing but pings; without this it stops after two.
+    ("grpc.http2.max_pings_without_data", 0),
+    # Of pings that measure the way; while one is on it, none is sent to keep alive.
+    ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.max_receive_message_length", -1),
     ("grpc.enable_retries", 0),
 )
@@ -65,14 +70,14 @@ class Source:
         on_batch: Callable[[Batch, Position], None],
         on_missed: Callable[[int], None],
         on_state: Callable[[State], None],
-        credentials: object = None,
+        files: ClientFiles | None = None,
         begin: Position = BEGIN,
     ) -> None:
         self.state = State(name, target)
         self._on_batch = on_batch
         self._on_missed = on_missed
         self._on_state = on_state
-        self._credentials = credentials
+        self._files = files
         self._start = Start(begin.store, begin.sequence)
 
     async def run(self) -> None:
@@ -87,14 +92,17 @@ class Source:
                 error = f"{failed.code().name}: {' '.join((failed.details() or '').split())}"
             except ValueError as failed:
                 error = f"what it sends is not understood: {failed}; is its version another?"
+            except OSError as failed:
+                error = f"certificates cannot be read: {failed}"
             pause_s = FIRST_PAUSE_S if self.state.connected else min(2 * pause_s, LONGEST_PAUSE_S)
             self._tell(connected=False, error=error)
             await asyncio.sleep(pause_s)
 
     def _channel(self) -> Any:
-        if self._credentials is None:
+        if self._files is None:
             return grpc.aio.insecure_channel(self.state.target, KEEPALIVE)
-        return grpc.aio.secure_channel(self.state.target, self._credentials, KEEPALIVE)
+        named = (("grpc.ssl_target_name_override", SERVER_NAME), *KEEPALIVE)
+        return grpc.aio.secure_channel(self.state.target, channel_credentials(self._files), named)
 
     async def _follow(self, channel: Any) -> None:
         call = channel.unary_stream(METHOD)(write_start(self._start))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from cairn.agent import bgp
 from cairn.agent.bgp import BgpLink
 from cairn.agent.cluster import Cluster
 from cairn.drive.kube_client import Client
@@ -140,3 +141,32 @@ async def test_a_speaker_that_babbles_does_not_end_the_agent(
     async with linked(client, listener, tmp_path / "s") as task:
         await until(lambda: listener.connections >= 2)
         assert not task.done()
+
+
+async def test_a_speaker_that_hangs_is_told_from_one_that_answers(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bgp, "ANSWER_S", 0.05)
+    answers = True
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readline():
+            while answers:
+                writer.write(b'{"event":"told"}\n')
+                await asyncio.sleep(0.01)
+        writer.close()
+
+    link = BgpLink(client, Cluster(client, "node-1"), FACTS, tmp_path / "s")
+    server = await asyncio.start_unix_server(speak, tmp_path / "s")
+    task = asyncio.create_task(link.run())
+    try:
+        assert link.speaker_reachable
+        answers = False
+        await until(lambda: not link.speaker_reachable)
+        answers = True
+        await until(lambda: link.speaker_reachable)
+    finally:
+        answers = False
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        server.close()

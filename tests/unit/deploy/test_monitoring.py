@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
+from command_lines import check_command
+
+from cairn.diagnose.findings import BY_CODE
 
 ROOT = Path(__file__).parents[3]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
@@ -23,6 +26,15 @@ def promtool(*words: str) -> None:
 def rules() -> list[dict[str, Any]]:
     text = (PROMETHEUS / "rules" / "cairn.rules.yaml").read_text()
     return [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
+
+
+def commands_in(description: str) -> list[str]:
+    """Return the commands that a description says to run, with words in the places of values."""
+    told = re.search(r"\bRun(?: on the router)?: (.+)", description)
+    assert told, description
+    text = re.sub(r"\{\{ \$\w+(\.\w+)? \}\}", "192.168.1.100", told[1])
+    commands = [part.strip().removeprefix("on the router: ") for part in re.split(r"[;|]", text)]
+    return [command.replace("client 192", "client-1 192") for command in commands]
 
 
 def documented() -> set[str]:
@@ -58,12 +70,13 @@ def test_promtool_understands_the_configuration() -> None:
 def test_a_rule_says_what_a_person_needs(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in ("warning", "critical")
     code = rule["labels"]["finding"]
-    assert re.fullmatch(r"CRN-\d{3}|none", code)
+    assert code == "none" or code in BY_CODE
     notes = rule["annotations"]
     page = notes["runbook_url"]
     assert code == "none" or page == f"docs/findings/{code}.md"
     assert (ROOT / page).is_file()
-    assert re.search(r"\bRun(?: on the router)?: \w+", notes["description"])
+    for line in commands_in(notes["description"]):
+        check_command(line)
     known = {name for name in names_in(rule["expr"]) if name != "cairn_"}
     assert known <= documented() or rule["alert"] == "CairnCertificateEnds"
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from command_lines import check_command
 from healthy_facts import condition, facts_of, healthy
 
 from cairn.diagnose.doctor.table import AREAS, CHECKS, examine, findings_of, is_healthy
@@ -28,7 +29,7 @@ def put(path: str, value: object) -> Change:
         if last == "LAST":
             at.append(value)
         else:
-            at[int(last) if isinstance(at, list) else last] = value
+            at[int(last) if isinstance(at, list) else last.replace("~", "/")] = value
 
     return change
 
@@ -117,7 +118,6 @@ CHANGES: dict[str, Change] = {
         "spec": {"nodeSelector": {}, "virtualRouters": []},
         "status": {"conditions": [condition("cairn.io/Selected", "False", "0 of 2")]}}),
     "PasswordMissing": unhonoured("peer p: Secret key in kube-system has no key `password`"),
-    "BgpNotHonoured": unhonoured("peer p: no route to it"),
     "RouteMissing": both(put("router/paths/0/valid", value=False),
                          put("router/paths/0/reason", "next hop unreachable")),
     "RouteStale": put("router/paths/LAST", {"prefix": "192.168.1.101/32",
@@ -145,6 +145,7 @@ CHANGES: dict[str, Change] = {
     "MemoryLow": put(f"{N1}/memory_free_bytes", 10),
     "RouteToNodeMissing": drop(f"{N1}/routes/1"),
     "ProgramDetached": put(f"{N1}/hooks/0/attached", value=False),
+    "ProgramReplaced": put(f"{N1}/hooks/0/program", "tracer"),
     "PinMissing": drop(f"{N1}/hooks/0"),
     "PodProgramMissing": drop(f"{N1}/hooks/4"),
     "ServiceDrift": put(f"{N1}/agent/drift", [
@@ -219,6 +220,27 @@ CHANGES: dict[str, Change] = {
 }  # fmt: skip
 """One change for each kind that a check of the doctor finds."""
 
+CHANGES |= {
+    "AddressTwice": put("cluster/objects/Service/LAST", {
+        "kind": "Service", "metadata": {"name": "other", "namespace": "default"},
+        "spec": {"type": "LoadBalancer", "selector": {}, "ports": [{"port": 80}]},
+        "status": {"loadBalancer": {"ingress": [{"ip": "192.168.1.100"}]},
+                   "conditions": [condition("cilium.io/IPAMRequestSatisfied", "True")]}}),
+    "BgpIgnored": put("cluster/objects/CiliumBGPNodeConfig/0/status", {"conditions": [
+        condition("cairn.io/Honoured", "False", "peer a: no Secret; 2 prefixes are not announced")
+    ]}),
+    "KernelOld": put(f"{N1}/missing", ["the kernel has no tcx hooks"]),
+    "DropsNow": both(put(f"{N1}/agent/drops", {"DROP_CONNTRACK_FULL": 7}),
+                     put(f"{N1}/agent/drops_window_s", 15.0)),
+    "XdpOff": put("cluster/objects/CiliumNode/0/metadata/annotations/cairn.io~xdp",
+                  "not attached, all at tcx: no driver"),
+    "ClusterDnsMissing": drop("cluster/objects/Service/1"),
+    "AgentRestarts": put(f"{AGENT}/status/containerStatuses/0", {
+        "name": "agent", "restartCount": 4, "state": {"running": {}},
+        "lastState": {"terminated": {"exitCode": 1, "finishedAt": "1970-01-01T00:10:00Z"}}}),
+    "RouterUnasked": put("router", {"skipped": "no lab runs here"}),
+}  # fmt: skip
+
 DOCTORS = [kind for kind in KINDS if int(kind.code[-2:]) < 50 and kind.cause != "{reason}"]
 
 
@@ -248,8 +270,80 @@ def test_finding_comes_and_goes(name: str) -> None:
     for text in (found[0].cause, found[0].mend):
         assert "\n" not in text
         assert text
+    assert "<" not in found[0].mend or "<pod>" in found[0].mend, found[0].mend
+    if found[0].kind.mend != "kubectl edit {what}":
+        check_command(found[0].mend.partition(" (")[0].replace("<pod>", "pod"))
     assert "<" not in found[0].cause, found[0].cause
     assert look(before) == []
+
+
+WEB_2 = {
+    "kind": "Pod",
+    "metadata": {"name": "web-2", "namespace": "default", "labels": {"app": "other"}},
+    "spec": {"nodeName": "n1", "containers": []},
+    "status": {"phase": "Running", "podIP": "10.244.1.7"},
+}
+MORE: tuple[tuple[str, str, Change], ...] = (
+    ("VipDrift", "192.168.1.109, announced by its speaker",
+     both(put("nodes/n2/speaker/announced/LAST", {"prefix": "192.168.1.109/32"}),
+          put("router/paths/LAST", {"prefix": "192.168.1.109/32", "gateway": "192.168.1.11"}),
+          put("router/routes/LAST", {"prefix": "192.168.1.109/32",
+                                     "gateways": ["192.168.1.11"]}))),
+    ("EndpointDrift", "10.244.1.9 is in the map, and no pod has it",
+     put(f"{N1}/wired/10.244.1.9", value=False)),
+    ("EndpointDrift", "nobody wired pod default/web-2 (10.244.1.7)",
+     put("cluster/objects/Pod/LAST", WEB_2)),
+    ("PolicyBehind", "others of namespace default",
+     put("cluster/objects/CiliumNetworkPolicy/0/metadata/generation", 2)),
+    ("PolicyBehind", "others of the whole cluster",
+     put("cluster/objects/CiliumClusterwideNetworkPolicy", [
+         {"kind": "CiliumClusterwideNetworkPolicy", "metadata": {"name": "all", "generation": 1},
+          "spec": {"endpointSelector": {"matchLabels": {"app": "web"}},
+                   "ingress": [{"fromEntities": ["world"]}]}}])),
+    ("PolicyBehind", "waits for a proxy", put(f"{N1}/agent/policy_waiting", 1)),
+    ("VersionSkew", "speaker of n1 run 2", put(f"{N1}/speaker/version", "2")),
+    ("VersionSkew", "operator of n1 run 2", put(f"{N1}/versions/operator", "2")),
+    ("ClockSkew", "the API server is 60.0 s ahead of", put("cluster/now_at", 1060.0)),
+    ("ClockSkew", "the router is 60.0 s behind", put("router/now_at", 940.0)),
+    ("ClockSkew", "this machine is 60.0 s behind",
+     lambda facts: facts.update(asked_at=dict.fromkeys(facts["asked_at"], 940.0))),
+    ("MtuBlackHole", "passed 1400 octets", put(f"{N1}/paths/LAST", {
+        "peer": "n2", "address": "fd00::2", "small": True, "size_bytes": 1500,
+        "passed_bytes": 1400})),
+    ("RouteToNodeMissing", "fd00:2::/64",
+     put("cluster/objects/CiliumNode/1/spec/ipam/podCIDRs/LAST", "fd00:2::/64")),
+    ("AnswererGone", "it is not ready",
+     both(put("cluster/objects/CiliumNode/1/status/l2/answered", ["192.168.1.100"]),
+          drop("nodes/n2"), put("cluster/objects/Node/1/status/conditions/0/status", "False"))),
+    ("CertificateEnded", "authority in /ca.crt on n1", put(f"{N1}/certificates/0/ends_at", 9.0)),
+)  # fmt: skip
+"""Other ways to the same findings, and words that stand in them."""
+
+
+@pytest.mark.parametrize(("name", "words", "change"), MORE)
+def test_finding_comes_by_other_ways(name: str, words: str, change: Change) -> None:
+    plain = healthy()
+    change(plain)
+    found = [one for one in findings_of(examine(facts_of(plain))) if one.kind.name == name]
+    assert found
+    assert words in " ".join((found[0].cause, *found[0].evidence))
+
+
+def test_a_session_that_outlives_those_before_it_flaps_no_more() -> None:
+    plain = healthy()
+    CHANGES["SessionFlaps"](plain)
+    put(f"{SESSION}/uptime_s", 200.0)(plain)
+    assert look(plain) == []
+
+
+def test_answers_of_a_dead_node_are_not_a_second_answer() -> None:
+    plain = healthy()
+    put("cluster/objects/CiliumNode/1/status/l2/answered", ["192.168.1.100"])(plain)
+    put("cluster/objects/Node/1/status/conditions/0/status", "False")(plain)
+    put(f"{N1}/agent/answered", ["192.168.1.100"])(plain)
+    drop("nodes/n2")(plain)
+    assert "AnsweredTwice" not in look(plain)
+    assert "AnswererGone" not in look(plain)
 
 
 def eject(plain: Plain) -> None:

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from command_lines import check_command
 from walked import (
     NODES,
     ROUTER,
@@ -28,7 +30,7 @@ from cairn.diagnose.findings import BY_NAME, KINDS
 from cairn.diagnose.kinds.walk import WALK
 from cairn.diagnose.policy.layer7 import Request
 from cairn.diagnose.why.facts import Facts
-from cairn.diagnose.why.parts import Lookup, Neighbour, Peer, Probe, RouterPath
+from cairn.diagnose.why.parts import Lookup, Neighbour, Peer, Probe, RouterPath, SeenFlow
 from cairn.diagnose.why.question import NoSuchParty, split_target
 from cairn.diagnose.why.step import Outcome
 from cairn.diagnose.why.walk import STEPS, Walk
@@ -317,6 +319,8 @@ def check_words(found: Walk) -> None:
         line = f"{finding.cause} {finding.mend}"
         assert not re.search(r"<[a-z_]+>", line), line
         assert "{" not in finding.cause, line
+        if finding.kind.mend != "{mend}":
+            check_command(finding.mend.partition(" (")[0])
 
 
 @pytest.mark.parametrize(
@@ -584,6 +588,95 @@ def test_a_client_of_the_nodes_subnet_that_sends_to_the_router() -> None:
     assert [one.kind.name for one in found.findings] == ["AsymmetricRoute"]
     assert found.works
     check_words(found)
+
+
+def flow(age_s: float, verdict: str = "FORWARDED", **more: Any) -> SeenFlow:
+    """Return a flow that was seen so long before NOW."""
+    values: dict[str, Any] = {"reason": "", "policy": "", "node": "node-2", "opener": 4000}
+    return SeenFlow(verdict, **(values | more), at=NOW - age_s, age_s=age_s)
+
+
+NOW = 2_000_000_000.0
+BEGUN: dict[str, Any] = {"begins": True}
+BY_RULE: dict[str, Any] = {"verdict": "DROPPED", "policy": "NetworkPolicy/default/p ingress[0]"}
+UNREACHED: dict[str, Any] = {"verdict": "DROPPED", "reason": "no backend", "node": "node-1"}
+
+
+@pytest.mark.parametrize(
+    ("flows", "text"),
+    [
+        ([flow(3, opener=4001), flow(3), flow(9)], "2 connections forwarded, last 3 s ago"),
+        ([flow(300)], "1 connection forwarded, last 5 min ago"),
+        ([flow(70, **BY_RULE)],
+         "dropped at node-2 by policy NetworkPolicy/default/p ingress[0] 70 s ago"),
+        ([flow(7), flow(5, **UNREACHED), flow(6, **UNREACHED)],
+         "dropped at node-1 for no backend 5 s ago (2 times); "
+         "1 connection forwarded, last 7 s ago"),
+        ([flow(1, verdict="DROPPED", reason="no route", forth=False)],
+         "the answer was dropped at node-2 for no route 1 s ago"),
+    ],
+)  # fmt: skip
+def test_what_was_seen_is_told_the_latest_first(flows: list[SeenFlow], text: str) -> None:
+    found = walked(know=lambda f: replace(f, flows=tuple(flows)))
+    assert step(found, "flows").evidence == f"was seen: {text}"
+    assert found.findings == ()
+
+
+@pytest.mark.parametrize(
+    ("known", "text"),
+    [
+        ({"flows_reach_s": 999.0}, "never seen in the last 5 minutes"),
+        ({"flows_reach_s": 12.0}, "never seen in the last 12 s"),
+        ({"flows_why": "no agent tells"}, "not known: no agent tells"),
+    ],
+)
+def test_what_was_never_seen_is_no_fault(known: dict[str, Any], text: str) -> None:
+    found = walked(know=lambda f: replace(f, **known))
+    assert step(found, "flows").evidence == text
+    assert step(found, "flows").outcome is Outcome.SKIPPED
+    assert found.works
+    assert found.findings == ()
+
+
+def dated(change: Change, ago_s: float) -> Change:
+    """Return a change of policies that was made so long before NOW."""
+    at = datetime.fromtimestamp(NOW - ago_s, UTC).isoformat()
+
+    def dating(held: Objects) -> None:
+        change(held)
+        for one in held.values():
+            if one["kind"] == "NetworkPolicy":
+                one["metadata"]["creationTimestamp"] = at
+
+    return dating
+
+
+CLOSED = deny({"app": "web"}, "Ingress")
+
+
+@pytest.mark.parametrize(
+    ("change", "flows", "kind"),
+    [
+        (nothing, [flow(5, **BY_RULE)], "DroppedYet"),
+        (nothing, [flow(90, **BY_RULE)], None),
+        (nothing, [flow(5, **BY_RULE), flow(2, **BEGUN)], None),
+        (dated(deny({"app": "shop"}, "Ingress"), 4), [flow(5, **BY_RULE)], None),
+        (dated(deny({"app": "shop"}, "Ingress"), 60), [flow(5, **BY_RULE)], "DroppedYet"),
+        (dated(CLOSED, 60), [flow(5, **BEGUN)], "ForwardedYet"),
+        (dated(CLOSED, 60), [flow(5)], None),
+        (dated(CLOSED, 60), [flow(5, **BEGUN), flow(1, **BY_RULE)], None),
+        (dated(CLOSED, 4), [flow(5, **BEGUN)], None),
+    ],
+)
+def test_what_was_seen_against_what_would_be(
+    change: Change, flows: list[SeenFlow], kind: str | None
+) -> None:
+    found = walked("default/shop", "default/web", change, lambda f: replace(f, flows=tuple(flows)))
+    names = {one.kind.name for one in found.findings}
+    assert names & {"DroppedYet", "ForwardedYet"} == ({kind} if kind else set())
+    if kind:
+        assert step(found, "flows").outcome is Outcome.WARN
+        check_words(found)
 
 
 def test_every_kind_of_the_walk_has_a_test() -> None:

@@ -10,15 +10,18 @@ from cairn.abi.verdicts import Verdict
 from cairn.dns.lookup import Lookup, Outcome
 from cairn.flow.address import read_octets
 from cairn.flow.columns import Decision, DnsDetail, End, FlowKind, FlowVerdict, HttpDetail
+from cairn.flow.renumbering import Numberings, Renumbering
 from cairn.flow.store import FlowStore
 from cairn.flow.view import FlowRow, rows
+from cairn.hubble.columns_wire import Piece, read_piece, write_piece
 from cairn.net import parse_address
 from cairn.observe.access_log import Line
-from cairn.observe.flow_records import FlowRecords, Known
+from cairn.observe.flow_records import Asked, FlowRecords, Known
 from cairn.observe.flow_requests import of_lookups, of_requests
 
 BLANK = Event.read(bytes(Event.SIZE))
 RULE = Decision("NetworkPolicy", "shop", "deny", "ingress[0]")
+HTTP_RULE = Decision("CiliumNetworkPolicy", "shop", "web", "ingress[1]")
 
 
 def who(octets: bytes) -> Known:
@@ -26,8 +29,12 @@ def who(octets: bytes) -> Known:
     return Known(End("shop", f"pod-{address}"), 300 + int(address) % 100)
 
 
+def judge(asked: Asked) -> Decision | None:
+    return HTTP_RULE if asked.ingress and asked.port == 80 else None
+
+
 def maker() -> FlowRecords:
-    return FlowRecords("node-1", who, {7: RULE}.get)
+    return FlowRecords("node-1", who, {7: RULE}.get, judge)
 
 
 def event(kind: int, verdict: int = 0, rule: int = 0, source: str = "10.0.0.1") -> bytes:
@@ -81,6 +88,25 @@ def test_many_addresses_keep_their_own_names() -> None:
     assert [row.source.pod for row in found] == [f"pod-{source}" for source in sources]
 
 
+def test_a_drop_of_the_kernel_has_its_own_word_for_it_also_at_the_relay() -> None:
+    made = maker()
+    made.name_kernel_reasons({12: "NETFILTER_DROP"})
+    octets = replace(
+        Event.read(event(EventKind.KERNEL_DROP, Verdict.DROP_KERNEL)), kernel_reason=12
+    ).write()
+    batch = made.of_events(np.frombuffer(octets, EVENT), offset_ns=0, now_ns=60)
+    at_relay = Renumbering(Numberings())
+    store = FlowStore(100)
+    for other in (maker().of_events(np.empty(0, EVENT), offset_ns=0, now_ns=60), batch):
+        piece = Piece("store", 1, 0, other)
+        store.append(at_relay.batch(read_piece(write_piece(piece)).batch))
+    (row,) = rows(store.records[0], store.dictionaries)
+    assert (row.verdict, row.kind) == (FlowVerdict.DROPPED, FlowKind.KERNEL_DROP)
+    assert row.reason == "kernel: NETFILTER_DROP"
+    (unnamed,) = told(octets)
+    assert unnamed.reason == "kernel: reason 12"
+
+
 def test_lost_events_are_flows() -> None:
     store = FlowStore(10)
     store.append(maker().lost({1: 40, 5: 2}, 99, 0))
@@ -119,6 +145,7 @@ def test_requests_and_lookups_are_flows() -> None:
     http, dns = (row for array in store.records for row in rows(array, store.dictionaries))
     assert http.detail == HttpDetail("GET", "http://web/a", "HTTP/1.1", 403, 3_000_000)
     assert (http.verdict, http.time_ns) == (FlowVerdict.DROPPED, 1_767_323_045_678_000_000)
+    assert (http.decision, dns.decision) == (HTTP_RULE, None)
     assert dns.detail == DnsDetail("www.test.", ("A",), 0, ("10.0.0.9",), (), 30, 250_000)
 
 

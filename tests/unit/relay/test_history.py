@@ -11,9 +11,11 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from recorded_flows import T0_NS, dictionaries, flows
 
+from cairn.flow.columns import interface_key
 from cairn.relay.history.jobs import Done, Failed, Heading, Picture, Rows
 from cairn.relay.history.keeper import History
 from cairn.relay.history.places import Places
@@ -83,6 +85,25 @@ async def test_what_is_taken_is_answered_before_and_after_it_is_parquet(tmp_path
         assert first["policy_rule"] is None
         assert rows[1]["http_url"] == "http://web/items"
         assert rows[1]["http_latency_ms"] == 1.5
+
+
+async def test_drops_of_kernels_have_the_names_of_each(tmp_path: Path) -> None:
+    records, known = flows(2000), dictionaries()
+    records["kind"], records["kernel_reason"] = 8, 12
+    records["node"] = 1 + np.arange(2000) % 2
+    known.nodes |= {1: "node-1", 2: "node-2"}
+    known.kernel_reasons |= {interface_key(1, 12): "NETFILTER_DROP", interface_key(2, 12): "OTHER"}
+    sql = "SELECT node, reason, count(*) AS n FROM flows GROUP BY ALL ORDER BY node"
+    async with running(tmp_path) as history:
+        history.add(records, known)
+        before, _ = await ask(history, sql=sql)
+        await until(lambda: len(Places(tmp_path).files().parquet) == 2)
+        after, _ = await ask(history, sql=sql)
+    assert before == after
+    assert [(row["reason"], row["n"]) for row in after] == [
+        ("kernel: NETFILTER_DROP", 1000),
+        ("kernel: OTHER", 1000),
+    ]
 
 
 async def test_questions(tmp_path: Path) -> None:
@@ -283,6 +304,7 @@ async def test_a_full_disk_stops_the_history_until_there_is_room(
 WRITER = """
 import asyncio, sys
 from pathlib import Path
+import numpy as np
 from recorded_flows import dictionaries, flows
 from cairn.relay.history.keeper import History
 from cairn.relay.history.state import Rules

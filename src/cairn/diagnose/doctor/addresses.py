@@ -4,7 +4,9 @@ Facts  ->  findings of area 1
 """
 
 import re
+from itertools import combinations
 
+from cairn.compile.ipam_space import may_share
 from cairn.diagnose.doctor.bench import Bench
 from cairn.diagnose.doctor.sessions import ESTABLISHED, peers
 from cairn.diagnose.facts import Facts
@@ -125,6 +127,22 @@ def answerers(facts: Facts) -> dict[str, list[str]]:
         for one in told:
             found.setdefault(str(one), []).append(name)
     return found
+
+
+def check_shared(facts: Facts, bench: Bench) -> None:
+    """Services that hold one address may share it."""
+    holders: dict[str, list[Object]] = {}
+    for raw in facts.cluster.of("Service"):
+        for ip in Service.from_object(raw).load_balancer_ips:
+            holders.setdefault(str(ip), []).append(raw)
+    for address, raws in holders.items():
+        bench.looked()
+        asking = [load_balancer_of(raw) for raw in raws]
+        if any(not may_share(one, two) for one, two in combinations(asking, 2)):
+            last = key_of(raws[-1])
+            values = {"services": ", ".join(str(key_of(raw)) for raw in raws),
+                      "namespace": last.namespace, "service": last.name}  # fmt: skip
+            bench.found("AddressTwice", f"address {address}", address=address, **values)
 
 
 def check_answered(facts: Facts, bench: Bench) -> None:

@@ -17,8 +17,11 @@ WRITTEN = ("WrongAsn", "WrongPassword", "PasswordMissing", "HoldTimeRefused", "P
 """What was written at one end, and keeps sessions from being established."""
 UNANNOUNCED = ("NobodyAnnounces", "RouteFiltered", "RouteMissing", "RouteStale", "NotInstalled")
 CUT_OFF = ("PeerSilent", "NodeUnasked", "NodeNotReady", "ApiPartition", "ClusterDnsSilent",
-           "BackendDead", "AnsweredTwice", *SESSIONS, *UNANNOUNCED)  # fmt: skip
+           "BackendDead", "AnsweredTwice", "AnswererGone", "PolicyBehind", "VipDrift",
+           *SESSIONS, *UNANNOUNCED)  # fmt: skip
 """What a node that the others do not reach looks like."""
+UNWRITTEN = ("VipDrift", "EndpointDrift", "ServiceDrift", "PolicyBehind", "PodClosed")
+"""What a data plane looks like that nobody writes."""
 NO_ADDRESS = ("AddressPending", "PoolExhausted", "NoPoolSelects")
 
 
@@ -37,20 +40,36 @@ class Row:
 
 
 FOLLOWS: tuple[Row, ...] = (
+    Row("UplinkGone", ("UplinkDown", "NeighbourFailed", *CUT_OFF)),
     Row("UplinkDown", ("NeighbourFailed", "MtuBlackHole", *CUT_OFF)),
     Row("DuplicateAddress", ("NeighbourFailed", "MtuBlackHole", *CUT_OFF)),
     Row("NeighbourFailed", CUT_OFF),
     Row("MtuUneven", ("MtuBlackHole",)),
     Row("MtuBlackHole", ("NodeUnasked", "NodeNotReady", "ApiPartition", "BackendDead")),
     Row("ForwardingOff", ("ClusterDnsSilent", "BackendDead")),
-    Row("DiskFull", ("NotReconciling", "WritesFail", "AgentDown", "ContainerDown")),
+    Row("DiskFull", ("HistoryStopped", "HistoryBehind", "NotReconciling", "WritesFail",
+                     "AgentDown", "ContainerDown")),
+    Row("HistoryStopped", ("HistoryBehind",)),
     Row("PeerSilent", tuple(name for name in CUT_OFF if name != "PeerSilent")),
     Row("PeerSilent", ("OverlaySilent",)),
     Row("OverlaySilent", ("ClusterDnsSilent", "BackendDead", "RelayDown")),
-    Row("AgentDown", ("NodeNotReady", "NodeUnasked", "PodWithoutNetwork")),
-    Row("AgentSilent", ("NodeNotReady", "PodWithoutNetwork")),
-    Row("NodeNotReady", ("NodeUnasked", "AnsweredTwice", "BackendDead", *UNANNOUNCED)),
-    Row("SpeakerDown", ("BgpNotHonoured", *UNANNOUNCED)),
+    Row("AgentDown", ("NodeNotReady", "NodeUnasked", "PodWithoutNetwork", *UNWRITTEN)),
+    Row("AgentSilent", ("NodeNotReady", "PodWithoutNetwork", *UNWRITTEN)),
+    Row("ApiPartition", UNWRITTEN),
+    Row("NotReconciling", ("VipDrift", "ServiceDrift", "NotProven")),
+    Row("MapFull", ("WritesFail", "PolicyTrouble", *UNWRITTEN)),
+    Row("WritesFail", ("PolicyTrouble", *UNWRITTEN)),
+    Row("PolicyTrouble", ("PodClosed",)),
+    Row("EnvoyDown", ("PolicyBehind",)),
+    Row("DnsProxyDown", ("PolicyBehind",)),
+    Row("MtuBlackHole", ("SessionFlaps",)),
+    Row("ClockSkew", ("CertificateEnded", "CertificateEarly"), anywhere=True),
+    *(Row(name, ("ApiPartition", "NodeUnasked"), anywhere=True)
+      for name in ("CertificateEnded", "CertificateEarly", "CertificateName")),
+    Row("L2SelectsNothing", ("NobodyAnnounces",), anywhere=True),
+    Row("NodeNotReady", ("NodeUnasked", "AnsweredTwice", "AnswererGone", "RelayDown",
+                         "BackendDead", *UNANNOUNCED)),
+    Row("SpeakerDown", UNANNOUNCED),
     *(Row(name, UNANNOUNCED, anywhere=True) for name in (*SESSIONS, *WRITTEN)),
     Row("OperatorDown", ("OperatorBehind", *NO_ADDRESS), anywhere=True),
     Row("NoPool", NO_ADDRESS, anywhere=True),

@@ -6,12 +6,15 @@ Facts  ->  findings of area 4
 from cairn.diagnose.doctor.bench import Bench
 from cairn.diagnose.doctor.itself import pods_of
 from cairn.diagnose.facts import Facts
-from cairn.kube.metadata import key_of
+from cairn.kube.metadata import key_of, metadata_of
+from cairn.kube.node import XDP
 from cairn.observe.map_fill import CONSEQUENCES, MARKS, OBJECTS
 
 NEEDED = ("uplink_ingress", "uplink_egress", "socket_connect4", "socket_connect6")
 POD = "pod-"
 FULL = 0.99
+OFF = "not attached, all at tcx"
+"""How the state of an XDP program begins that could not be attached."""
 
 
 def agent_pods(facts: Facts) -> dict[str, str]:
@@ -35,6 +38,10 @@ def check_programs(facts: Facts, bench: Bench) -> None:
             bench.looked()
             if not attached and not name.startswith(POD):
                 bench.found("ProgramDetached", f"node {node}", program=name, **values)
+        for hook in report.hooks:
+            if hook.attached and hook.program:
+                bench.found("ProgramReplaced", f"node {node}",
+                            program=hook.name, other=hook.program, **values)  # fmt: skip
         for endpoint in report.endpoints:
             for prefix in ("pod-", "pod-egress-"):
                 bench.looked()
@@ -67,6 +74,25 @@ def check_drift(facts: Facts, bench: Bench) -> None:
                 what=drift[0].what,
                 pod=pods.get(node, "<pod>"),
             )
+
+
+def check_drops(facts: Facts, bench: Bench) -> None:
+    """No node drops packets for want of something; all that can have an XDP program run it."""
+    for node, report in facts.nodes.items():
+        bench.looked()
+        if report.agent.drops:
+            drops = ", ".join(f"{n} {name}" for name, n in sorted(report.agent.drops.items()))
+            window = f"{report.agent.drops_window_s:.0f} s"
+            bench.found("DropsNow", f"node {node}", node=node, drops=drops, window=window)
+    for raw in facts.cluster.of("CiliumNode"):
+        metadata = metadata_of(raw)
+        state = metadata.annotations.get(XDP, "")
+        bench.looked()
+        if state.startswith(OFF):
+            told = facts.nodes.get(metadata.name)
+            link = told.uplink if told else "its uplink"
+            values = {"node": metadata.name, "reason": state, "link": link}
+            bench.found("XdpOff", f"node {metadata.name}", **values)
 
 
 def check_maps(facts: Facts, bench: Bench) -> None:

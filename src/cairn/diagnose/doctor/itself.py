@@ -5,12 +5,16 @@ Facts  ->  findings of area 9
 
 import re
 from collections import Counter, defaultdict
+from datetime import datetime
 
 from cairn.diagnose.doctor.bench import Bench
+from cairn.diagnose.doctor.certificates import spell_time
 from cairn.diagnose.facts import Facts
 from cairn.kube.metadata import Object, key_of, metadata_of
 
 SILENT_S = 5.0
+APPS = ("cairn", "cairn-operator", "hubble-relay")
+OFTEN, LATELY_S = 3, 3600.0
 FULL, NEARLY = 0.02, 0.10
 MB = 20
 
@@ -102,6 +106,36 @@ def _why(status: Object) -> str:
         words.append(f"it ended with status {ended.get('exitCode')}")
     words.append(str(ended.get("message") or now.get("message") or "").strip()[-200:])
     return ", ".join(" ".join(word.split()) for word in words if word) or "no reason given"
+
+
+def check_restarts(facts: Facts, bench: Bench) -> None:
+    """No container of Cairn is restarted again and again."""
+    now = facts.cluster.now_at or facts.now_at
+    for app in APPS:
+        for pod in pods_of(facts, app):
+            for status in (pod.get("status") or {}).get("containerStatuses") or ():
+                bench.looked()
+                ended = (status.get("lastState") or {}).get("terminated") or {}
+                age_s = now - _unix(str(ended.get("finishedAt") or ""))
+                restarts = int(status.get("restartCount") or 0)
+                if restarts >= OFTEN and age_s < LATELY_S:
+                    bench.found(
+                        "AgentRestarts",
+                        f"pod {key_of(pod)}",
+                        container=status.get("name"),
+                        pod=key_of(pod).name,
+                        node=(pod.get("spec") or {}).get("nodeName"),
+                        restarts=restarts,
+                        ago=spell_time(age_s),
+                        reason=_why(status),
+                    )
+
+
+def _unix(text: str) -> float:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def check_operator(facts: Facts, bench: Bench) -> None:

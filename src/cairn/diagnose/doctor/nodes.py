@@ -36,6 +36,15 @@ def _condition(raw: Object, wanted: str) -> str:
     return "its kubelet has not told"
 
 
+def check_kernels(facts: Facts, bench: Bench) -> None:
+    """The kernel of every node has what the data plane needs."""
+    for name, report in facts.nodes.items():
+        bench.looked()
+        if report.missing:
+            values = {"node": name, "kernel": report.kernel, "reason": report.missing[0]}
+            bench.found("KernelOld", f"node {name}", *report.missing, **values)
+
+
 def check_settings(facts: Facts, bench: Bench) -> None:
     """The kernel of every node is as Cairn set it."""
     for name, report in facts.nodes.items():

@@ -6,10 +6,16 @@ Facts  ->  findings of areas 7 and 8
 from cairn.diagnose.doctor.bench import Bench
 from cairn.diagnose.doctor.data_plane import agent_pods
 from cairn.diagnose.facts import DnsFact, Facts
+from cairn.kube.metadata import Key, key_of
+
+CLUSTER_DNS = Key("kube-system", "kube-dns")
 
 
 def check_dns(facts: Facts, bench: Bench) -> None:
-    """The cluster DNS answers every node."""
+    """There is a cluster DNS, and it answers every node."""
+    bench.looked()
+    if all(key_of(raw) != CLUSTER_DNS for raw in facts.cluster.of("Service")):
+        bench.found("ClusterDnsMissing", "service kube-system/kube-dns")
     silent: dict[str, list[tuple[str, DnsFact]]] = {}
     for node, report in facts.nodes.items():
         for answer in report.dns:

@@ -79,7 +79,10 @@ ADDRESSES = (
         "Service is another controller's",
         Weight.NOTE,
         "{subject} has loadBalancerClass {class}, which is not Cairn's",
-        "leave loadBalancerClass out, unless another controller is to give the address",
+        (
+            "kubectl -n {namespace} edit service {service} (leave loadBalancerClass out, unless "
+            "another controller is to give the address)"
+        ),
         "The Service belongs to another controller, and Cairn leaves it alone.",
     ),
     Kind(
@@ -196,5 +199,17 @@ ADDRESSES = (
         "{node} is to answer ARP and ND for {address}, and {reason}",
         "kubectl get nodes {node} -o wide",
         "Clients in the nodes' subnet ask for the address and nobody answers them.",
+    ),
+    Kind(
+        "CRN-109",
+        "AddressTwice",
+        "two Services hold one address",
+        Weight.ERROR,
+        "{address} is held by {services}, which may not share it",
+        (
+            "kubectl -n {namespace} annotate service {service} lbipam.cilium.io/sharing-key=KEY "
+            "(the same on both; or have one ask for another address)"
+        ),
+        "Connections to the address reach one Service or the other, by their ports or by chance.",
     ),
 )

@@ -29,8 +29,8 @@ BGP = (
         Weight.ERROR,
         "{node} and {peer} have different TCP MD5 keys: {reason}",
         (
-            "put the router's key in the Secret that authSecretRef names, in kube-system: "
-            "kubectl -n kube-system create secret generic NAME --from-literal=password=KEY"
+            "kubectl -n kube-system create secret generic NAME --from-literal=password=KEY (the "
+            "router's key, under the name that authSecretRef says)"
         ),
         (
             "The kernel of one end drops the segments of the other, for their TCP MD5 "
@@ -103,7 +103,10 @@ BGP = (
         "more prefixes than the peer takes",
         Weight.ERROR,
         "the session of {node} with {peer} ended at a limit of prefixes: {reason}",
-        "raise the limit at the router (max-prefix), or announce fewer addresses",
+        (
+            "cairn lab exec router -- bgpctl show neighbor {address} (raise max-prefix there, or "
+            "announce fewer addresses)"
+        ),
         "The session was ended since more prefixes were announced than the other end takes.",
     ),
     Kind(
@@ -164,8 +167,8 @@ BGP = (
             "established session: a filter drops it"
         ),
         (
-            "let the router's import filter accept {prefix}: cairn lab exec router -- bgpctl "
-            "show rib"
+            "cairn lab exec router -- bgpctl show rib {prefix} (let the router's import filter "
+            "accept it)"
         ),
         (
             "A node announces an address over an established session, and the router has no "
@@ -182,8 +185,8 @@ BGP = (
             "goes through {nexthops}"
         ),
         (
-            "allow multipath at the router (cairn router: multipath, FRR: maximum-paths ibgp, "
-            "BIRD: merge paths)"
+            "cairn lab exec router -- ip route show {prefix} (allow multipath at the router; "
+            "cairn router: multipath, FRR: maximum-paths ibgp, BIRD: merge paths)"
         ),
         ("All traffic for an address goes through one node, though several announce it equally."),
     ),
@@ -220,7 +223,10 @@ BGP = (
         "TTL check drops the peer's packets",
         Weight.ERROR,
         "{peer} and {node} do not agree on TTL security or multihop: {reason}",
-        "give both ends the same: ttlSecurity or eBGPMultihop of {peer}",
+        (
+            "kubectl edit ciliumbgppeeringpolicy (give both ends of {peer} the same ttlSecurity "
+            "or eBGPMultihop)"
+        ),
         "One end drops the other's packets since their TTL is too low.",
     ),
     Kind(
@@ -243,15 +249,6 @@ BGP = (
             "A peer's authSecretRef names a Secret that does not exist, or has no key `password`. "
             "Without its password the session would be an open one: it is left out."
         ),
-    ),
-    Kind(
-        "CRN-225",
-        "BgpNotHonoured",
-        "part of a node's BGP configuration is not honoured",
-        Weight.WARNING,
-        "{node} does not do all that its BGP configuration says: {reason}",
-        "kubectl get ciliumbgpnodeconfig {node} -o yaml",
-        "Something of the node's BGP configuration cannot be done; the rest is.",
     ),
     written(
         "CRN-230",
@@ -378,5 +375,14 @@ BGP = (
         ),
         "kubectl -n kube-system logs {pod} -c speaker --tail=50",
         "Each time it ends, routes go and come back; with graceful restart off, connections break.",
+    ),
+    Kind(
+        "CRN-222",
+        "BgpIgnored",
+        "part of the BGP configuration is not honoured",
+        Weight.WARNING,
+        "the BGP configuration of {node} is not honoured whole: {reason}",
+        "kubectl get ciliumbgpnodeconfigs {node} -o yaml",
+        "A peer or an option that is written is not in force on the node.",
     ),
 )

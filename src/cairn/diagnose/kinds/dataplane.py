@@ -114,4 +114,40 @@ DATAPLANE = (
         "kubectl -n kube-system logs {pod} -c agent --tail=20",
         "The node does not announce the address; others that serve it do.",
     ),
+    Kind(
+        "CRN-417",
+        "ProgramReplaced",
+        "another program runs at Cairn's hook",
+        Weight.ERROR,
+        "the link {program} of {node} runs the program {other}, which is not Cairn's",
+        (
+            "kubectl -n kube-system delete pod {pod} (the agent puts its own back; then look who "
+            "replaced it: bpftool link)"
+        ),
+        (
+            "Packets go through somebody else's program: no load balancing and no policy there, "
+            "or not ours."
+        ),
+    ),
+    Kind(
+        "CRN-412",
+        "DropsNow",
+        "packets are dropped for want of something",
+        Weight.WARNING,
+        "{node} dropped packets in the last {window}: {drops}",
+        "cairn flows --dropped --since 1m --top drops",
+        "Connections fail now, and no policy is why.",
+    ),
+    Kind(
+        "CRN-415",
+        "XdpOff",
+        "XDP program could not be attached",
+        Weight.NOTE,
+        "{node} runs no XDP program: {reason}",
+        (
+            "ip link show {link} (on {node}; its driver must have XDP, and no other program may "
+            "be there)"
+        ),
+        "What would be dropped before the kernel takes a packet is dropped a little later, at tcx.",
+    ),
 )

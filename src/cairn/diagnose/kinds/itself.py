@@ -88,7 +88,10 @@ ITSELF = (
         "flow events are lost",
         Weight.WARNING,
         "{node} lost {count} events in {window}",
-        "raise the ring: agent option --map-size events",
+        (
+            "kubectl -n kube-system set env ds/cairn CAIRN_MAP_SIZES=events=8388608 (octets of "
+            "the ring, a power of two; 4194304 if nothing was set)"
+        ),
         "Flows were lost between kernel and agent; they are counted, not shown.",
     ),
     Kind(
@@ -166,5 +169,26 @@ ITSELF = (
         "{count} files of the history could not be read and were moved aside: {reason}",
         "cairn flows --status",
         "Flows in these files are not in answers any more; all others are.",
+    ),
+    Kind(
+        "CRN-916",
+        "AgentRestarts",
+        "container of Cairn restarts again and again",
+        Weight.NOTE,
+        (
+            "container {container} of {pod} on {node} was restarted {restarts} times, last {ago} "
+            "ago: {reason}"
+        ),
+        "kubectl -n kube-system logs {pod} -c {container} --previous --tail=20",
+        "It runs now; something ends it from time to time.",
+    ),
+    Kind(
+        "CRN-917",
+        "RouterUnasked",
+        "router could not be asked",
+        Weight.NOTE,
+        "the router cannot be asked: {reason}",
+        "cairn doctor --router http://ROUTER:PORT (where a cairn router answers)",
+        "What the router knows is not compared with what the nodes announce.",
     ),
 )

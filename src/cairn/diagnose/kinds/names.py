@@ -54,4 +54,13 @@ NAMES = (
         "cairn flows --verdict dropped --protocol udp --port 53 --since 10m",
         "Pods asked for names that no rule of theirs allows; they were told REFUSED.",
     ),
+    Kind(
+        "CRN-705",
+        "ClusterDnsMissing",
+        "cluster without a DNS Service",
+        Weight.WARNING,
+        "there is no Service kube-system/kube-dns, where pods ask for names",
+        "kubectl -n kube-system get services -o wide",
+        "No name resolves in pods, and rules by name learn nothing.",
+    ),
 )

@@ -126,10 +126,7 @@ NODE = (
             "{node} finds {address} at {mac}, and it is {owner}'s, whose Ethernet address is "
             "{wanted}"
         ),
-        (
-            "find the host that has {mac} and give it another address; then, on {node}: ip "
-            "neigh flush to {address}"
-        ),
+        "ip neigh flush to {address} (on {node}, once the host that has {mac} has another address)",
         "Two hosts have one IP address: traffic goes to the wrong one, now and then.",
     ),
     Kind(
@@ -201,10 +198,19 @@ NODE = (
             "{node} reaches {peer} and none of its pods ({address}): what the overlay sends does "
             "not arrive"
         ),
-        "let UDP port 8472 (VXLAN) pass between {node} and {peer}, both ways",
+        "nft list ruleset",
         (
             "Nodes on different subnets send packets between their pods in VXLAN. The nodes reach "
             "each other, their pods do not."
         ),
+    ),
+    Kind(
+        "CRN-313",
+        "KernelOld",
+        "kernel lacks a feature",
+        Weight.ERROR,
+        "{node} runs kernel {kernel}, which lacks what Cairn needs: {reason}",
+        "kubectl get nodes -o wide (install a kernel of 6.6 or later on {node})",
+        "The agent does not start there, or ends at once.",
     ),
 )

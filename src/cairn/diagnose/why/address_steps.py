@@ -45,7 +45,8 @@ def pool_step(asked: Question, facts: Facts) -> Step | None:
 def _pending(facts: Facts, service: Service) -> Finding:
     raw, subject = raw_service(facts.world, service.key), f"Service {service.key}"
     if load_balancer_of(raw).foreign:
-        return found(kinds.FOREIGN_CLASS, subject, {"class": service.load_balancer_class})
+        named = {"namespace": service.key.namespace, "service": service.key.name}
+        return found(kinds.FOREIGN_CLASS, subject, {"class": service.load_balancer_class, **named})
     told = condition(raw, SATISFIED)
     code, message = str(told.get("reason") or ""), str(told.get("message") or "")
     values: dict[str, object] = {"reason": message, "services": subject}

@@ -255,7 +255,8 @@ def session_finding(facts: Facts, node: str, peer: Peer) -> Finding:
     if router_asn == str(peer.asn):
         router_asn += f", and it expects another localASN than {peer.local_asn}"
     values |= {"asn": peer.asn, "router_asn": router_asn}
-    values |= {"address": peer.address, "pod": daemon_name(facts.world, node)}
+    address = next(iter(facts.world.nodes[node].internal_ips), peer.address)
+    values |= {"address": address, "pod": daemon_name(facts.world, node)}
     values["secret"] = _secret(facts) or "NAME"
     subject = f"session {node} to {peer.address}"
     kind, evidence = _session_kind(facts, node, peer, errors.lower())
@@ -327,8 +328,7 @@ def route_step(asked: Question, facts: Facts) -> Step | None:
         return None
     if asked.address is None:
         return skipped("there is no address to route to")
-    router = facts.router
-    if router is None:
+    if (router := facts.router) is None:
         return unknown(f"the router is not asked: {facts.router_why}")
     for setting, value in router.settings.items():
         if value != FORWARDS and str(asked.address.version) in setting.split(".")[1]:
@@ -338,8 +338,8 @@ def route_step(asked: Question, facts: Facts) -> Step | None:
     prefix = f"{asked.address}/{asked.address.max_prefixlen}"
     hops = {
         str(address): name
-        for name in facts.world.nodes
-        for address in facts.world.nodes[name].internal_ips
+        for name, node in facts.world.nodes.items()
+        for address in node.internal_ips
         if address.version == asked.address.version
     }
     valid = {p.gateway for p in router.paths if p.valid}
@@ -386,7 +386,7 @@ def _unaccepted(
 ) -> Iterator[Finding]:
     """Yield that the router did not take what a node with a session announces."""
     router = facts.router
-    if router is None or router.daemon or not router.sessions:
+    if router is None or router.daemon:
         return
     up = {s.address for s in router.sessions if s.state.lower() == ESTABLISHED}
     for name in nodes:

@@ -36,3 +36,5 @@ class Facts:
     """Between client and target, the latest first."""
     flows_why: str = ""
     """Why no recorded flow is known."""
+    flows_reach_s: float = 0
+    """How far back they are known."""

@@ -71,6 +71,8 @@ NOTHING_LISTENS = BY_NAME["NothingListens"]
 DENIED = BY_NAME["PolicyDenies"]
 ISOLATED = BY_NAME["PolicyIsolates"]
 REQUEST_DENIED = BY_NAME["RequestDenied"]
+DROPPED_YET = BY_NAME["DroppedYet"]
+FORWARDED_YET = BY_NAME["ForwardedYet"]
 POLICY_INVALID = BY_NAME["InvalidPolicy"]
 
 NAME_UNKNOWN = BY_NAME["NameUnknown"]

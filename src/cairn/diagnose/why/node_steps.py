@@ -198,21 +198,16 @@ def hand_over_step(asked: Question, facts: Facts) -> Step | None:
 
 
 def connection_step(asked: Question, facts: Facts) -> Step | None:
-    """What connections of this client the nodes remember, and what flows were recorded."""
+    """What connections of this client the nodes remember."""
     if asked.client.role is Role.NAME:
         return None
     rows = [(name, row) for name, part in sorted(facts.nodes.items()) for row in part.connections]
     served = [(name, row) for name, row in rows if not row.handed_over]
-    seen = [flow.text for flow in facts.flows[:1]]
-    tail = f"; last recorded flow: {seen[0]}" if seen else ""
     if served:
         name, row = served[0]
         text = f"seen: {len(served)} connections; {row.client} to {row.backend} on {name} is "
         text += f"{row.state}, {row.packets} packets and {row.answer_packets} answers, "
-        return ok(f"{text}{row.idle_s} s ago{tail}")
+        return ok(f"{text}{row.idle_s} s ago")
     if rows:
-        return ok(f"seen: handed over by {rows[0][0]}, with no answer that passes there{tail}")
-    if tail:
-        return ok(f"no connection is open{tail}")
-    why = f" ({facts.flows_why})" if facts.flows_why else ""
-    return skipped(f"no connection of {asked.client.text} is remembered, and no flow{why}")
+        return ok(f"seen: handed over by {rows[0][0]}, with no answer that passes there")
+    return skipped(f"no connection of {asked.client.text} is remembered")

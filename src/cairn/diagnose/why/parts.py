@@ -99,6 +99,10 @@ class NodePart:
     """What the cluster's DNS answers it for the target's name."""
     error: str = ""
     """Why its maps could not be read."""
+    flows: "tuple[SeenFlow, ...] | None" = None
+    """Between client and target, as its agent remembers; None: it was not asked, or does not."""
+    flows_reach_s: float = 0
+    """How far back it remembers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +188,16 @@ class SeenFlow:
 
     verdict: str
     reason: str
+    """Why it was dropped."""
     policy: str
+    """That decided, with its rule; empty: none did."""
     node: str
-    age_s: int
-    text: str
-    """In one line."""
+    at: float
+    """By the node's clock, unix time."""
+    age_s: float
+    forth: bool = True
+    """Whether it goes from client to target."""
+    opener: int = 0
+    """The client's port."""
+    begins: bool = False
+    """Whether it tells of a connection that begins."""

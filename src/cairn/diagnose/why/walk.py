@@ -25,6 +25,7 @@ from cairn.diagnose.why.node_steps import (
 )
 from cairn.diagnose.why.policy_steps import learnt_step, name_policy_step, policy_step, proxy_step
 from cairn.diagnose.why.question import Question
+from cairn.diagnose.why.seen_step import seen_step
 from cairn.diagnose.why.service_steps import (
     endpoint_step,
     readiness_step,
@@ -76,6 +77,7 @@ STEPS: tuple[Row, ...] = (
     Row("proxy", proxy_step, ("policy", "node")),
     Row("application", application_step, (*_SERVED, "node")),
     Row("connections", connection_step),
+    Row("flows", seen_step),
 )
 """In the order of a walk."""
 PROBE = Row("probe", probe_step, tuple(row.name for row in STEPS))

@@ -1,15 +1,19 @@
-"""`kubectl port-forward`: pairs of SPDY streams joined to TCP connections inside the pod.
+"""`kubectl port-forward`: streams joined to TCP connections inside the pod.
 
-    SpdySession  ->  per request one connection to 127.0.0.1 (or ::1) in the pod's network
+    SpdySession    ->  per request one connection to 127.0.0.1 (or ::1) in the pod's network
+    WebSocketPipe  ->  per port one connection, likewise
 
 Standards   Kubernetes port-forward protocol portforward.k8s.io: streams "error" and "data", paired
-            by the header requestid
+            by the header requestid; v4.channel.k8s.io: channels 2n (octets) and 2n+1 (errors) of a
+            WebSocket, each begun by a message with the port, 16 bits, little-endian
 """
 
 import asyncio
 import contextlib
 import socket
+from collections.abc import Sequence
 
+from cairn.lab.kubelet.pipe import WebSocketPipe
 from cairn.lab.kubelet.spdy_session import SpdySession, SpdyStream
 from cairn.linux import namespace
 
@@ -62,6 +66,53 @@ async def _inward(data: SpdyStream, writer: asyncio.StreamWriter) -> None:
             writer.write(octets)
             await writer.drain()
         writer.write_eof()
+
+
+async def serve_channels(pipe: WebSocketPipe, ports: Sequence[int], netns: str) -> None:
+    """Serve the ports that a WebSocket asked for until the user, or all of them, have gone."""
+    for number, port in enumerate(ports):
+        for channel in (2 * number, 2 * number + 1):
+            await pipe.send(bytes([channel]) + port.to_bytes(2, "little"))
+    writers: dict[int, asyncio.StreamWriter] = {}
+    outward = []
+    for number, port in enumerate(ports):
+        try:
+            reader, writers[number] = await _connect(str(port), netns)
+        except (OSError, TimeoutError) as problem:
+            text = f"port {port} of the pod: {problem or 'timed out'}"
+            await pipe.send(bytes([2 * number + 1]) + text.encode())
+        else:
+            outward.append(asyncio.create_task(_outward(reader, pipe, 2 * number)))
+    inward = asyncio.create_task(_inward_channels(pipe, writers))
+    ends = asyncio.create_task(_all_ended(outward))
+    if outward:
+        await asyncio.wait([inward, ends], return_when=asyncio.FIRST_COMPLETED)
+    for task in (inward, ends, *outward):
+        task.cancel()
+    await asyncio.gather(inward, ends, *outward, return_exceptions=True)
+    for writer in writers.values():
+        writer.close()
+    await pipe.close()
+
+
+async def _all_ended(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        await task
+
+
+async def _outward(reader: asyncio.StreamReader, pipe: WebSocketPipe, channel: int) -> None:
+    with contextlib.suppress(OSError):
+        while octets := await reader.read(CHUNK_BYTES):
+            await pipe.send(bytes([channel]) + octets)
+
+
+async def _inward_channels(pipe: WebSocketPipe, writers: dict[int, asyncio.StreamWriter]) -> None:
+    with contextlib.suppress(OSError):
+        while (message := await pipe.receive()) is not None:
+            writer = writers.get(message[0] // 2) if message and not message[0] % 2 else None
+            if writer is not None:
+                writer.write(message[1:])
+                await writer.drain()
 
 
 async def _connect(port: str, netns: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -30,7 +30,7 @@ from cairn.lab.kubelet.kubelet import Kubelet
 from cairn.lab.kubelet.log_reader import LogQuery, follow_log
 from cairn.lab.kubelet.pipe import StreamPipe, WebSocketPipe
 from cairn.lab.kubelet.pod_worker import PodWorker
-from cairn.lab.kubelet.port_forward import serve_port_forward
+from cairn.lab.kubelet.port_forward import serve_channels, serve_port_forward
 from cairn.lab.kubelet.remote import (
     SPDY_PROTOCOLS,
     WEBSOCKET_PROTOCOLS,
@@ -45,6 +45,7 @@ from cairn.wire import Malformed
 
 PORT_FORWARD = "portforward.k8s.io"
 TUNNEL = "SPDY/3.1+portforward.k8s.io"
+CHANNELS = "v4.channel.k8s.io"
 
 log = logging.getLogger(__name__)
 
@@ -188,12 +189,25 @@ class Server:
         if TUNNEL in request.words("sec-websocket-protocol"):
             _upgrade_websocket(request, streams, TUNNEL)
             session = SpdySession(WebSocketPipe(StreamPipe(*streams)))
+        elif CHANNELS in request.words("sec-websocket-protocol"):
+            ports = _ports(request)
+            _upgrade_websocket(request, streams, CHANNELS)
+            await serve_channels(WebSocketPipe(StreamPipe(*streams)), ports, found.netns)
+            return
         elif "upgrade" in request.headers:
             _upgrade_spdy(streams, PORT_FORWARD)
             session = SpdySession(StreamPipe(*streams))
         else:
             raise Refused(400, "port-forward: the request does not ask for an upgrade")
         await serve_port_forward(session, found.netns)
+
+
+def _ports(request: Request) -> list[int]:
+    """Return the ports that a WebSocket asks for; raises Refused."""
+    texts = [word for text in request.query.get("port") or () for word in text.split(",")]
+    if not texts or not all(text.isdecimal() and 0 < int(text) < 1 << 16 for text in texts):
+        raise Refused(400, f"port-forward: {','.join(texts)!r} has no port from 1 to 65535")
+    return list(map(int, texts))
 
 
 def _running(view: ContainerView) -> Running:

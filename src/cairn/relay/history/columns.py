@@ -25,6 +25,7 @@ from cairn.flow.columns import (
     FlowVerdict,
     HttpDetail,
     TlsDetail,
+    interface_keys,
 )
 from cairn.net import Protocol
 
@@ -84,7 +85,11 @@ COLUMNS = (
     Column("node", "nodes.text::VARCHAR", "node that saw it"),
     Column("kind", "kinds.text", "what is told: NEW, CLOSED, DROP, HTTP, DNS, …"),
     Column("verdict", "verdicts.text", "FORWARDED, DROPPED, AUDIT, REDIRECTED, TRANSLATED, …"),
-    Column("reason", "reasons.text", "why it was dropped: POLICY_DENIED, NO_BACKEND, …"),
+    Column(
+        "reason",
+        "coalesce('kernel: ' || kernel_reasons.text::VARCHAR, reasons.text)",
+        "why it was dropped: POLICY_DENIED, NO_BACKEND, kernel: NETFILTER_DROP, …",
+    ),
     Column("kernel_reason", "nullif(r.kernel_reason, 0)", "number of the kernel's own reason"),
     Column(
         "direction",
@@ -140,6 +145,7 @@ _SELECT = "\n".join(
         "LEFT JOIN kinds ON kinds.id = r.kind",
         "LEFT JOIN verdicts ON verdicts.id = r.verdict",
         "LEFT JOIN reasons ON reasons.id = r.reason",
+        "LEFT JOIN kernel_reasons ON kernel_reasons.id = r.kernel_reason_key",
         "LEFT JOIN protocols ON protocols.id = r.protocol",
         *(
             f"LEFT JOIN addresses {side}_address"
@@ -197,6 +203,7 @@ def fill_table(
 def _raw(records: "np.ndarray[tuple[int], np.dtype[np.void]]") -> Arrays:
     records = records[np.argsort(records["time_ns"], kind="stable")]
     arrays: Arrays = {name: np.ascontiguousarray(records[name]) for name in _PLAIN}
+    arrays["kernel_reason_key"] = interface_keys(records["node"], records["kernel_reason"])
     micros = (records["time_ns"] // 1000).astype(np.int64)
     arrays["time"] = micros.view("datetime64[us]")
     for side in ("source", "destination", "translated"):
@@ -266,6 +273,7 @@ def _dictionaries(known: Dictionaries) -> dict[str, Arrays]:
             },
         ),
         "nodes": _rows(known.nodes, {"text": lambda name: name}),
+        "kernel_reasons": _rows(known.kernel_reasons, {"text": lambda name: name}, wide=np.uint64),
         "details": _rows(known.details, _DETAILS, _DETAIL_NUMBERS),
     }
 
@@ -302,9 +310,11 @@ def _rows(
     entries: Mapping[int, Any],
     texts: Mapping[str, Callable[[Any], Any]],
     numbers: Mapping[str, tuple[type, Callable[[Any], Any]]] | None = None,
+    *,
+    wide: type[np.unsignedinteger[Any]] = np.uint32,
 ) -> Arrays:
     """Return a dictionary as a table; empty texts are NULL, and so are zeros of numbers."""
-    made: Arrays = {"id": np.array(list(entries), np.uint32)}
+    made: Arrays = {"id": np.array(list(entries), wide)}
     for name, read in texts.items():
         column = np.empty(len(entries), object)
         column[:] = [read(entry) or None for entry in entries.values()]

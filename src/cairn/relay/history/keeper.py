@@ -202,8 +202,7 @@ class History:
     def _append(
         self, log: Log, pending: list[tuple[Records, Dictionaries]], read: Positions
     ) -> None:
-        if self._room() < self._rules.reserve_bytes:
-            raise OSError(28, "No space left on device", str(self._places.root))
+        self._need_room()
         start = 0
         for end in range(1, len(pending) + 1):
             known = pending[start][1]
@@ -223,6 +222,10 @@ class History:
             log.close()
         self._upkeep.seal(log.number)
 
+    def _need_room(self) -> None:
+        if self._room() < self._rules.reserve_bytes:
+            raise OSError(28, "No space left on device", str(self._places.root))
+
     async def _write_on(self) -> None:
         while True:
             await asyncio.sleep(TRY_AGAIN_S if self.stopped else WRITE_EVERY_S)
@@ -231,8 +234,16 @@ class History:
                 continue
             await self.flush()
             async with self._writing:
-                if self._log is not None:
+                if self._log is not None and not self.stopped:
                     self._roll(self._log)
+                    self._look_for_room()
+
+    def _look_for_room(self) -> None:
+        """Say that the disk is full before there is a flow to write."""
+        try:
+            self._need_room()
+        except OSError as error:
+            self._stop(error)
 
     async def _resume(self) -> None:
         """Go on if there is room again."""

@@ -27,6 +27,7 @@ from cairn.flow.columns import (
     End,
     HttpDetail,
     TlsDetail,
+    interface_keys,
 )
 from cairn.relay.position import Positions
 
@@ -54,6 +55,7 @@ class Frame(msgspec.Struct, array_like=True):
     server_names: dict[int, TlsDetail] = msgspec.field(default_factory=dict)
     positions: Positions = msgspec.field(default_factory=dict)
     """How far nodes were read with these flows."""
+    kernel_reasons: dict[int, str] = msgspec.field(default_factory=dict)
 
 
 _DECODER = msgspec.msgpack.Decoder(Frame)
@@ -92,6 +94,7 @@ class Told:
     decisions: set[int] = field(default_factory=set)
     details: set[int] = field(default_factory=set)
     nodes: set[int] = field(default_factory=set)
+    kernel_reasons: set[int] = field(default_factory=set)
 
 
 def write_header() -> bytes:
@@ -112,6 +115,8 @@ def write_frame(
     decisions = _news(np.unique(records["decision"]), known.decisions, told.decisions)
     details = _news(np.unique(records["detail"]), known.details, told.details)
     nodes = _news(np.unique(records["node"]), known.nodes, told.nodes)
+    dropped = records[records["kernel_reason"] != 0]
+    reasons = np.unique(interface_keys(dropped["node"], dropped["kernel_reason"]))
     payload = _ENCODER.encode(
         Frame(
             records.tobytes(),
@@ -122,6 +127,7 @@ def write_frame(
             _of_kind(details, DnsDetail),
             _of_kind(details, TlsDetail),
             positions or {},
+            _news(reasons, known.kernel_reasons, told.kernel_reasons),
         )
     )
     return len(payload).to_bytes(4, "little") + zlib.crc32(payload).to_bytes(4, "little") + payload
@@ -191,6 +197,7 @@ def _take(
     known.ends |= frame.ends
     known.decisions |= frame.decisions
     known.nodes |= frame.nodes
+    known.kernel_reasons |= frame.kernel_reasons
     known.details.update(frame.requests)
     known.details.update(frame.lookups)
     known.details.update(frame.server_names)
