@@ -23,8 +23,8 @@ NAMED_WITHIN_S = 25.0
 WELL_WITHIN_S = 40.0
 HEALTHY = f"client-1 {VIP}"
 DEEP = bool(os.environ.get("CAIRN_DEEP"))
-SLOW = frozenset({"wrong-peer", "router-limit", "bgp-lost", "duplicate-address"})
-"""These wait for a hold time or for the next look round: only where there is time for it."""
+SLOW = frozenset({"duplicate-address"})
+"""It goes with the next look round, in half a minute: only where there is time for it."""
 OUTSIDE = "name-not-learnt"
 """Its name is none that a lab knows: see test_why."""
 WALKED = [f for f in FAULTS if f.finding and f.why and f.name != OUTSIDE]
@@ -57,12 +57,16 @@ def name_of(fault: Fault) -> str:
     return fault.name
 
 
+@pytest.fixture(scope="module", autouse=True)
+def well(lab: LabRun) -> None:
+    wait_for("a lab that is well before the faults", lambda: is_well(lab), within_s=WELL_WITHIN_S)
+
+
 @pytest.fixture
 def broken(lab: LabRun, request: pytest.FixtureRequest) -> Iterator[Fault]:
-    """A lab that is well, with one fault; well again when the test is over."""
+    """A lab with one fault; well again when the test is over."""
     fault: Fault = request.param
     record = load_lab(lab.name)
-    wait_for("a lab that is well before the fault", lambda: is_well(lab), within_s=WELL_WITHIN_S)
     try:
         faults.inject(record, fault.name, *fault.example.split())
         yield fault

@@ -118,7 +118,6 @@ CHANGES: dict[str, Change] = {
         "spec": {"nodeSelector": {}, "virtualRouters": []},
         "status": {"conditions": [condition("cairn.io/Selected", "False", "0 of 2")]}}),
     "PasswordMissing": unhonoured("peer p: Secret key in kube-system has no key `password`"),
-    "BgpNotHonoured": unhonoured("peer p: no route to it; 2 prefixes are not announced"),
     "RouteMissing": both(put("router/paths/0/valid", value=False),
                          put("router/paths/0/reason", "next hop unreachable")),
     "RouteStale": put("router/paths/LAST", {"prefix": "192.168.1.101/32",
@@ -227,6 +226,9 @@ CHANGES |= {
         "spec": {"type": "LoadBalancer", "selector": {}, "ports": [{"port": 80}]},
         "status": {"loadBalancer": {"ingress": [{"ip": "192.168.1.100"}]},
                    "conditions": [condition("cilium.io/IPAMRequestSatisfied", "True")]}}),
+    "BgpIgnored": put("cluster/objects/CiliumBGPNodeConfig/0/status", {"conditions": [
+        condition("cairn.io/Honoured", "False", "peer a: no Secret; 2 prefixes are not announced")
+    ]}),
     "KernelOld": put(f"{N1}/missing", ["the kernel has no tcx hooks"]),
     "DropsNow": both(put(f"{N1}/agent/drops", {"DROP_CONNTRACK_FULL": 7}),
                      put(f"{N1}/agent/drops_window_s", 15.0)),

@@ -69,7 +69,7 @@ FOLLOWS: tuple[Row, ...] = (
     Row("L2SelectsNothing", ("NobodyAnnounces",), anywhere=True),
     Row("NodeNotReady", ("NodeUnasked", "AnsweredTwice", "AnswererGone", "RelayDown",
                          "BackendDead", *UNANNOUNCED)),
-    Row("SpeakerDown", ("BgpNotHonoured", *UNANNOUNCED)),
+    Row("SpeakerDown", UNANNOUNCED),
     *(Row(name, UNANNOUNCED, anywhere=True) for name in (*SESSIONS, *WRITTEN)),
     Row("OperatorDown", ("OperatorBehind", *NO_ADDRESS), anywhere=True),
     Row("NoPool", NO_ADDRESS, anywhere=True),

@@ -159,30 +159,36 @@ def check_policies(facts: Facts, bench: Bench) -> None:
 
 
 def check_honoured(facts: Facts, bench: Bench) -> None:
-    """Every node does all that its BGP configuration says."""
+    """Every node's BGP configuration is in force whole."""
     for config in facts.cluster.of("CiliumBGPNodeConfig"):
         bench.looked()
-        node, reason = key_of(config).name, not_honoured(config)
-        missing = MISSING_SECRET.search(reason)
-        values = {"node": node, "reason": reason, "secret": missing[1] if missing else ""}
-        if reason:
-            kind = "PasswordMissing" if missing else "BgpNotHonoured"
-            bench.found(kind, f"BGP of {node}", **values)
+        node = key_of(config).name
+        report = facts.nodes.get(node)
+        if report is None or report.speaker.error:
+            continue
+        said = [text for text in not_honoured(config) if "not announced" not in text]
+        for text in said:
+            if missing := MISSING_SECRET.search(text):
+                values = {"node": node, "reason": text, "secret": missing[1]}
+                bench.found("PasswordMissing", f"node {node}", **values)
+        if left := [text for text in said if not MISSING_SECRET.search(text)]:
+            bench.found("BgpIgnored", f"node {node}", node=node, reason="; ".join(left))
 
 
-def not_honoured(config: Object) -> str:
-    """Return what of a CiliumBGPNodeConfig its node does not do; empty: it does all."""
-    for condition in (config.get("status") or {}).get("conditions") or ():
-        if condition.get("type") == "cairn.io/Honoured" and condition.get("status") == "False":
-            said = str(condition.get("message") or "it does not say what").split("; ")
-            # What is not announced is told of the session, with how much it is.
-            return "; ".join(text for text in said if "not announced" not in text)
-    return ""
+def not_honoured(config: Object) -> list[str]:
+    """Return what of a CiliumBGPNodeConfig its node does not do, as it says."""
+    return [
+        text
+        for condition in (config.get("status") or {}).get("conditions") or ()
+        if condition.get("status") == "False"
+        for text in str(condition.get("message") or "").split("; ")
+        if text
+    ]
 
 
 def missing_secret(configs: Iterable[Object], node: str) -> str:
     """Return how a node says that it lacks the Secret of a peer; empty: it does not."""
-    said = (not_honoured(config) for config in configs if key_of(config).name == node)
+    said = (text for c in configs if key_of(c).name == node for text in not_honoured(c))
     return next((text for text in said if MISSING_SECRET.search(text)), "")
 
 

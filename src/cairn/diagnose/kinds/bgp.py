@@ -250,15 +250,6 @@ BGP = (
             "Without its password the session would be an open one: it is left out."
         ),
     ),
-    Kind(
-        "CRN-225",
-        "BgpNotHonoured",
-        "part of a node's BGP configuration is not honoured",
-        Weight.WARNING,
-        "{node} does not do all that its BGP configuration says: {reason}",
-        "kubectl get ciliumbgpnodeconfig {node} -o yaml",
-        "Something of the node's BGP configuration cannot be done; the rest is.",
-    ),
     written(
         "CRN-230",
         "NoRouter",
@@ -384,5 +375,14 @@ BGP = (
         ),
         "kubectl -n kube-system logs {pod} -c speaker --tail=50",
         "Each time it ends, routes go and come back; with graceful restart off, connections break.",
+    ),
+    Kind(
+        "CRN-222",
+        "BgpIgnored",
+        "part of the BGP configuration is not honoured",
+        Weight.WARNING,
+        "the BGP configuration of {node} is not honoured whole: {reason}",
+        "kubectl get ciliumbgpnodeconfigs {node} -o yaml",
+        "A peer or an option that is written is not in force on the node.",
     ),
 )
