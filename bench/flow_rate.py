@@ -190,7 +190,7 @@ async def _be_agent(pipe: Connection, maps: dict[str, Map], folder: Path, port: 
     node = ObservedNode("node-1", flows.feed, AgentEvents(time.time_ns), {})
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(flows.run(folder / "no-dns.sock"))
-        tasks.create_task(serve_flows(node, folder / "hubble.sock", port=port))
+        tasks.create_task(serve_flows(node, folder, port=port))
         await asyncio.to_thread(pipe.poll, None)  # the relay has come
         pipe.recv()
         pipe.send("ready")
