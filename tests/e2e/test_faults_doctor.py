@@ -31,7 +31,7 @@ PREPARED = ("router-limit", "proxy-hangs", "overlay-lost")
 """They need something else besides; the last one a node on another subnet."""
 NOTED = ("policy-disabled",)
 """Worth a note, and nothing is wrong."""
-TOGETHER = ("arp-flux", "certificate-ended", "clock-skew", "dns-hangs", "full-disk", "full-map",
+TOGETHER = ("arp-flux", "certificate-ended", "dns-hangs", "full-disk", "full-map",
             "no-forwarding", "overlapping-pool", "rp-filter", "small-mtu")  # fmt: skip
 """Each is seen at once and is of its own: they are in force together."""
 ALONE = sorted(set(EXAMINED) - {*HELD, *PREPARED, *NOTED, *TOGETHER})
