@@ -31,7 +31,7 @@ PREPARED = ("router-limit", "proxy-hangs", "overlay-lost")
 """They need something else besides; the last one a node on another subnet."""
 NOTED = ("policy-disabled",)
 """Worth a note, and nothing is wrong."""
-TOGETHER = ("arp-flux", "certificate-ended", "clock-skew", "dns-hangs", "full-disk", "full-map",
+TOGETHER = ("arp-flux", "certificate-ended", "dns-hangs", "full-disk", "full-map",
             "no-forwarding", "overlapping-pool", "rp-filter", "small-mtu")  # fmt: skip
 """Each is seen at once and is of its own: they are in force together."""
 ALONE = sorted(set(EXAMINED) - {*HELD, *PREPARED, *NOTED, *TOGETHER})
@@ -96,39 +96,6 @@ def test_the_cause_is_named_first(lab: LabRun, name: str) -> None:
         named_first(lab, fault)
 
 
-@pytest.fixture(scope="module")
-def together(lab: LabRun) -> Iterator[list[dict[str, Any]]]:
-    """Several faults at once: what the doctor finds when it has found as many causes."""
-    record, rows = load_lab(lab.name), [EXAMINED[name] for name in TOGETHER]
-    try:
-        for fault in rows:
-            faults.inject(record, fault.name, *fault.example.split())
-        wanted = Counter(fault.finding for fault in rows)
-        yield wait_for(f"{len(rows)} causes", lambda: told(lab, wanted), within_s=NAMED_WITHIN_S)
-    finally:
-        faults.clear(record)
-    wait_for("all of them gone", lambda: is_well(lab), within_s=WELL_WITHIN_S)
-
-
-def told(lab: LabRun, wanted: "Counter[str]") -> list[dict[str, Any]]:
-    """Return what is found, once these are among it."""
-    found = examine(lab)
-    return found if wanted <= Counter(one["code"] for one in found) else []
-
-
-@pytest.mark.parametrize("name", TOGETHER)
-def test_the_cause_is_named_first_of_its_own(together: list[dict[str, Any]], name: str) -> None:
-    fault = EXAMINED[name]
-    of_its_own = [one for one in together if fault.finding in (one["code"], one["follows"][:7])]
-    assert of_its_own[0]["code"] == fault.finding
-    assert of_its_own[0]["follows"] == ""
-
-
-def test_nothing_but_the_causes_is_a_cause(together: list[dict[str, Any]]) -> None:
-    causes = sorted(one["code"] for one in together if not one["follows"])
-    assert causes == sorted(EXAMINED[name].finding for name in TOGETHER)
-
-
 @pytest.mark.parametrize("name", HELD)
 def test_a_session_that_ends_by_its_hold_time(lab: LabRun, short_hold: None, name: str) -> None:
     with broken(lab, name) as fault:
@@ -162,3 +129,39 @@ def test_what_somebody_wanted_is_noted(lab: LabRun, name: str) -> None:
         wait_for(f"{fault.finding}", lambda: fault.finding in notes(lab))
         assert is_well(lab)
     assert fault.finding not in notes(lab)
+
+
+# The last in this module: what they put in force lasts until its end.
+
+
+@pytest.fixture(scope="module")
+def together(lab: LabRun) -> Iterator[list[dict[str, Any]]]:
+    """Several faults at once: what the doctor finds when it has found as many causes."""
+    record, rows = load_lab(lab.name), [EXAMINED[name] for name in TOGETHER]
+    try:
+        for fault in rows:
+            faults.inject(record, fault.name, *fault.example.split())
+        wanted = Counter(fault.finding for fault in rows)
+        yield wait_for(f"{len(rows)} causes", lambda: told(lab, wanted), within_s=NAMED_WITHIN_S)
+    finally:
+        faults.clear(record)
+    wait_for("all of them gone", lambda: is_well(lab), within_s=WELL_WITHIN_S)
+
+
+def told(lab: LabRun, wanted: "Counter[str]") -> list[dict[str, Any]]:
+    """Return what is found, once these are among it."""
+    found = examine(lab)
+    return found if wanted <= Counter(one["code"] for one in found) else []
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_the_cause_is_named_first_of_its_own(together: list[dict[str, Any]], name: str) -> None:
+    fault = EXAMINED[name]
+    of_its_own = [one for one in together if fault.finding in (one["code"], one["follows"][:7])]
+    assert of_its_own[0]["code"] == fault.finding
+    assert of_its_own[0]["follows"] == ""
+
+
+def test_nothing_but_the_causes_is_a_cause(together: list[dict[str, Any]]) -> None:
+    causes = sorted(one["code"] for one in together if not one["follows"])
+    assert causes == sorted(EXAMINED[name].finding for name in TOGETHER)
