@@ -27,6 +27,7 @@ import flow_events
 import flow_history
 import flow_query
 import flow_rate
+import hubble_flows
 import ipam
 import l7
 import lab_up
@@ -57,6 +58,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "flow-events": flow_events.run,
     "flow-query": flow_query.run,
     "flow-rate": flow_rate.run,
+    "hubble": hubble_flows.run,
     "maglev": maglev.run,
     "metrics_scrape": metrics_scrape.run,
     "ecmp": ecmp.run,
