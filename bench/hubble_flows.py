@@ -12,15 +12,15 @@ import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from statistics import median
 from typing import Any, NamedTuple
 
 import grpc
 import numpy as np
+from row import Row, compare, number, take_turns
 
 from cairn.flow.columns import FLOW, Batch, Dictionaries, End
 from cairn.flow.store import FlowStore
@@ -34,6 +34,7 @@ PODS = 500
 WANTED = 100
 SLICE = 512
 OCTETS = 525
+AIM_MS = 50
 Request: Any = message("observer.GetFlowsRequest")
 
 
@@ -68,21 +69,32 @@ def main() -> None:
     parser.add_argument("--stream", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=20)
     words = parser.parse_args()
-    alone(words.stream)
+    for row in measure(words.flows, words.stream, words.rounds):
+        base = "" if row.baseline is None else f", {number(row.baseline)} without; {row.ratio:.3g}"
+        print(f"{row.figure}: {number(row.value)} {row.unit}{base}")
+
+
+def run() -> list[Row]:
+    """Measure; return the rows."""
+    return measure(flows=1_000_000, stream=100_000, rounds=20)
+
+
+def measure(flows: int, stream: int, rounds: int) -> list[Row]:
+    rows = [*alone(stream)]
     with tempfile.TemporaryDirectory() as folder:
         target = f"unix:{folder}/hubble.sock"
         context = multiprocessing.get_context("spawn")
         ready = context.Event()
-        server = context.Process(target=serve, args=(target, words.flows, ready), daemon=True)
+        server = context.Process(target=serve, args=(target, flows, ready), daemon=True)
         server.start()
         ready.wait()
         try:
             asked = Asked(target, server.pid or 0)
-            asked.filtered(words.flows, words.rounds)
-            asked.streamed(words.stream)
+            rows += [*asked.filtered(flows, rounds), asked.streamed(stream)]
         finally:
             server.terminate()
             server.join()
+    return rows
 
 
 def filled(count: int) -> FlowStore:
@@ -134,22 +146,20 @@ async def bare(request: bytes, _context: Any) -> AsyncIterator[bytes]:
         yield octets
 
 
-def alone(count: int) -> None:
-    """Say what writing flows costs without a channel."""
+def alone(count: int) -> Iterator[Row]:
+    """Yield what writing flows costs without a channel."""
     store = filled(count)
     none = FieldMask(message("google.protobuf.FieldMask")())
     few = FieldMask(message("google.protobuf.FieldMask")(paths=["verdict", "source.pod_name"]))
     for name, mask in (("whole", none), ("of two fields", few)):
         writer = FlowWriter(store.dictionaries, mask)
         began = time.process_time()
-        octets = sum(
-            len(response)
-            for at in range(0, count, SLICE)
-            for array in store.slices(at, at + SLICE)
-            for response in writer.responses(array)
-        )
+        for at in range(0, count, SLICE):
+            for array in store.slices(at, at + SLICE):
+                for _ in writer.responses(array):
+                    pass
         each_us = (time.process_time() - began) / count * 1e6
-        print(f"a flow, {name}: {each_us:.1f} us to write, {octets // count} octets")
+        yield Row(f"flow as Hubble's message, {name}", each_us, "us", "CPU that one flow costs")
 
 
 @dataclass
@@ -159,37 +169,35 @@ class Asked:
     target: str
     process: int
 
-    def filtered(self, flows: int, rounds: int) -> None:
-        """Say how long a filter over the whole ring takes, beside one that stops at once."""
+    def filtered(self, flows: int, rounds: int) -> Iterator[Row]:
+        """Yield how long a filter over the whole ring takes, beside one that stops at once."""
         filtered = Request(whitelist=[{"source_pod": [f"/pod-{PODS}"]}]).SerializeToString()
         plain = Request(number=WANTED).SerializeToString()
         with grpc.insecure_channel(self.target) as channel:
             ask = channel.unary_stream("/observer.Observer/GetFlows")
             self._taken(ask, plain)
             pairs = [(self._taken(ask, filtered), self._taken(ask, plain)) for _ in range(rounds)]
-        for name, at in ((f"a filter that matches {WANTED}", 0), (f"the last {WANTED}", 1)):
-            found = sorted(pair[at].took_s for pair in pairs)
-            cpu_ms = sum(pair[at].cpu_s for pair in pairs) / rounds * 1e3
-            print(
-                f"{name} of {flows:,}: {pairs[0][at].flows} flows in {median(found) * 1e3:.1f} ms, "
-                f"at worst {found[-1] * 1e3:.1f} ms of {rounds}; {cpu_ms:.0f} ms of the server"
-            )
-        ratio = median(one.took_s / other.took_s for one, other in pairs)
-        print(f"with the filter {ratio:.1f} times as long")
+        if {one.flows for pair in pairs for one in pair} != {WANTED}:
+            raise RuntimeError(f"an answer did not have {WANTED} flows")
+        what = f"GetFlows, {WANTED} of {flows:,} by a filter"
+        took = [(one.took_s * 1e3, other.took_s * 1e3) for one, other in pairs]
+        told = compare(what, "ms", took, f"against the last {WANTED} without one")
+        yield replace(told, aim=f"< {AIM_MS} ms", met=told.value < AIM_MS)
+        cpu_ms = sum(one.cpu_s for one, _ in pairs) / rounds * 1e3
+        yield Row(f"{what}: the server's CPU", cpu_ms, "ms", "what asking costs a node")
 
-    def streamed(self, count: int) -> None:
-        """Say how fast flows come, beside octets that cost nothing to make."""
+    def streamed(self, count: int) -> Row:
+        """Return how fast flows come, beside octets that cost nothing to make."""
         request = Request(number=count).SerializeToString()
         with grpc.insecure_channel(self.target) as channel:
             flows = channel.unary_stream("/observer.Observer/GetFlows")
             octets = channel.unary_stream("/bench.Bare/Stream")
-            pairs = [
-                (self._taken(flows, request), self._taken(octets, b"%d" % count)) for _ in range(3)
-            ]
-        for name, at in (("flows", 0), ("nothing but octets", 1)):
-            rate = median(pair[at].flows / pair[at].took_s for pair in pairs)
-            cpu_us = median(pair[at].cpu_s / pair[at].flows for pair in pairs) * 1e6
-            print(f"a stream of {name}: {rate:,.0f} a second, {cpu_us:.0f} us of the server each")
+            pairs = take_turns(
+                lambda: count / self._taken(flows, request).took_s,
+                lambda: count / self._taken(octets, b"%d" % count).took_s,
+                rounds=3,
+            )
+        return compare("GetFlows, a stream", "/s", pairs, "against a stream of bare octets")
 
     def _taken(self, ask: Any, request: bytes) -> "Taken":
         before, began = self._cpu_s(), time.perf_counter()
