@@ -203,6 +203,9 @@ def peer_misses(
         case EntityPeer():
             if is_in_entity(end, peer.entity):
                 return ()
+            if end.kind is Kind.GROUP:
+                nobody = "nothing in this cluster has that identity"
+                return (Miss(4, f"there were anything that is {end.text}", nobody),)
             return (_other_kind(end, f"one of the entity {peer.entity}", what),)
         case CidrPeer():
             return _cidr(end, (peer.network,), peer.excepts, what, inside=peer.inside)
@@ -311,7 +314,9 @@ def spell_selector(selector: Selector) -> str:
 
 
 def is_in_entity(end: End, entity: str) -> bool:
-    """Return whether an end belongs to a well-known group."""
+    """Return whether an end belongs to a well-known group; what nobody is belongs to none."""
+    if end.kind is Kind.GROUP:
+        return entity == "all"
     match entity:
         case "all":
             return True
