@@ -7,6 +7,7 @@ skip fails. With CAIRN_NEEDS_ALL set, as in CI, a lacking capability fails as we
 import os
 import re
 import shutil
+import signal
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -20,6 +21,10 @@ if os.environ.get("CI"):
     # The same examples each time: what fails there can be repeated here.
     settings.register_profile("ci", derandomize=True, deadline=None)
     settings.load_profile("ci")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Tests that run in the background have Ctrl-C ignored, and what they start would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PROGRAM = "program "
 CAPABILITIES: dict[str, Callable[[], bool]] = {

@@ -227,9 +227,7 @@ def test_follow_prints_at_once_and_a_signal_ends_it_with_0(
 ) -> None:
     server.responses = flows(1)
     server.goes_on.clear()
-    # Whoever runs the tests in the background has Ctrl-C ignored, and processes inherit that.
-    words = ["env", "--default-signal=INT", sys.executable, "-m", "cairn", "hubble", "observe"]
-    words += ["-f", "--server", server.address]
+    words = [sys.executable, "-m", "cairn", "hubble", "observe", "-f", "--server", server.address]
     with subprocess.Popen(words, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
         assert run.stdout
         assert run.stderr
