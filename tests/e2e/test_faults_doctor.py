@@ -67,15 +67,16 @@ def second(lab: LabRun) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def short_hold(lab: LabRun) -> Iterator[None]:
     """Hold times of three seconds."""
-    policy = lab.get(*PEERING)
     timers = ("holdTimeSeconds", "keepAliveTimeSeconds")
-    before = policy["spec"]["virtualRouters"][0]["neighbors"][0]
+    before = lab.get(*PEERING)["spec"]["virtualRouters"][0]["neighbors"][0]
 
     def set_timers(*seconds: int) -> None:
-        now = lab.get(*PEERING)
-        neighbor = now["spec"]["virtualRouters"][0]["neighbors"][0]
-        neighbor |= dict(zip(timers, seconds, strict=True))
-        lab.kubectl("replace", "-f", "-", stdin=json.dumps(now))
+        path = "/spec/virtualRouters/0/neighbors/0"
+        patch = [
+            {"op": "replace", "path": f"{path}/{timer}", "value": value}
+            for timer, value in zip(timers, seconds, strict=True)
+        ]
+        lab.kubectl("patch", *PEERING, "--type=json", "-p", json.dumps(patch))
 
     set_timers(3, 1)
     try:

@@ -27,6 +27,7 @@ DROPS = frozenset({FlowVerdict.DROPPED, FlowVerdict.ERROR})
 
 
 LATELY_S = 15.0
+LOST_LATELY_S = 60.0
 WANTS = (
     Verdict.DROP_BACKEND_UNKNOWN,
     Verdict.DROP_BACKEND_NO_NODE,
@@ -52,6 +53,17 @@ def recent_drops(store: FlowStore) -> dict[str, int]:
 
     reasons = store.find(mask, since_ns=since_ns).records["reason"]
     return {Verdict(number).name: n for number, n in Counter(reasons.tolist()).items()}
+
+
+def recent_losses(store: FlowStore) -> int:
+    """Return how many events of the last LOST_LATELY_S found the kernel's ring full."""
+
+    def mask(records: Records) -> Bools:
+        lost: Bools = records["kind"] == FlowKind.LOST
+        return lost
+
+    since_ns = int((time.time() - LOST_LATELY_S) * 1e9)
+    return int(store.find(mask, since_ns=since_ns).records["packets"].sum())
 
 
 class FlowQuestion:

@@ -14,7 +14,7 @@ import msgspec
 
 from cairn import __version__
 from cairn.agent.cluster import Cluster
-from cairn.agent.flow_question import LATELY_S, recent_drops
+from cairn.agent.flow_question import LATELY_S, LOST_LATELY_S, recent_drops, recent_losses
 from cairn.agent.flows import Flows
 from cairn.agent.policies import Policies
 from cairn.agent.reconciler import Reconciler
@@ -62,6 +62,8 @@ class SelfReport:
                 troubles=tuple(self._troubles()),
                 drops=recent_drops(self._flows.feed.store),
                 drops_window_s=LATELY_S,
+                events_lost=recent_losses(self._flows.feed.store),
+                events_lost_window_s=LOST_LATELY_S,
                 drift=tuple(
                     Drift("service", str(where), what)
                     for where, what in find_drift(rules.maps, rules.written())

@@ -237,6 +237,8 @@ class RouterReport(msgspec.Struct, frozen=True):
     links: tuple[Link, ...] = ()
     settings: tuple[Setting, ...] = ()
     counters: dict[str, int] = {}
+    grew: dict[str, int] = {}
+    """By how much `counters` grew while the nodes were asked."""
     now_at: float = 0
     """Its clock; 0 if it was not told."""
     has_kernel: bool = False

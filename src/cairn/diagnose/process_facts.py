@@ -143,6 +143,9 @@ class AgentFact(msgspec.Struct, frozen=True):
     """Flows that were dropped lately for want of something, by reason."""
     drops_window_s: float = 0
     """How long ago lately is."""
+    events_lost: int = 0
+    """Events that were lost lately between the kernel and the agent."""
+    events_lost_window_s: float = 0
     xdp: str = ""
     drift: tuple[Drift, ...] = ()
 

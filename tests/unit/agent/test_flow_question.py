@@ -8,7 +8,14 @@ import pytest
 
 from cairn.abi.address import write_address
 from cairn.abi.verdicts import Verdict
-from cairn.agent.flow_question import LATELY_S, MOST, FlowQuestion, recent_drops
+from cairn.agent.flow_question import (
+    LATELY_S,
+    LOST_LATELY_S,
+    MOST,
+    FlowQuestion,
+    recent_drops,
+    recent_losses,
+)
 from cairn.flow.columns import FLOW, Batch, Decision, Dictionaries, FlowKind, FlowVerdict
 from cairn.flow.store import FlowStore
 from cairn.net import Protocol, parse_address
@@ -104,3 +111,12 @@ def test_recent_drops_are_counted_by_what_was_wanting() -> None:
     )
     assert recent_drops(kept) == {"DROP_CONNTRACK_FULL": 2, "DROP_PROXY_GONE": 1}
     assert recent_drops(store()) == {}
+
+
+def test_what_was_lost_is_counted_for_a_while() -> None:
+    def lost(count: int, age_s: float = 1.0) -> Any:
+        return record(CLIENT, TARGET, (0, 0), age_s=age_s, kind=FlowKind.LOST, packets=count)
+
+    kept = store(lost(3), lost(4), lost(500, LOST_LATELY_S + 5), record(CLIENT, TARGET, (1, 80)))
+    assert recent_losses(kept) == 7
+    assert recent_losses(store()) == 0

@@ -198,10 +198,15 @@ def check_disks(facts: Facts, bench: Bench) -> None:
 
 
 def check_events(facts: Facts, bench: Bench) -> None:
-    """No flow events were lost."""
+    """No flow events were lost lately."""
     for name, report in facts.nodes.items():
         bench.looked()
-        if report.events_lost:
-            count = report.events_lost
-            window = "the time since its programs were loaded"
-            bench.found("EventsLost", f"node {name}", node=name, count=count, window=window)
+        if report.agent.events_lost:
+            bench.found(
+                "EventsLost",
+                f"node {name}",
+                f"{report.events_lost} since its programs were loaded",
+                node=name,
+                count=report.agent.events_lost,
+                window=f"the last {report.agent.events_lost_window_s:.0f} s",
+            )

@@ -28,7 +28,7 @@ REASONS: tuple[tuple[str, str], ...] = (
     (r"cease|administrative|closed", "PeerClosed"),
 )
 """What the words of an error mean, the most telling first."""
-NO_ANSWER, REFUSED = "no answer", "refused"
+CONNECTED, NO_ANSWER, REFUSED = "connected", "no answer", "refused"
 MISSING_SECRET = re.compile(r"Secret (\S+) in \S+ has no key")
 NOW = re.compile("timed out|timeout|no route|unreachable|no answer", re.IGNORECASE)
 """Words of attempts to connect that fail."""
@@ -97,19 +97,26 @@ def judge(facts: Facts, session: SessionFact, router: RouterSession | None) -> t
     for pattern, kind in REASONS:
         for text in texts:
             if re.search(pattern, text, re.IGNORECASE):
-                if kind == "PeerUnreachable" and _md5(facts):
-                    return "WrongPassword", _md5(facts)
+                if kind == "PeerUnreachable" and (signed := _md5(facts, session)):
+                    return "WrongPassword", signed
                 return kind, text
-    if _md5(facts):
-        return "WrongPassword", _md5(facts)
+    if signed := _md5(facts, session):
+        return "WrongPassword", signed
     if session.port_answer in (NO_ANSWER, REFUSED):
         kind = "PeerRefuses" if session.port_answer == REFUSED else "PeerUnreachable"
         return kind, f"a connection to it now: {session.port_answer}"
     return "SessionDown", texts[0] if texts else "neither end says why"
 
 
-def _md5(facts: Facts) -> str:
-    for name, count in facts.router.counters.items():
+def _md5(facts: Facts, session: SessionFact) -> str:
+    """Return that the router drops segments for their signature; "" if it does not now.
+
+    A count alone may be of old: it must have grown meanwhile, or the port must be open to whoever
+    brings no signature.
+    """
+    router = facts.router
+    counters = router.counters if session.port_answer == CONNECTED else router.grew
+    for name, count in counters.items():
         if count and MD5_COUNTERS.search(name):
             return f"the router counts {count} under {name!r}"
     return ""
