@@ -103,11 +103,16 @@ def _proxy(name: str, path: Path, needed: int, question: object) -> ProxyFact:
 
 
 def _places(path: Path) -> Counter[str]:
-    """Return how many places policies send to each proxy, by the agent's record."""
+    """Return how many places policies send to each proxy, by the agent's record.
+
+    What was left counts no more: only connections that were there before go on through it.
+    """
     found: Counter[str] = Counter()
     try:
         slots = json.loads(path.read_bytes())
         for slot in slots.values():
+            if slot.get("left"):
+                continue
             proxy = "envoy" if slot["redirect"].get("dns") is None else "dns"
             found[proxy] += len(slot["places"])
     except (OSError, ValueError, LookupError, AttributeError, TypeError):

@@ -208,3 +208,14 @@ async def test_a_report_tells_by_the_file_what_needs_which_proxy(bed: Bed, tmp_p
     (tmp_path / "proxy" / "bootstrap.json").touch()
     needed = {fact.name: fact.needed for fact in ask_proxies(tmp_path)}
     assert needed == {"dns": 1, "envoy": 2}
+
+
+async def test_what_was_left_needs_no_proxy_any_more(bed: Bed, tmp_path: Path) -> None:
+    bed.follow(WEB, NAMES)
+    bed.follow(API, NAMES)
+    async with bed.running():
+        await bed.until_ready(NAMES)
+        bed.follow(API)
+        async with asyncio.timeout(10):
+            while [fact.needed for fact in ask_proxies(tmp_path)] != [1]:
+                await asyncio.sleep(0.001)
