@@ -23,15 +23,16 @@ def test_the_guide_is_read_whole() -> None:
     assert sum("cairn why" in step.command for step in commands) >= 10
 
 
-def test_the_guide(lab: LabRun, tmp_path: Path) -> None:
+def test_the_page_of_faults(lab: LabRun, tmp_path: Path) -> None:
+    # Before the guide: that ends sessions, and the doctor tells of those for a while.
     try:
-        follow(STEPS, lab, tmp_path, patience_s=PATIENCE_S)
+        follow(list(parse(FAULTS.read_text())), lab, tmp_path, patience_s=PATIENCE_S)
     finally:
         faults.clear(load_lab(lab.name))
 
 
-def test_the_page_of_faults(lab: LabRun, tmp_path: Path) -> None:
+def test_the_guide(lab: LabRun, tmp_path: Path) -> None:
     try:
-        follow(list(parse(FAULTS.read_text())), lab, tmp_path, patience_s=PATIENCE_S)
+        follow(STEPS, lab, tmp_path, patience_s=PATIENCE_S)
     finally:
         faults.clear(load_lab(lab.name))

@@ -70,3 +70,9 @@ def test_a_chain_stands_in_its_order() -> None:
 def test_a_row_about_one_subject_is_about_no_other(service: str, first: str) -> None:
     silent = found("ClusterDnsSilent", "DNS 10.96.0.10", nodes="n1, n2")
     assert names(silent, found("NoPodMatches", f"service {service}"))[0] == first
+
+
+def test_a_server_that_is_not_reached_follows_from_its_own_node() -> None:
+    silent = found("ClusterDnsSilent", "DNS 10.96.0.10", nodes="n1, n2", owner="n3")
+    assert names(silent, found("ForwardingOff", "node n3", node="n3"))[0] == "ForwardingOff"
+    assert names(silent, found("ForwardingOff", "node n4", node="n4"))[0] == "ClusterDnsSilent"

@@ -6,6 +6,7 @@ Facts  ->  findings of areas 7 and 8
 from cairn.diagnose.doctor.bench import Bench
 from cairn.diagnose.doctor.data_plane import agent_pods
 from cairn.diagnose.facts import DnsFact, Facts
+from cairn.kube.endpoint_slice import EndpointSlice
 from cairn.kube.metadata import Key, key_of
 
 CLUSTER_DNS = Key("kube-system", "kube-dns")
@@ -22,14 +23,26 @@ def check_dns(facts: Facts, bench: Bench) -> None:
             bench.looked()
             if not answer.answered or answer.code != "NOERROR":
                 silent.setdefault(answer.server, []).append((node, answer))
+    served_by = ", ".join(sorted(_served_by(facts))) if silent else ""
     for server, rows in silent.items():
         nodes = ", ".join(node for node, _ in rows)
         first = rows[0][1]
-        values = {"nodes": nodes, "address": server}
+        values = {"nodes": nodes, "address": server, "owner": served_by}
         if first.answered:
             bench.found("ClusterDnsRefuses", f"DNS {server}", reason=first.code, **values)
         else:
             bench.found("ClusterDnsSilent", f"DNS {server}", reason=first.error, **values)
+
+
+def _served_by(facts: Facts) -> set[str]:
+    """Return the nodes that the cluster DNS runs on."""
+    return {
+        str(endpoint["nodeName"])
+        for part in facts.cluster.of("EndpointSlice")
+        if EndpointSlice.from_object(part).service == CLUSTER_DNS
+        for endpoint in part.get("endpoints") or ()
+        if endpoint.get("nodeName")
+    }
 
 
 def check_proxies(facts: Facts, bench: Bench) -> None:
