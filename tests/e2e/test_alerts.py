@@ -6,7 +6,9 @@ deploy/prometheus. Faults that do not disturb each other are there at the same t
 
 import contextlib
 import json
+import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,14 +35,16 @@ from alert_faults import (
 from lab_run import NODES, ROOT, VIP, LabRun, run, wait_for
 from prometheus_run import DEPLOY, Prometheus
 
+from cairn.lab import faults
+from cairn.lab.breakages.host import container_pid
+from cairn.lab.state import load_lab
+
 pytestmark = [pytest.mark.lab, pytest.mark.root, pytest.mark.timeout(180)]
 
 CONTAINERS = {"agent", "speaker", "proxy", "dns"}
 ALL_NODES = ("node-1", "node-2", "node-3")
 NOT_BY_A_FAULT = {
-    "CairnClockSkew": "all processes of one machine have one clock",
     "CairnPolicyInvalid": "its API server refuses what agents would not understand",
-    "CairnRouteNotAnnounced": "its router takes every family that its nodes announce",
     "CairnRouterRefusesRoutes": "its nodes announce nothing that a kernel refuses",
 }
 """Alerts that no fault of a lab fires, and why; what they ask is judged by promtool."""
@@ -219,6 +223,29 @@ def test_sessions_that_end_and_an_address_that_nobody_announces(
     prometheus.wait_for_peace(
         "CairnNeighborDown", "CairnAddressNotAnnounced", "CairnMapNearlyFull", within_s=60
     )
+
+
+def test_a_router_without_ipv4_and_a_clock_that_is_wrong(
+    lab: LabRun, prometheus: Prometheus
+) -> None:
+    record = load_lab(lab.name)
+    wrong = next(node for node in ALL_NODES if node != prometheus.operator_node)
+    try:
+        faults.inject(record, "clock-skew", wrong, "-60")
+        faults.inject(record, "router-families", "router")
+        begin_anew(lab, wrong, "dns")
+        prometheus.wait_for_alerts(
+            ("CairnClockSkew", wrong), *(("CairnRouteNotAnnounced", node) for node in ALL_NODES)
+        )
+    finally:
+        faults.clear(record)
+        begin_anew(lab, wrong, "dns")
+    prometheus.wait_for_peace("CairnClockSkew", "CairnRouteNotAnnounced", "CairnTargetDown")
+
+
+def begin_anew(lab: LabRun, node: str, container: str) -> None:
+    """Have a container of Cairn's start anew."""
+    os.kill(container_pid(load_lab(lab.name), node, container), signal.SIGTERM)
 
 
 def test_a_session_that_ends_again_and_again(lab: LabRun, prometheus: Prometheus) -> None:

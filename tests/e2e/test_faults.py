@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import os
 import shlex
 from collections.abc import Iterator
 from typing import Any
@@ -22,15 +21,14 @@ pytestmark = pytest.mark.lab
 NAMED_WITHIN_S = 25.0
 WELL_WITHIN_S = 40.0
 HEALTHY = f"client-1 {VIP}"
-DEEP = bool(os.environ.get("CAIRN_DEEP"))
-SLOW = frozenset({"duplicate-address"})
-"""It goes with the next look round, in half a minute: only where there is time for it."""
+STRANGER = "duplicate-address"
+"""It is seen and gone with the next look round: see test_l2_announcement."""
 OUTSIDE = "name-not-learnt"
 """Its name is none that a lab knows: see test_why."""
 WALKED = [f for f in FAULTS if f.finding and f.why and f.name != OUTSIDE]
 APART = [f for f in WALKED if f.target == "NAMESPACE" and f.example == "default"]
 """They add objects of their own: all of them are in force together."""
-ALONE = [f for f in WALKED if f not in APART and (DEEP or f.name not in SLOW)]
+ALONE = [f for f in WALKED if f not in APART and f.name != STRANGER]
 
 
 def ask(lab: LabRun, words: str) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from test_resilience import kill
 from test_restarts import agents
 from test_scenario import settled
 
+from cairn.lab import faults
+from cairn.lab.state import load_lab
+
 pytestmark = [pytest.mark.lab, pytest.mark.root]
 
 POOL = "192.168.1.{}"
@@ -207,7 +210,8 @@ def test_a_stranger_that_comes_later_is_told_at_the_service(lab: LabRun, one: st
     address = address_of(lab, one)
     wait_for("somebody answers", lambda: answering(lab, address))
     mac = json.loads(lab.on("client-2", "ip", "-j", "link", "show", "eth0"))[0]["address"]
-    own(lab, address, add=True)
+    record, stranger = load_lab(lab.name), faults.find("duplicate-address")
+    faults.inject(record, stranger.name, "client-2", address)
     try:
         wait_for(
             "the conflict",
@@ -221,8 +225,10 @@ def test_a_stranger_that_comes_later_is_told_at_the_service(lab: LabRun, one: st
         assert "AddressConflict" in {event["reason"] for event in events}
         status = lab.cairn("status", "-o", "json", check=False)
         assert f"{address} is answered for by {mac} too" in status
+        told = json.loads(lab.cairn("why", "client-1", address, "-o", "json", check=False))
+        assert told["findings"][0]["code"] == stranger.finding
     finally:
-        own(lab, address, add=False)
+        faults.clear(record, stranger.name)
     wait_for(
         "it is over",
         lambda: "cairn.io/AddressConflict" not in conditions(lab, "service", one),

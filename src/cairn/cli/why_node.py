@@ -160,6 +160,7 @@ async def _peer(raw: dict[str, Any]) -> Peer:
         str(raw.get("last_error") or ""),
         answered,
         flaps,
+        ", ".join(map(str, raw.get("not_announced") or ())),
     )
 
 

@@ -63,6 +63,12 @@ def test_a_chain_stands_in_its_order() -> None:
     assert names(*chain) == ["NeighbourFailed", "PeerUnreachable", "NobodyAnnounces"]
 
 
+def test_what_no_peer_is_told_its_router_lacks() -> None:
+    lacks = found("RouteFiltered", "route", node="n1")
+    untold = found("NotAnnounced", "session", node="n1", peer="192.168.1.1")
+    assert names(lacks, untold) == ["NotAnnounced", "RouteFiltered"]
+
+
 @pytest.mark.parametrize(
     ("service", "first"),
     [("kube-system/kube-dns", "NoPodMatches"), ("default/web", "ClusterDnsSilent")],

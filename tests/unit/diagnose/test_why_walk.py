@@ -135,6 +135,11 @@ def down(known: Facts, answer: str = "", error: str = "", **more: Any) -> Facts:
     return router(every_node(known, peers=(peer,), routes=()), sessions=(), paths=(), **more)
 
 
+def untold(known: Facts, why: str) -> Facts:
+    """Return facts in which sessions are up and no peer is told everything."""
+    return every_node(known, peers=(Peer(ROUTER, "established", 64512, 64512, untold=why),))
+
+
 def deny(selects: dict[str, str], way: str) -> Change:
     policy = obj("NetworkPolicy", "default", "closed", apiVersion="networking.k8s.io/v1")
     policy["apiVersion"] = "networking.k8s.io/v1"
@@ -240,6 +245,8 @@ CASES: list[tuple[str, str, str, str, Change, Know]] = [
      lambda f: down(f, "connected")),
     ("RouteFiltered", "route", "client-1", "default/web", nothing,
      lambda f: router(f, paths=(), gateways=(), prefix="")),
+    ("NotAnnounced", "route", "client-1", "default/web", nothing,
+     lambda f: router(untold(f, "no IPv4 was negotiated"), paths=(), gateways=(), prefix="")),
     ("RouteMissing", "route", "client-1", "default/web", nothing,
      lambda f: router(f, gateways=(), prefix="", paths=tuple(
          replace(p, valid=False, best=False, reason="its next hop is not reachable")

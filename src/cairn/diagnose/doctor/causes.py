@@ -70,6 +70,7 @@ FOLLOWS: tuple[Row, ...] = (
     Row("NodeNotReady", ("NodeUnasked", "AnsweredTwice", "AnswererGone", "RelayDown",
                          "BackendDead", *UNANNOUNCED)),
     Row("SpeakerDown", UNANNOUNCED),
+    Row("NotAnnounced", UNANNOUNCED),
     *(Row(name, UNANNOUNCED, anywhere=True) for name in (*SESSIONS, *WRITTEN)),
     Row("OperatorDown", ("OperatorBehind", *NO_ADDRESS), anywhere=True),
     Row("NoPool", NO_ADDRESS, anywhere=True),

@@ -76,7 +76,7 @@ def check_lives(facts: Facts, bench: Bench) -> None:
             continue
         subject, values = f"session {node} to {session.peer}", {"node": node, "peer": session.peer}
         for reason, count in session.not_announced.items():
-            prefix = f"{count} prefixes"
+            prefix = "1 prefix" if str(count) == "1" else f"{count} prefixes"
             bench.found("NotAnnounced", subject, prefix=prefix, reason=reason, **values)
         young = (session.uptime_s or 0) < LONGER * session.life_s
         if session.ended >= FLAPS and young:

@@ -1,6 +1,8 @@
-"""The steps about BGP: who announces the address, over which sessions, what the router makes of it.
+"""The steps about BGP: who announces the address, over which sessions.
 
-Question, Facts  ->  Step
+    Question, Facts  ->  Step
+
+Not here    What the router makes of it (route_steps)
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,16 +16,15 @@ from cairn.diagnose.why import kinds
 from cairn.diagnose.why.address_steps import OUTSIDE_KINDS
 from cairn.diagnose.why.facts import Facts
 from cairn.diagnose.why.objects import daemon_name, listed, not_ready_nodes
-from cairn.diagnose.why.parts import Peer, RouterPart, RouterSession
+from cairn.diagnose.why.parts import Peer, RouterSession
 from cairn.diagnose.why.question import Question
-from cairn.diagnose.why.step import Step, broken, found, ok, skipped, unknown, warn
+from cairn.diagnose.why.step import Step, broken, found, ok, skipped, warn
 from cairn.kube.bgp_node_config import NodeConfig
 from cairn.kube.metadata import key_of
 from cairn.kube.service import Service
 from cairn.net import parse_network
 
 ESTABLISHED = "established"
-FORWARDS = "1"
 
 
 def on_link(asked: Question, facts: Facts) -> bool:
@@ -320,81 +321,3 @@ def _secret(facts: Facts) -> str:
                 if peer.password_secret:
                     return peer.password_secret
     return ""
-
-
-def route_step(asked: Question, facts: Facts) -> Step | None:
-    """Whether the router has the route, with all nodes that announce, in its kernel."""
-    if not routed(asked, facts):
-        return None
-    if asked.address is None:
-        return skipped("there is no address to route to")
-    if (router := facts.router) is None:
-        return unknown(f"the router is not asked: {facts.router_why}")
-    for setting, value in router.settings.items():
-        if value != FORWARDS and str(asked.address.version) in setting.split(".")[1]:
-            off = {"setting": setting, "value": value, "wanted": FORWARDS}
-            return broken(found(kinds.FORWARDING_OFF, "router", off))
-    nodes = sorted(announcing(asked, facts))
-    prefix = f"{asked.address}/{asked.address.max_prefixlen}"
-    hops = {
-        str(address): name
-        for name, node in facts.world.nodes.items()
-        for address in node.internal_ips
-        if address.version == asked.address.version
-    }
-    valid = {p.gateway for p in router.paths if p.valid}
-    held = set(router.gateways or ()) if router.prefix == prefix else set()
-    findings = list(_unaccepted(facts, nodes, hops, prefix))
-    findings += _differences(router, hops, held, prefix)
-    line = f"{prefix} via {listed([f'{hops.get(h, h)} {h}' for h in sorted(held)], 8) or 'nobody'}"
-    if findings:
-        usable = held & set(hops) and not held - set(hops)
-        return (warn if usable else broken)(*findings, evidence=f"{line}; {findings[0].cause}")
-    if router.daemon and held:
-        return ok(f"{line}; its daemon does not answer: {router.daemon}")
-    if not held:
-        return skipped(f"{line}: nobody announces it" if not nodes else f"{line}: see the sessions")
-    return ok(f"{line}, in RIB and kernel" if valid else f"{line}, in the kernel")
-
-
-def _differences(
-    router: RouterPart, hops: Mapping[str, str], held: set[str], prefix: str
-) -> Iterator[Finding]:
-    """Yield where the router's kernel is not what its daemon has chosen from."""
-    valid = {p.gateway for p in router.paths if p.valid}
-    best = {p.gateway for p in router.paths if p.valid and p.best}
-    subject = f"route {prefix}"
-    for wrong in sorted(held - set(hops)):
-        yield found(kinds.ROUTE_ELSEWHERE, subject, {"prefix": prefix, "nexthop": wrong})
-    if router.gateways is None or not valid:
-        return
-    if not held:
-        reason = f"{listed(sorted(best or valid))} should be its next hop"
-        yield found(kinds.NOT_INSTALLED, subject, {"prefix": prefix, "reason": reason})
-    elif missing := sorted(best - held):
-        reason = "its kernel's route lacks it"
-        for hop in missing:
-            values = {"node": hops.get(hop, hop), "nexthop": hop, "prefix": prefix}
-            yield found(kinds.ROUTE_REFUSED, subject, values | {"reason": reason})
-    elif valid - held:
-        values = {"paths": str(len(valid)), "prefix": prefix, "used": str(len(held))}
-        yield found(kinds.NEXT_HOPS_UNUSED, subject, values | {"nexthops": listed(sorted(held))})
-
-
-def _unaccepted(
-    facts: Facts, nodes: list[str], hops: Mapping[str, str], prefix: str
-) -> Iterator[Finding]:
-    """Yield that the router did not take what a node with a session announces."""
-    router = facts.router
-    if router is None or router.daemon:
-        return
-    up = {s.address for s in router.sessions if s.state.lower() == ESTABLISHED}
-    for name in nodes:
-        own = [h for h, node in hops.items() if node == name]
-        paths = [p for p in router.paths if p.gateway in own or p.neighbor in own]
-        if not up.intersection(own) or any(p.valid for p in paths):
-            continue
-        reason = next((p.reason for p in paths if p.reason), "")
-        values = {"node": name, "prefix": prefix, "reason": reason, "nexthop": own[0]}
-        kind = kinds.ROUTE_REFUSED if reason else kinds.PREFIX_FILTERED
-        yield found(kind, f"route {prefix}", values)

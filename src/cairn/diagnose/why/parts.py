@@ -27,6 +27,8 @@ class Peer:
     or no answer."""
     flaps: bool = False
     """Whether it ended several times lately, and has not been up for longer than then."""
+    untold: str = ""
+    """Why there are prefixes that it should be told of and is not; empty: it is told of all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from cairn.diagnose.finding import Finding, Weight
 from cairn.diagnose.why.address_steps import address_step, pool_step
 from cairn.diagnose.why.application_steps import application_step, probe_step
-from cairn.diagnose.why.bgp_steps import announcement_step, route_step, session_step
+from cairn.diagnose.why.bgp_steps import announcement_step, session_step
 from cairn.diagnose.why.facts import Facts
 from cairn.diagnose.why.link_steps import client_step, neighbour_step, on_link_step, way_back_step
 from cairn.diagnose.why.name_steps import name_step
@@ -25,6 +25,7 @@ from cairn.diagnose.why.node_steps import (
 )
 from cairn.diagnose.why.policy_steps import learnt_step, name_policy_step, policy_step, proxy_step
 from cairn.diagnose.why.question import Question
+from cairn.diagnose.why.route_steps import route_step
 from cairn.diagnose.why.seen_step import seen_step
 from cairn.diagnose.why.service_steps import (
     endpoint_step,

@@ -202,6 +202,9 @@ ROUTER_FAULTS = (
     Fault("router-limit", "ROUTER", "it takes fewer prefixes than the nodes announce",
           *_router(router.every_group(max_prefixes=1)), "", "CRN-208", "router",
           needs="a second address that the nodes announce"),
+    Fault("router-families", "ROUTER", "it negotiates IPv6 routes alone",
+          *_router(router.every_group(families=["ipv6-unicast"])), "",
+          "CRN-219", "router", FROM_LAN),
     Fault("router-single-path", "ROUTER", "multipath is off: it uses one next hop",
           *_router(router.top(multipath=1)), "", "CRN-215", "router", FROM_LAN),
 )  # fmt: skip
