@@ -8,6 +8,7 @@ Invariants  `example` and `why` are about the reference scenario; a row with a f
 from functools import partial
 from typing import Any
 
+from cairn.desired.routes import IPV6_UNICAST
 from cairn.kube.resource import BGP_PEERING_POLICIES, DEPLOYMENTS, POOLS, SERVICES
 from cairn.lab.breakages import data_plane, host, inside, objects, router, wire
 from cairn.lab.breakages.catalogue_objects import WORKLOAD_FAULTS
@@ -203,7 +204,7 @@ ROUTER_FAULTS = (
           *_router(router.every_group(max_prefixes=1)), "", "CRN-208", "router",
           needs="a second address that the nodes announce"),
     Fault("router-families", "ROUTER", "it negotiates IPv6 routes alone",
-          *_router(router.every_group(families=["ipv6-unicast"])), "",
+          *_router(router.every_group(families=[IPV6_UNICAST])), "",
           "CRN-219", "router", FROM_LAN),
     Fault("router-single-path", "ROUTER", "multipath is off: it uses one next hop",
           *_router(router.top(multipath=1)), "", "CRN-215", "router", FROM_LAN),

@@ -22,6 +22,9 @@ from cairn.linux import cgroup, namespace
 from cairn.linux.process import Identity, send_signal
 from cairn.linux.sysctl import read_setting, write_settings
 
+OWN_PODS = ("cairn", "hubble-relay")
+"""How names of Cairn's pods begin."""
+
 
 def freeze(lab: Lab, target: str, _: str) -> None:
     """Let all processes of a host stand still."""
@@ -193,6 +196,8 @@ def container_pids(lab: Lab, node: str) -> list[int]:
 
 def _containers(lab: Lab, node: str) -> Iterator[tuple[str, int]]:
     for path in lab.run.glob("pods/kube-system/*.json"):
+        if not path.name.startswith(OWN_PODS):
+            continue  # the cluster's DNS has a container that is called as one of Cairn's
         record = json.loads(path.read_text())
         if record["node"] == node:
             yield from record["pids"].items()

@@ -45,7 +45,12 @@ def misconfigure(lab: Lab, target: str, _: str, *, change: Change) -> str:
     config = yaml.safe_load(before)
     change(config)
     path.write_text(yaml.safe_dump(config, sort_keys=False))
-    _restart(lab)
+    try:
+        _restart(lab)
+    except LabError:
+        path.write_text(before)  # nobody would know of it, since this fault is not in force
+        _restart(lab)
+        raise
     return before
 
 
