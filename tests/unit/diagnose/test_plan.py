@@ -95,11 +95,18 @@ def peering(**router: Any) -> dict[str, Any]:
     }
 
 
+def of_its_node(made: dict[str, Any]) -> dict[str, Any]:
+    """Return a pod in the network of its node, which no pod's policy is for."""
+    made["spec"]["hostNetwork"] = True
+    return made
+
+
 HOME = (
     node("node-1", "192.168.1.10"),
     node("node-2", "192.168.1.11"),
     pod("web-1", {"app": "web"}, "node-1", "10.0.0.1"),
     pod("web-2", {"app": "web"}, "node-2", "10.0.1.1"),
+    of_its_node(pod("agent-1", {"app": "agent"}, "node-1", "192.168.1.10")),
     slice_of("web", ("node-1", "10.0.0.1"), ("node-2", "10.0.1.1")),
     service("web", "192.168.7.1"),
     pool("192.168.7.1", "192.168.7.9"),
@@ -143,6 +150,17 @@ def test_a_service_with_its_deployment_is_announced_once_the_pods_are_ready() ->
     }
     (announced,) = made(service("shop"), deployment).announcements
     assert announced.why.startswith("once pods of Deployment/shop are ready")
+
+
+def test_a_service_of_pods_that_are_ready_is_announced_once_it_is_there() -> None:
+    (change,) = made(service("other"), ready(pod("o-1", {"app": "other"}, "node-2", "10.0.1.9"))
+                     ).announcements  # fmt: skip
+    assert change.why == "by node-2, where its pods are ready, once it is there"
+
+
+def ready(made: dict[str, Any]) -> dict[str, Any]:
+    made["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
+    return made
 
 
 def test_a_service_that_no_pool_selects_is_told_the_missing_label() -> None:

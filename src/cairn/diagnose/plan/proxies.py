@@ -40,8 +40,12 @@ def proxy_changes(before: World, after: World) -> Iterator[ProxyChange]:
 def _ways(world: World) -> Ways:
     found: Ways = {}
     engine = world.engine
+    subjects = engine.subjects()
     for key, pod in world.pods.items():
-        policy = engine.policy_of(engine.identity_of(key))
+        identity = engine.identity_of(key)
+        if identity not in subjects:
+            continue  # in the network of its node: no policy of pods is for it
+        policy = engine.policy_of(identity)
         directions: Mapping[str, DirectionPolicy | None] = {
             "ingress": policy.ingress,
             "egress": policy.egress,
