@@ -26,6 +26,7 @@ from cairn.cli.render import lab_kubeconfig
 from cairn.cli.router_facts import ask_router, lab_of
 from cairn.diagnose.facts import Cluster, Facts, NodeReport, RouterReport
 from cairn.diagnose.process_facts import CertificateFact
+from cairn.diagnose.router_counters import growth
 from cairn.drive.kube_client import ApiError, Client
 from cairn.drive.kubeconfig import find_access
 from cairn.drive.pod_exec import exec_in_pod
@@ -60,13 +61,14 @@ async def collect_facts(kubeconfig: str | None, router: str | None = None) -> Fa
         clock = client.clock
         now_at = clock[0] if clock else 0.0
         cluster = Cluster(by_kind([*objects, *settings]), client.url, now_at)
-        await asyncio.wait({asking}, timeout=ROUTER_FIRST_S)
         listed_s = time.monotonic() - started
+        await asyncio.wait({asking}, timeout=ROUTER_FIRST_S)
+        begun = time.monotonic()
         (nodes, unasked, asked_at), certificates = await asyncio.gather(
             ask_nodes(client, cluster), gather(client, cluster, chosen)
         )
         relay = await ask_relay(client, own_pods(cluster, RELAY), nodes.values())
-        asked_s = time.monotonic() - started - listed_s
+        asked_s = time.monotonic() - begun
         report, router_at = await asking
         if any(one.port_answer for node in nodes.values() for one in node.speaker.sessions):
             later, _ = await asyncio.to_thread(_ask_router, lab, router)
@@ -96,8 +98,7 @@ def grown(before: RouterReport, now: RouterReport) -> RouterReport:
     """Return what the router told, with how much its counters have grown since."""
     if before.skipped or now.skipped:
         return before
-    grew = {name: count - before.counters.get(name, 0) for name, count in now.counters.items()}
-    return msgspec.structs.replace(before, grew=grew)
+    return msgspec.structs.replace(before, grew=growth(before.counters, now.counters))
 
 
 async def gather(

@@ -19,6 +19,7 @@ from cairn.cli.why_probe import probe
 from cairn.cli.why_question import NodeQuestion
 from cairn.diagnose.policy.layer7 import Request
 from cairn.diagnose.policy.world import World
+from cairn.diagnose.router_counters import growth
 from cairn.diagnose.why.application_steps import places
 from cairn.diagnose.why.facts import Facts
 from cairn.diagnose.why.name_steps import CLUSTER_DNS
@@ -86,9 +87,7 @@ async def collect(client: Client, asked: Asked, lab: Lab | None) -> tuple[Questi
     )
     router, router_why = await asyncio.to_thread(_router, lab, asked.router, question, facts)
     if before is not None and router is not None:
-        was = before.counters
-        grew = {name: count - was.get(name, 0) for name, count in router.counters.items()}
-        router = replace(router, grew=grew)
+        router = replace(router, grew=growth(before.counters, router.counters))
     said = {name: part for name, part in nodes.items() if isinstance(part, NodePart)}
     silent = {name: part for name, part in nodes.items() if isinstance(part, str)}
     if target.role is Role.NAME and source.role is Role.POD and source.node in said:

@@ -37,11 +37,11 @@ def check_dns(facts: Facts, bench: Bench) -> None:
 def _served_by(facts: Facts) -> set[str]:
     """Return the nodes that the cluster DNS runs on."""
     return {
-        str(endpoint["nodeName"])
-        for part in facts.cluster.of("EndpointSlice")
-        if EndpointSlice.from_object(part).service == CLUSTER_DNS
-        for endpoint in part.get("endpoints") or ()
-        if endpoint.get("nodeName")
+        state.node
+        for part in map(EndpointSlice.from_object, facts.cluster.of("EndpointSlice"))
+        if part.service == CLUSTER_DNS
+        for state in part.states
+        if state.node
     }
 
 

@@ -10,6 +10,7 @@ from cairn.diagnose.doctor.bench import Bench
 from cairn.diagnose.doctor.data_plane import agent_pods
 from cairn.diagnose.facts import Facts, RouterSession
 from cairn.diagnose.process_facts import SessionFact
+from cairn.diagnose.router_counters import of_now
 from cairn.kube.metadata import Object, key_of
 
 ESTABLISHED = "established"
@@ -28,7 +29,7 @@ REASONS: tuple[tuple[str, str], ...] = (
     (r"cease|administrative|closed", "PeerClosed"),
 )
 """What the words of an error mean, the most telling first."""
-CONNECTED, NO_ANSWER, REFUSED = "connected", "no answer", "refused"
+NO_ANSWER, REFUSED = "no answer", "refused"
 MISSING_SECRET = re.compile(r"Secret (\S+) in \S+ has no key")
 NOW = re.compile("timed out|timeout|no route|unreachable|no answer", re.IGNORECASE)
 """Words of attempts to connect that fail."""
@@ -76,7 +77,7 @@ def check_lives(facts: Facts, bench: Bench) -> None:
             continue
         subject, values = f"session {node} to {session.peer}", {"node": node, "peer": session.peer}
         for reason, count in session.not_announced.items():
-            prefix = "1 prefix" if str(count) == "1" else f"{count} prefixes"
+            prefix = "1 prefix" if count == "1" else f"{count} prefixes"
             bench.found("NotAnnounced", subject, prefix=prefix, reason=reason, **values)
         young = (session.uptime_s or 0) < LONGER * session.life_s
         if session.ended >= FLAPS and young:
@@ -109,14 +110,9 @@ def judge(facts: Facts, session: SessionFact, router: RouterSession | None) -> t
 
 
 def _md5(facts: Facts, session: SessionFact) -> str:
-    """Return that the router drops segments for their signature; "" if it does not now.
-
-    A count alone may be of old: it must have grown meanwhile, or the port must be open to whoever
-    brings no signature.
-    """
+    """Return that the router drops segments for their signature; "" if it does not now."""
     router = facts.router
-    counters = router.counters if session.port_answer == CONNECTED else router.grew
-    for name, count in counters.items():
+    for name, count in of_now(session.port_answer, router.counters, router.grew).items():
         if count and MD5_COUNTERS.search(name):
             return f"the router counts {count} under {name!r}"
     return ""

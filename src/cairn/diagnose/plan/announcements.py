@@ -15,11 +15,12 @@ from cairn.compile.bgp_nodes import checked, compile_bgp_nodes
 from cairn.compile.services import compile_service
 from cairn.desired.load_balancer import LbState
 from cairn.diagnose.policy.world import Name, World
+from cairn.diagnose.why.objects import is_ready, node_of, pods_of_service
 from cairn.kube.bgp_node_config import NodeConfig
-from cairn.kube.metadata import Key, metadata_of
+from cairn.kube.metadata import Key
 from cairn.kube.node import Node, NodeFacts
 from cairn.kube.peering_policy import peering_policy_of
-from cairn.kube.selector import Selector, parse_selector
+from cairn.kube.selector import parse_selector
 from cairn.kube.service import Service
 
 
@@ -143,23 +144,9 @@ def _wait(world: World, service: Service) -> str:
     }
     if not owners:
         return f"nobody: no pod and no workload's template has the labels {selector}"
-    if nodes := _ready_on(world, service.key.namespace, selector):
-        return f"by {', '.join(nodes)}, where its pods are ready, once it is there"
+    if nodes := {node_of(pod) for pod in pods_of_service(world, service) if is_ready(pod)}:
+        return f"by {', '.join(sorted(nodes))}, where its pods are ready, once it is there"
     return f"once pods of {', '.join(sorted(owners))} are ready, by the nodes that have them"
-
-
-def _ready_on(world: World, namespace: str, selector: Selector) -> list[str]:
-    """Return the nodes that have ready pods with these labels."""
-    found = set()
-    for raw in world.of_kind("Pod"):
-        metadata, status = metadata_of(raw), raw.get("status") or {}
-        ready = any(
-            condition.get("type") == "Ready" and condition.get("status") == "True"
-            for condition in status.get("conditions") or ()
-        )
-        if ready and metadata.namespace == namespace and selector.matches(metadata.labels):
-            found.add(str((raw.get("spec") or {}).get("nodeName")))
-    return sorted(found)
 
 
 def _services(world: World) -> Iterable[tuple[Key, Service]]:

@@ -12,6 +12,7 @@ from cairn.compile.announcements import selectable
 from cairn.compile.services import ready_nodes
 from cairn.diagnose.doctor.sessions import missing_secret
 from cairn.diagnose.finding import Finding
+from cairn.diagnose.router_counters import CONNECTED, of_now
 from cairn.diagnose.why import kinds
 from cairn.diagnose.why.address_steps import OUTSIDE_KINDS
 from cairn.diagnose.why.facts import Facts
@@ -283,7 +284,7 @@ def _session_kind(facts: Facts, node: str, peer: Peer, errors: str) -> tuple[Any
         return kinds.WRONG_PASSWORD, passwords
     if "password" in errors or "md5" in errors or "secret" in errors:
         return kinds.WRONG_PASSWORD, ""
-    silent = facts.router and facts.router.daemon and peer.port_answer != "connected"
+    silent = facts.router and facts.router.daemon and peer.port_answer != CONNECTED
     if peer.port_answer == "refused" or silent:
         return kinds.PEER_REFUSES, f"{peer.address} refuses TCP port 179"
     if "unacceptable hold time" in errors:
@@ -301,15 +302,11 @@ def _session_kind(facts: Facts, node: str, peer: Peer, errors: str) -> tuple[Any
 
 
 def _password_drops(facts: Facts, peer: Peer) -> str:
-    """Return that the router drops segments for their signature; "" if it does not now.
-
-    A count alone may be of old: it must have grown meanwhile, or the port must be open to whoever
-    brings no signature, and closed to the speaker.
-    """
+    """Return that the router drops segments for their signature; "" if it does not now."""
     router = facts.router
     if router is None:
         return ""
-    counters = router.counters if peer.port_answer == "connected" else router.grew
+    counters = of_now(peer.port_answer, router.counters, router.grew)
     told = [f"{name} {n}" for name, n in counters.items() if name.startswith("TCPMD5") and n > 0]
     return f"the router dropped segments for their signature ({', '.join(told)})" if told else ""
 
